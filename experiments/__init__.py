@@ -1,0 +1,1 @@
+"""The engine of Paddock: prepare, split, train, evaluate, track."""

@@ -1,0 +1,135 @@
+"""The schema of a configuration: what may be said, and of which type.
+
+Hydra composes the YAML files under conf/ onto these dataclasses, so that an unknown key or a wrong
+type is refused while composing. What a type cannot say (a cut-off above the number of candidates, a
+hyper-parameter that the model never reads) is checked in `experiments.validate`.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from omegaconf import MISSING
+
+
+class Mode(Enum):
+    """What run.py does with the configuration."""
+
+    run = "run"
+    recommend = "recommend"
+    upload = "upload"
+    leaderboard = "leaderboard"
+
+
+class Format(Enum):
+    """How answers are printed: for people or for machines."""
+
+    table = "table"
+    json = "json"
+
+
+@dataclass
+class ColumnsConfig:
+    """Which column of the interaction file holds what."""
+
+    user: str = "user_id"
+    item: str = "item_id"
+    time: str | None = "timestamp"
+    rating: str | None = None
+
+
+@dataclass
+class FiltersConfig:
+    """Which interactions count. The minima are iterated to a fixed point (k-core)."""
+
+    min_rating: float | None = None
+    min_user_interactions: int = 0
+    min_item_interactions: int = 0
+
+
+@dataclass
+class TextConfig:
+    """How an item is told in words: `title` names a column, `template` joins columns in braces."""
+
+    title: str | None = None
+    template: str | None = None
+
+
+@dataclass
+class DatasetConfig:
+    """One data set: where its files are, which columns count, which rows are kept.
+
+    `source` is a folder of RecBole atomic files, or `recbole:NAME` for a data set that the installed
+    recbole package carries. `prefix` is the files' common name (NAME.inter, NAME.item, NAME.user),
+    by default the folder's.
+    """
+
+    name: str = MISSING
+    source: str = MISSING
+    prefix: str | None = None
+    columns: ColumnsConfig = field(default_factory=ColumnsConfig)
+    filters: FiltersConfig = field(default_factory=FiltersConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    licence: str = ""
+
+
+@dataclass
+class RankingConfig:
+    """Which items a target competes with: all (`candidates: null`) or so many, itself included."""
+
+    candidates: int | None = None
+    seed: int = 2024
+    cutoffs: list[int] = field(default_factory=lambda: [1, 5, 10, 20])
+
+
+@dataclass
+class ProtocolConfig:
+    """Who is scored on what: the split, the rankings, the metrics, and the one that selects."""
+
+    name: str = MISSING
+    split: str = "loo"
+    rankings: dict[str, RankingConfig] = field(default_factory=dict)
+    metrics: list[str] = field(default_factory=lambda: ["hit", "ndcg"])
+    valid_metric: str = "full/ndcg_at_10"
+
+
+@dataclass
+class ModelConfig(dict[str, Any]):
+    """One model: its class, how it is trained, and its hyper-parameters under RecBole's names.
+
+    Any further key is a hyper-parameter, a stage's keys override the model's while it runs.
+    """
+
+    name: str = MISSING
+    strategy: str = "recbole"
+    stages: dict[str, Any] | None = None
+
+
+@dataclass
+class TrackingConfig:
+    """Where MLflow keeps the runs. `uri: null` keeps them in the run folders only."""
+
+    uri: str | None = "sqlite:///mlflow.db"
+    artifacts: str | None = None
+
+
+@dataclass
+class Config:
+    """Everything that one command says."""
+
+    mode: Mode = Mode.run
+    dataset: DatasetConfig = MISSING
+    protocol: ProtocolConfig = MISSING
+    model: ModelConfig = MISSING
+    tracking: TrackingConfig = MISSING
+    seed: int = 1
+    device: str = "auto"
+    threads: int = 1
+    force: bool = False
+    progress: bool = True
+    runs_dir: str = "runs"
+    data_dir: str = "datasets/prepared"
+    run_id: str | None = None
+    user: Any = None
+    k: int = 10
+    format: Format = Format.table
