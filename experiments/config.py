@@ -2,7 +2,9 @@
 
 Hydra composes the YAML files under conf/ onto these dataclasses, so that an unknown key or a wrong
 type is refused while composing. What a type cannot say (a cut-off above the number of candidates, a
-hyper-parameter that the model never reads) is checked in `experiments.validate`.
+hyper-parameter that the model never reads) is checked in `experiments.validate`. A model's keys are
+its hyper-parameters under RecBole's names, so that they differ from model to model:
+`experiments.hyperparameters` knows them.
 """
 
 from dataclasses import dataclass, field
@@ -94,18 +96,6 @@ class ProtocolConfig:
 
 
 @dataclass
-class ModelConfig(dict[str, Any]):
-    """One model: its class, how it is trained, and its hyper-parameters under RecBole's names.
-
-    Any further key is a hyper-parameter, a stage's keys override the model's while it runs.
-    """
-
-    name: str = MISSING
-    strategy: str = "recbole"
-    stages: dict[str, Any] | None = None
-
-
-@dataclass
 class TrackingConfig:
     """Where MLflow keeps the runs. `uri: null` keeps them in the run folders only."""
 
@@ -120,13 +110,14 @@ class Config:
     mode: Mode = Mode.run
     dataset: DatasetConfig = MISSING
     protocol: ProtocolConfig = MISSING
-    model: ModelConfig = MISSING
+    model: dict[str, Any] = MISSING
     tracking: TrackingConfig = MISSING
     seed: int = 1
     device: str = "auto"
     threads: int = 1
     force: bool = False
     progress: bool = True
+    checkpoint_seconds: float = 15.0
     runs_dir: str = "runs"
     data_dir: str = "datasets/prepared"
     run_id: str | None = None

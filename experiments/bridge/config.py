@@ -1,0 +1,78 @@
+"""RecBole's Config, made from typed values and nothing else."""
+
+from typing import Any
+
+import torch
+from recbole.config import Config
+from recbole.utils import ModelType
+
+import models  # noqa: F401  (registers our models, and makes RecBole run on the installed packages)
+
+UNIFORM = {
+    "distribution": "uniform",
+    "sample_num": 1,
+    "alpha": 1.0,
+    "dynamic": False,
+    "candidate_num": 0,
+}
+
+
+class TypedConfig(Config):
+    """RecBole's Config without its side doors.
+
+    RecBole evaluates every string as Python ('2024_01' becomes 202401; configurator.py:133), lets
+    --key=value from sys.argv outrank what it is given (configurator.py:170), and sets
+    CUDA_VISIBLE_DEVICES for the whole process (configurator.py:459). Here a value stays what it is,
+    only the given dictionary counts, and the device is the given one.
+    """
+
+    def __init__(self, *, model: type | str, values: dict[str, Any], device: torch.device) -> None:
+        self._device = device
+        super().__init__(model=model, dataset="paddock", config_dict=values)
+
+    def _convert_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
+        return config_dict
+
+    def _load_cmd_line(self) -> dict[str, Any]:
+        return {}
+
+    def _init_device(self) -> None:
+        self.final_config_dict.update(single_spec=True, local_rank=0, device=self._device)
+
+    def _get_final_config_dict(self) -> dict[str, Any]:
+        final = super()._get_final_config_dict()
+        if "train_neg_sample_args" not in self.external_config_dict:
+            sequential = final["MODEL_TYPE"] == ModelType.SEQUENTIAL
+            if sequential and final.get("loss_type") == "CE":
+                # RecBole's own default, one negative, is refused by RecBole for this loss.
+                final["train_neg_sample_args"] = None
+            elif final["MODEL_TYPE"] == ModelType.CONTEXT:
+                # RecBole's default reads labels from ratings; every model here learns from
+                # interactions against sampled negatives.
+                final["train_neg_sample_args"] = dict(UNIFORM)
+        return final
+
+
+def recbole_config(
+    model: str, hyperparameters: dict[str, Any], *, seed: int, device: torch.device, folder: str
+) -> TypedConfig:
+    """The Config of one training stage.
+
+    Parameters
+    ----------
+    model
+        Class name of a RecBole model or of one in models/.
+    hyperparameters
+        RecBole's keys, overriding RecBole's defaults for that model.
+    folder
+        Where RecBole's trainer may make its checkpoint folder (it makes one even if unused).
+    """
+    values = {
+        **hyperparameters,
+        "seed": seed,
+        "checkpoint_dir": folder,
+        "show_progress": False,
+        "use_gpu": device.type == "cuda",
+        "state": "WARNING",
+    }
+    return TypedConfig(model=model, values=values, device=device)

@@ -1,0 +1,131 @@
+"""RecBole's Dataset over arrays that are prepared and split already.
+
+RecBole reads text files with pandas, numbers the tokens, and splits by itself. Here ids, order and
+parts come from the prepared data set and the protocol's split, so that every model of every family
+sees the same training rows; nothing is parsed, and pandas is not involved.
+
+R training rows, P training rows with a predecessor, L longest history, U users, N items (both with
+padding).
+"""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from recbole.config import Config
+from recbole.data.dataset import Dataset, SequentialDataset
+from recbole.data.interaction import Interaction
+from recbole.utils import FeatureSource, FeatureType, ModelType
+from torch.nn.utils.rnn import pad_sequence
+
+from experiments.data.prepared import Prepared
+from experiments.split import Split
+
+ID_SOURCES = {"user": FeatureSource.USER_ID, "item": FeatureSource.ITEM_ID}
+FEATURE_SOURCES = {"user": FeatureSource.USER, "item": FeatureSource.ITEM}
+
+
+class TrainingRows(Dataset):
+    """The training part as a RecBole Dataset, for models that read single interactions."""
+
+    def __init__(self, config: Config, *, data: Prepared, split: Split) -> None:
+        self._data = data
+        self._split = split
+        super().__init__(config)
+
+    def _from_scratch(self) -> None:
+        self._get_preset()
+        self._get_field_from_config()
+        tokens = {"user": self._data.user_tokens, "item": self._data.item_tokens}
+        for side, field in (("user", self.uid_field), ("item", self.iid_field)):
+            self.set_field_property(field, FeatureType.TOKEN, ID_SOURCES[side], 1)
+            self._set_tokens(field, np.asarray(tokens[side]))
+            self.alias[f"{side}_id"] = np.array([field])
+        self._rest_fields = np.array([])
+        self.feat_name_list = ["inter_feat"]
+        self.inter_feat = Interaction(
+            {
+                self.uid_field: torch.from_numpy(self._split.train_users.astype(np.int64)),
+                self.iid_field: torch.from_numpy(self._split.train_items.astype(np.int64)),
+            }
+        )
+        self.user_feat = self.item_feat = None
+        if self.config["MODEL_TYPE"] == ModelType.CONTEXT or self.config["selected_features"]:
+            self.user_feat = self._features("user", self._data.user_features)
+            self.item_feat = self._features("item", self._data.item_features)
+
+    def _set_tokens(self, field: str, tokens: np.ndarray) -> None:
+        self.field2id_token[field] = tokens
+        self.field2token_id[field] = {token: index for index, token in enumerate(tokens)}
+
+    def _features(self, side: str, table: pl.DataFrame) -> Interaction | None:
+        """One row an id, row 0 for padding: token ids from 1, floats with the mean where missing."""
+        types = self._data.feature_types.get(side, {})
+        if len(types) < 2:
+            return None
+        id_field = self.uid_field if side == "user" else self.iid_field
+        columns: dict[str, torch.Tensor] = {id_field: torch.arange(table.height + 1)}
+        for name, kind in list(types.items())[1:]:
+            values, length = self._encode(name, kind, table[name])
+            columns[name] = values
+            self.set_field_property(name, FeatureType(kind), FEATURE_SOURCES[side], length)
+            if kind.startswith("float"):
+                self.field2bucketnum[name] = 2
+        return Interaction(columns)
+
+    def _encode(self, name: str, kind: str, column: pl.Series) -> tuple[torch.Tensor, int]:
+        if kind == "float":
+            filled = column.cast(pl.Float64).fill_null(column.mean() or 0.0)
+            return torch.tensor([0.0, *filled.to_list()], dtype=torch.float32), 1
+        if kind == "float_seq":
+            rows = [torch.zeros(1), *(torch.tensor(row or [0.0]) for row in column.to_list())]
+            padded = pad_sequence(rows, batch_first=True)
+            return padded.float(), padded.shape[1]
+        flat = column.explode() if kind == "token_seq" else column
+        vocabulary = flat.drop_nulls().unique(maintain_order=True)
+        self._set_tokens(name, np.array(["[PAD]", *vocabulary.to_list()]))
+        ids = self.field2token_id[name]
+        if kind == "token":
+            encoded = [0, *(0 if token is None else ids[token] for token in column.to_list())]
+            return torch.tensor(encoded), 1
+        lists = [
+            torch.zeros(1, dtype=torch.int64),
+            *(torch.tensor([ids[t] for t in row or []] or [0]) for row in column.to_list()),
+        ]
+        padded = pad_sequence(lists, batch_first=True)
+        return padded, padded.shape[1]
+
+
+class TrainingPrefixes(TrainingRows, SequentialDataset):
+    """The training part as a RecBole SequentialDataset: a row for every item with a predecessor.
+
+    RecBole builds these rows in a Python loop (sequential_dataset.py:131); the rows are equal.
+    """
+
+    def _from_scratch(self) -> None:
+        super()._from_scratch()
+        self._aug_presets()
+        users_R, items_R = self._split.train_users, self._split.train_items
+        first_R = np.r_[True, users_R[1:] != users_R[:-1]]
+        starts_R = np.maximum.accumulate(np.where(first_R, np.arange(len(users_R)), 0))
+        rows_P = np.flatnonzero(~first_R)
+        lengths_P = np.minimum(rows_P - starts_R[rows_P], self.max_item_list_len)
+        offsets_L = np.arange(self.max_item_list_len)
+        inside_PL = offsets_L < lengths_P[:, None]
+        source_PL = np.where(inside_PL, (rows_P - lengths_P)[:, None] + offsets_L, 0)
+        history_PL = np.where(inside_PL, items_R[source_PL], 0).astype(np.int64)
+        self.inter_feat = Interaction(
+            {
+                self.uid_field: torch.from_numpy(users_R[rows_P].astype(np.int64)),
+                self.iid_field: torch.from_numpy(items_R[rows_P].astype(np.int64)),
+                self.item_id_list_field: torch.from_numpy(history_PL),
+                self.item_list_length_field: torch.from_numpy(lengths_P.astype(np.int64)),
+            }
+        )
+
+
+def recbole_dataset(config: Any, *, data: Prepared, split: Split) -> TrainingRows:
+    """The training part in the shape that the configured model's family reads."""
+    sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+    return (TrainingPrefixes if sequential else TrainingRows)(config, data=data, split=split)

@@ -1,0 +1,103 @@
+"""A RecBole model as a scorer of users.
+
+B users, L longest history, N items (padding included).
+"""
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from experiments.bridge.dataset import TrainingRows
+from experiments.split import Sequences
+
+PAIRS_AT_ONCE = 1 << 18
+
+
+class RecBoleScorer:
+    """Scores all items for given users by a RecBole model.
+
+    Parameters
+    ----------
+    model
+        Any RecBole model. One without `full_sort_predict` is asked for every pair.
+    dataset
+        The dataset that the model was made with (for its fields and features).
+    history
+        What the scored users interacted with before the target; a sequential model reads its last
+        MAX_ITEM_LIST_LENGTH items.
+    """
+
+    full = True
+
+    def __init__(
+        self, model: torch.nn.Module, *, dataset: TrainingRows, history: Sequences
+    ) -> None:
+        self._model = model
+        self._dataset = dataset
+        self._history = history
+        self._device = next(iter(model.parameters())).device
+        self._full_sort = True
+
+    @torch.no_grad()
+    def score(self, users_B: np.ndarray) -> Tensor:
+        """Scores of shape (B, N); column 0 is padding and means nothing."""
+        self._model.eval()
+        batch = self._batch(users_B)
+        if self._full_sort:
+            try:
+                scores = self._model.full_sort_predict(self._joined(batch).to(self._device))
+                return scores.view(len(users_B), -1)
+            except NotImplementedError:
+                self._full_sort = False
+        return self._score_pairs(batch)
+
+    def _batch(self, users_B: np.ndarray) -> Interaction:
+        fields = {self._dataset.uid_field: torch.from_numpy(users_B.astype(np.int64))}
+        longest = getattr(self._dataset, "max_item_list_len", None)
+        if longest is not None:
+            items_BL, lengths_B = last_items(self._history, users_B, longest)
+            fields[self._dataset.item_id_list_field] = items_BL
+            # A model reads its state at position length - 1: an empty history is one of padding.
+            fields[self._dataset.item_list_length_field] = lengths_B.clamp(min=1)
+        return Interaction(fields)
+
+    def _joined(self, batch: Interaction) -> Interaction:
+        return self._dataset.join(Interaction(dict(batch.interaction)))
+
+    def _score_pairs(self, batch: Interaction) -> Tensor:
+        n_items = self._dataset.item_num
+        items_N = torch.arange(n_items)
+        users_at_once = max(1, PAIRS_AT_ONCE // n_items)
+        rows = []
+        for start in range(0, len(batch), users_at_once):
+            part = batch[slice(start, start + users_at_once)]
+            n_users = len(part)
+            pairs = {
+                name: value.repeat_interleave(n_items, dim=0)
+                for name, value in part.interaction.items()
+            }
+            pairs[self._dataset.iid_field] = items_N.repeat(n_users)
+            joined = self._dataset.join(Interaction(pairs)).to(self._device)
+            rows.append(self._model.predict(joined).view(n_users, n_items))
+        return torch.cat(rows)
+
+
+def last_items(history: Sequences, users_B: np.ndarray, longest: int) -> tuple[Tensor, Tensor]:
+    """The last `longest` items of each user, left-aligned, and how many there are.
+
+    Returns
+    -------
+    items_BL, lengths_B
+        int64 tensors; padding is 0 and stands on the right.
+    """
+    ends_B = history.indptr[users_B + 1]
+    lengths_B = np.minimum(ends_B - history.indptr[users_B], longest)
+    offsets_L = np.arange(longest)
+    inside_BL = offsets_L < lengths_B[:, None]
+    if len(history.items) == 0:
+        items_BL = np.zeros(inside_BL.shape, dtype=np.int64)
+    else:
+        source_BL = np.where(inside_BL, (ends_B - lengths_B)[:, None] + offsets_L, 0)
+        items_BL = np.where(inside_BL, history.items[source_BL], 0).astype(np.int64)
+    return torch.from_numpy(items_BL), torch.from_numpy(lengths_B.astype(np.int64))

@@ -1,0 +1,154 @@
+"""The command line: Hydra composes, Paddock answers in plain sentences.
+
+Heavy imports wait until something trains, so that --help and --cfg answer at once.
+"""
+
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from experiments.compose import CONF, explain, loosened, typed
+from experiments.config import Config, Mode
+from experiments.errors import PaddockError
+from experiments.validate import check
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MISTAKE = 2
+"""Exit code for a mistake in the input."""
+
+
+def main() -> None:
+    """Run what sys.argv says."""
+    sys.argv[1:] = loosened(sys.argv[1:])
+    # Hydra would print a traceback and exit by itself; its errors are told in one sentence here.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
+    except PaddockError as error:
+        _fail(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        _fail(explain(error))
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+
+
+def task(composed: DictConfig) -> str | None:
+    """What one job of Hydra does; the path of its run folder, if it ran something.
+
+    In a grid a failing run does not stop the others: Hydra keeps its error and tells it at the end.
+    """
+    grid = HydraConfig.get().mode == RunMode.MULTIRUN
+    try:
+        return _answer(composed, grid=grid)
+    except PaddockError as error:
+        if grid:
+            raise
+        _fail(str(error))
+
+
+def _answer(composed: DictConfig, *, grid: bool) -> str | None:
+    config = typed(composed)
+    check(config)
+    chosen = HydraConfig.get().runtime.choices
+    choices = {str(key): str(value) for key, value in chosen.items()}
+    logging.getLogger().setLevel(logging.WARNING)
+    match config.mode:
+        case Mode.run:
+            return _run(config, choices, grid=grid)
+        case Mode.recommend:
+            _recommend(config, choices)
+        case Mode.upload:
+            _upload(config)
+        case Mode.leaderboard:
+            show_leaderboard(config)
+    return None
+
+
+def _run(config: Config, choices: dict[str, str], *, grid: bool) -> str:
+    from experiments.runner import run
+
+    console = _console()
+    folder = run(config, choices=choices, console=console, bars=config.progress and not grid)
+    if not grid:
+        from experiments.leaderboard import leaderboard, render
+
+        render(leaderboard([folder], metrics=_metrics(config)), console)
+        _point_to_dashboard(config, console)
+    return str(folder.path)
+
+
+def _recommend(config: Config, choices: dict[str, str]) -> None:
+    from experiments.recommend import recommend, show
+
+    key = choices["model"] if choices["model"] != "recbole" else config.model["name"].lower()
+    show(recommend(config, model_key=key), form=config.format, console=_console())
+
+
+def _upload(config: Config) -> None:
+    from experiments.track import upload_pending
+
+    counts = upload_pending(config.runs_dir, config.tracking)
+    _console().print(counts)
+
+
+def show_leaderboard(config: Config) -> None:
+    """Print the leaderboard of the configured data set and protocol, from the run folders."""
+    from experiments.data.prepare import dataset_name
+    from experiments.leaderboard import leaderboard, render
+    from experiments.run_folder import find_runs
+
+    console = _console()
+    folders = find_runs(
+        config.runs_dir,
+        dataset=dataset_name(config.dataset),
+        protocol=config.protocol.name,
+        finished=True,
+    )
+    render(leaderboard(folders, metrics=_metrics(config)), console)
+    _point_to_dashboard(config, console)
+
+
+def _metrics(config: Config) -> list[str]:
+    """The columns of a leaderboard: Hit at the smallest cut-off and NDCG and Hit at 10 or the largest."""
+    columns: list[str] = []
+    for name, ranking in config.protocol.rankings.items():
+        cutoff = 10 if 10 in ranking.cutoffs else max(ranking.cutoffs)
+        wanted = [f"hit_at_{min(ranking.cutoffs)}", f"hit_at_{cutoff}", f"ndcg_at_{cutoff}"]
+        columns += [
+            f"test/{name}/{metric}"
+            for metric in dict.fromkeys(wanted)
+            if metric.partition("_at_")[0] in config.protocol.metrics
+        ]
+    return columns
+
+
+def _point_to_dashboard(config: Config, console: "Console") -> None:
+    from experiments.track import ui_command
+
+    if config.tracking.uri is not None:
+        console.print(f"Dashboard: {ui_command(config.tracking)}", highlight=False)
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 160
+    return Console(width=width)
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(MISTAKE)
+
+

@@ -1,0 +1,125 @@
+"""The cells of atomic files turned into values: tokens, numbers, times, features."""
+
+import numpy as np
+import polars as pl
+
+from experiments.data.atomic import AtomicFile, shown
+from experiments.errors import PaddockError
+
+# Past this size a 64-bit float cannot tell one whole number from the next.
+_EXACT = 2.0**53
+
+
+def tokens(file: AtomicFile, column: str) -> pl.Series:
+    """The strings of a column of ids, none of them empty."""
+    if file.types[column] != "token":
+        raise _retype(file, column, "token", "ids")
+    cells = file.cells[column]
+    _refuse_first(
+        file,
+        column,
+        cells.is_null() | (cells.str.strip_chars() == ""),
+        "an empty id; fill it in or drop the row",
+    )
+    return cells
+
+
+def numbers(file: AtomicFile, column: str) -> np.ndarray:
+    """The numbers of a column that lacks none: float64, all finite."""
+    if file.types[column] != "float":
+        raise _retype(file, column, "float", "numbers")
+    cells = file.cells[column]
+    _refuse_first(file, column, cells.is_null(), "no number; fill it in or drop the row")
+    return _floats(file, column, cells).to_numpy()
+
+
+def times(file: AtomicFile, column: str) -> np.ndarray:
+    """The time of each row: int64 when all are whole numbers, else float64.
+
+    Float32, which RecBole reads times into, is 64 seconds coarse for seconds since 1970.
+    """
+    if file.types[column] == "float":
+        whole = file.cells[column].cast(pl.Int64, strict=False)
+        if whole.null_count() == 0:
+            return whole.to_numpy()
+    values = numbers(file, column)
+    _refuse_first(
+        file,
+        column,
+        pl.Series(np.abs(values) >= _EXACT),
+        "too large to be exact beside times with fractions; write all times as whole numbers",
+    )
+    return values
+
+
+def features(file: AtomicFile) -> pl.DataFrame:
+    """All columns by their types: String, Float64, List(String), List(Float64).
+
+    An empty cell is null, in a sequence column an empty list.
+    """
+    return pl.DataFrame([_feature(file, column) for column in file.cells.columns])
+
+
+def encode(cells: pl.Series) -> tuple[np.ndarray, pl.Series]:
+    """Number tokens from 0 in the order of their first appearance.
+
+    Returns
+    -------
+    codes : np.ndarray of int32, shape (R,)
+    tokens : polars.Series, shape (N,)
+        The token of each code.
+    """
+    dictionary = cells.to_arrow().dictionary_encode()
+    known = pl.Series(cells.name, dictionary.dictionary, dtype=pl.String)
+    return dictionary.indices.to_numpy(), known
+
+
+def first_true(flags: pl.Series) -> int | None:
+    """The first row where `flags` is true, None where none is."""
+    return flags.arg_max() if flags.any() else None
+
+
+def _feature(file: AtomicFile, column: str) -> pl.Series:
+    cells = file.cells[column]
+    kind = file.types[column]
+    if kind == "token":
+        return cells
+    if kind == "float":
+        return _floats(file, column, cells)
+    element = pl.element()
+    parts = cells.fill_null("").str.split(" ").list.eval(element.filter(element != ""))
+    if kind == "token_seq":
+        return parts
+    values = parts.list.eval(element.cast(pl.Float64, strict=False))
+    bad = values.list.eval(element.is_null() | ~element.is_finite()).list.any()
+    _refuse_first(file, column, bad, "not finite numbers parted by blanks; correct it or empty it")
+    return values
+
+
+def _floats(file: AtomicFile, column: str, cells: pl.Series) -> pl.Series:
+    """Numbers where there is a cell, null where it is empty."""
+    values = cells.cast(pl.Float64, strict=False)
+    _refuse_first(
+        file,
+        column,
+        (values.is_null() & cells.is_not_null()) | ~values.is_finite().fill_null(True),
+        "not a finite number; correct it or drop the row",
+    )
+    return values
+
+
+def _refuse_first(file: AtomicFile, column: str, bad: pl.Series, problem: str) -> None:
+    """Refuse the first cell where `bad` is true."""
+    row = first_true(bad)
+    if row is not None:
+        value = file.cells[column][row]
+        raise file.error(row, column, f"{shown('' if value is None else value)} is {problem}")
+
+
+def _retype(file: AtomicFile, column: str, kind: str, what: str) -> PaddockError:
+    # The header is one line above the first row.
+    return file.error(
+        -1,
+        column,
+        f"the type is {file.types[column]!r} where {what} are needed; write '{column}:{kind}'",
+    )

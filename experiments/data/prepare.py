@@ -1,0 +1,321 @@
+"""Prepare a data set: read its atomic files, filter, number, order, and keep the result.
+
+Rules that fix the result:
+
+- Rows below `filters.min_rating` go first, then the k-core of the rest is taken.
+- Ids number the tokens that are left, from 1, in the order of their first appearance in the .inter
+  file. Users and items without an interaction that is kept have no id.
+- The rows of a user are in time order by a stable sort of the exact times; rows of the same time stay
+  in file order. Without a time column the file order is the time order.
+- Repeated interactions of a user with an item are all kept.
+"""
+
+import glob
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from experiments import files
+from experiments.data import prepared
+from experiments.data.atomic import AtomicFile, read_atomic, shown
+from experiments.data.cells import encode, features, first_true, numbers, times, tokens
+from experiments.data.filters import k_core
+from experiments.data.fingerprint import Fingerprint
+from experiments.data.prepared import Prepared, open_prepared
+from experiments.data.sources import Sources, dataset_name, find_sources
+from experiments.data.text import item_texts, item_titles
+from experiments.errors import PaddockError
+
+__all__ = ["dataset_name", "prepare"]
+
+
+class _Side(NamedTuple):
+    """Items or users: their column, the key that names it, and their file where there is one."""
+
+    column: str
+    key: str
+    file: AtomicFile | None
+    features: pl.DataFrame | None
+
+
+class _Interactions(NamedTuple):
+    """Rows as code, time and rating; `user_tokens` and `item_tokens` hold the token of each code."""
+
+    users: np.ndarray
+    items: np.ndarray
+    times: np.ndarray | None
+    ratings: np.ndarray | None
+    user_tokens: pl.Series
+    item_tokens: pl.Series
+
+
+def prepare(dataset: Any, *, data_dir: Path | str) -> Prepared:
+    """The prepared form of a data set, made unless the same sources and settings made it before.
+
+    Parameters
+    ----------
+    dataset : DatasetConfig
+        Or an OmegaConf node of that type.
+    data_dir : Path or str
+        Holds one folder a product, named `<name>-<12 hexadecimal digits>`.
+
+    Raises
+    ------
+    PaddockError
+        When a source is missing or malformed, or the filters leave nothing.
+    """
+    sources = find_sources(dataset)
+    recipe = _recipe(dataset, sources)
+    data_dir = Path(data_dir)
+    folder = data_dir / f"{recipe['name']}-{files.hash_of(recipe)[:12]}"
+    if not (folder / prepared.MANIFEST).is_file():
+        with files.lock(data_dir / f".{folder.name}.lock"):
+            if not (folder / prepared.MANIFEST).is_file():
+                _sweep(folder)
+                with files.atomic_folder(folder) as unfinished:
+                    _write(recipe, sources, unfinished)
+    return open_prepared(folder)
+
+
+def _recipe(dataset: Any, sources: Sources) -> dict[str, Any]:
+    """Everything that makes the product, as plain content."""
+    columns, filters, text = dataset.columns, dataset.filters, dataset.text
+    if filters.min_rating is not None and not columns.rating:
+        raise PaddockError(
+            f"dataset.filters.min_rating is {filters.min_rating} but dataset.columns.rating names "
+            f"no column; set it, or drop the filter"
+        )
+    return {
+        "format": prepared.FORMAT,
+        "name": dataset_name(dataset),
+        "licence": dataset.licence or "",
+        "sources": [
+            {"file": path.name, "sha256": files.sha256_of_file(path), "bytes": path.stat().st_size}
+            for path in sources.present
+        ],
+        "columns": {
+            "user": columns.user,
+            "item": columns.item,
+            "time": columns.time or None,
+            "rating": columns.rating or None,
+        },
+        "filters": {
+            "min_rating": filters.min_rating,
+            "min_user_interactions": filters.min_user_interactions or 0,
+            "min_item_interactions": filters.min_item_interactions or 0,
+        },
+        "text": {"title": text.title or None, "template": text.template or None},
+    }
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed preparation of the same folder left; the caller holds its lock."""
+    for leftover in folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _write(recipe: dict[str, Any], sources: Sources, folder: Path) -> None:
+    """Read, filter, number and order the sources, and write the product into `folder`."""
+    columns = recipe["columns"]
+    user_side = _read_side(sources.user, columns["user"], "dataset.columns.user")
+    item_side = _read_side(sources.item, columns["item"], "dataset.columns.item")
+    texts = _texts(item_side, recipe["text"], sources)
+    rows = _read_interactions(sources.inter, columns, user_side, item_side)
+    kept, dropped = _filter(rows, recipe["filters"])
+
+    users, user_tokens = _renumber(rows.users[kept], rows.user_tokens)
+    items, item_tokens = _renumber(rows.items[kept], rows.item_tokens)
+    when = None if rows.times is None else rows.times[kept]
+    # lexsort is stable and sorts by its last key first.
+    order = np.lexsort((users,) if when is None else (when, users))
+    arrays = {"user": users[order], "item": items[order]}
+    if when is not None:
+        arrays["time"] = when[order]
+    if rows.ratings is not None:
+        arrays["rating"] = rows.ratings[kept][order].astype(np.float32)
+
+    frames = {
+        "user": _of_ids(user_side.features, user_side.column, user_tokens),
+        "item": _of_ids(item_side.features, item_side.column, item_tokens),
+        "text": _told(texts, item_tokens),
+    }
+    types = {
+        "user": {name: _type(user_side, name) for name in frames["user"].columns},
+        "item": {name: _type(item_side, name) for name in frames["item"].columns},
+        "text": {"title": "token", "text": "token"},
+    }
+    fingerprint = Fingerprint()
+    for name, values in arrays.items():
+        fingerprint.add_array(name, values)
+    for name, frame in frames.items():
+        fingerprint.add_frame(name, frame, types[name])
+
+    # Each file is flushed to the disk before the folder takes its name.
+    with files.atomic_path(folder / prepared.INTERACTIONS) as path:
+        batch = pa.record_batch([pa.array(values) for values in arrays.values()], names=[*arrays])
+        with pa.ipc.new_file(str(path), batch.schema) as writer:
+            writer.write_batch(batch)
+    for name, file in (
+        ("user", prepared.USERS),
+        ("item", prepared.ITEMS),
+        ("text", prepared.TEXTS),
+    ):
+        with files.atomic_path(folder / file) as path:
+            frames[name].write_parquet(path)
+    files.write_json(
+        folder / prepared.MANIFEST,
+        {
+            **recipe,
+            "counts": {
+                "rows_read": len(rows.users),
+                "rows_below_min_rating": dropped["min_rating"],
+                "rows_outside_core": dropped["core"],
+                "rows_kept": len(kept),
+                "users_read": len(rows.user_tokens),
+                "users": len(user_tokens),
+                "items_read": len(rows.item_tokens),
+                "items": len(item_tokens),
+            },
+            "feature_types": {
+                "user": list(types["user"].items()),
+                "item": list(types["item"].items()),
+            },
+            "hash": fingerprint.hexdigest(),
+        },
+    )
+
+
+def _read_side(path: Path | None, column: str, key: str) -> _Side:
+    """The .user or .item file, whose rows must have different tokens."""
+    if path is None:
+        return _Side(column, key, None, None)
+    file = read_atomic(path, required={column: key})
+    cells = tokens(file, column)
+    row = first_true(~cells.is_first_distinct())
+    if row is not None:
+        first = first_true(cells == cells[row])
+        assert first is not None
+        raise file.error(
+            row,
+            column,
+            f"{shown(cells[row])} has a row already, line {file.line(first)}; drop one of them",
+        )
+    frame = features(file)
+    return _Side(column, key, file, frame.select(column, pl.exclude(column)))
+
+
+def _texts(side: _Side, text: dict[str, str | None], sources: Sources) -> pl.DataFrame | None:
+    """Token, title and text of each row of the .item file."""
+    if side.file is None:
+        for key, value in text.items():
+            if value:
+                raise PaddockError(
+                    f"dataset.text.{key} is {value!r} but {sources.inter.parent} has no file "
+                    f"{sources.inter.stem + '.item'!r}; add it, or set dataset.text.{key}=null"
+                )
+        return None
+    titles = item_titles(side.file, text["title"])
+    template = text["template"]
+    told = item_texts(side.file, template) if template else titles
+    return pl.DataFrame(
+        [side.file.cells[side.column].alias("token"), titles.alias("title"), told.alias("text")]
+    )
+
+
+def _read_interactions(
+    path: Path, columns: dict[str, str | None], user_side: _Side, item_side: _Side
+) -> _Interactions:
+    required = {
+        column: f"dataset.columns.{role}" for role, column in columns.items() if column is not None
+    }
+    file = read_atomic(path, required=required, rest=False)
+    if file.cells.height == 0:
+        raise PaddockError(
+            f"{path}, line 2: no interaction below the header ({', '.join(file.types)}); "
+            f"write one row an interaction"
+        )
+    users, user_tokens = _known(file, user_side)
+    items, item_tokens = _known(file, item_side)
+    time, rating = columns["time"], columns["rating"]
+    return _Interactions(
+        users=users,
+        items=items,
+        times=times(file, time) if time else None,
+        ratings=numbers(file, rating) if rating else None,
+        user_tokens=user_tokens,
+        item_tokens=item_tokens,
+    )
+
+
+def _known(file: AtomicFile, side: _Side) -> tuple[np.ndarray, pl.Series]:
+    """Code and tokens of a column of ids, all of which the side's own file must know."""
+    codes, found = encode(tokens(file, side.column))
+    if side.file is not None:
+        unknown = ~found.is_in(side.file.cells[side.column].implode())
+        code = first_true(unknown)
+        if code is not None:
+            # Codes are in the order of first appearance, so this is the first unknown row.
+            row = int(np.argmax(codes == code))
+            raise file.error(
+                row,
+                side.column,
+                f"{shown(found[code])} is unknown to {side.file.path.name}, which lacks "
+                f"{unknown.sum()} of {len(found)}; add its row there, or drop its interactions",
+            )
+    return codes, found
+
+
+def _filter(rows: _Interactions, filters: dict[str, Any]) -> tuple[np.ndarray, dict[str, int]]:
+    """The row numbers that the filters keep, ascending, and how many rows each step drops."""
+    kept = np.arange(len(rows.users), dtype=np.int64)
+    if filters["min_rating"] is not None:
+        assert rows.ratings is not None
+        kept = np.flatnonzero(rows.ratings >= filters["min_rating"])
+    rated = len(kept)
+    core = k_core(
+        rows.users[kept],
+        rows.items[kept],
+        min_user_interactions=filters["min_user_interactions"],
+        min_item_interactions=filters["min_item_interactions"],
+    )
+    kept = kept[core]
+    if len(kept) == 0:
+        said = ", ".join(
+            f"dataset.filters.{key}={value}" for key, value in filters.items() if value
+        )
+        raise PaddockError(
+            f"no interaction is left: of {len(rows.users)} rows, {rated} pass the rating filter and "
+            f"none of them the minima; loosen {said}"
+        )
+    return kept, {"min_rating": len(rows.users) - rated, "core": rated - len(kept)}
+
+
+def _renumber(codes: np.ndarray, known: pl.Series) -> tuple[np.ndarray, pl.Series]:
+    """Ids from 1 for the codes in use, in the codes' order, and the token of each."""
+    used = np.zeros(len(known), dtype=bool)
+    used[codes] = True
+    ids = np.cumsum(used, dtype=np.int32)
+    return ids[codes], known.filter(pl.Series(used))
+
+
+def _of_ids(frame: pl.DataFrame | None, column: str, ids: pl.Series) -> pl.DataFrame:
+    """The rows of `frame` in the order of the ids; of no frame, the tokens alone."""
+    left = pl.DataFrame([ids.alias(column)])
+    if frame is None:
+        return left
+    return left.join(frame, on=column, how="left", maintain_order="left")
+
+
+def _told(texts: pl.DataFrame | None, ids: pl.Series) -> pl.DataFrame:
+    """Title and text of each id."""
+    if texts is None:
+        return pl.DataFrame({"title": [""] * len(ids), "text": [""] * len(ids)})
+    return _of_ids(texts, "token", ids).select("title", "text")
+
+
+def _type(side: _Side, column: str) -> str:
+    return "token" if side.file is None else side.file.types[column]

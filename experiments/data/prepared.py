@@ -1,0 +1,183 @@
+"""A prepared data set: a folder that opens in milliseconds and is read where it is touched."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from experiments import files
+from experiments.errors import PaddockError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+INTERACTIONS = "interactions.arrow"
+ITEMS = "items.parquet"
+USERS = "users.parquet"
+TEXTS = "texts.parquet"
+PADDING = "[PAD]"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """A prepared data set of R interactions, users 1..n_users and items 1..n_items.
+
+    Id 0 is RecBole's padding. Arrays of interactions are read-only views of a memory-mapped file,
+    grouped by user in ascending order and in time order inside a user, ties in the order of the
+    source file. Everything is loaded when it is first used.
+
+    Attributes
+    ----------
+    path : Path
+    manifest : dict
+        Where the data came from, its counts, filters and column types.
+    """
+
+    path: Path
+    manifest: dict[str, Any] = field(repr=False)
+
+    @property
+    def hash(self) -> str:
+        """The hash of the content, equal on every machine."""
+        return self.manifest["hash"]
+
+    @property
+    def name(self) -> str:
+        return self.manifest["name"]
+
+    @property
+    def n_users(self) -> int:
+        return self.manifest["counts"]["users"]
+
+    @property
+    def n_items(self) -> int:
+        return self.manifest["counts"]["items"]
+
+    @property
+    def n_interactions(self) -> int:
+        return self.manifest["counts"]["rows_kept"]
+
+    @cached_property
+    def users(self) -> np.ndarray:
+        """User of each interaction, int32, shape (R,)."""
+        return self._interaction_column("user")
+
+    @cached_property
+    def items(self) -> np.ndarray:
+        """Item of each interaction, int32, shape (R,)."""
+        return self._interaction_column("item")
+
+    @cached_property
+    def timestamps(self) -> np.ndarray | None:
+        """Time of each interaction, int64 or float64, shape (R,); None where the data has none."""
+        return (
+            self._interaction_column("time") if "time" in self._interactions.schema.names else None
+        )
+
+    @cached_property
+    def ratings(self) -> np.ndarray | None:
+        """Rating of each interaction, float32, shape (R,); None where the data has none."""
+        known = "rating" in self._interactions.schema.names
+        return self._interaction_column("rating") if known else None
+
+    @cached_property
+    def indptr(self) -> np.ndarray:
+        """Int64, shape (n_users + 2,): the rows of user u are indptr[u]:indptr[u + 1]."""
+        # Typed like the users: another type would make searchsorted copy them.
+        bounds = np.arange(self.n_users + 2, dtype=np.int32)
+        return np.searchsorted(self.users, bounds).astype(np.int64)
+
+    @cached_property
+    def user_tokens(self) -> list[str]:
+        """The source's name of each user, length n_users + 1."""
+        return [PADDING, *self.user_features.to_series(0).to_list()]
+
+    @cached_property
+    def item_tokens(self) -> list[str]:
+        """The source's name of each item, length n_items + 1."""
+        return [PADDING, *self.item_features.to_series(0).to_list()]
+
+    def user_id(self, token: object) -> int | None:
+        """The id of a user by the source's name, None where it is unknown."""
+        return self._user_ids.get(str(token))
+
+    def item_id(self, token: object) -> int | None:
+        """The id of an item by the source's name, None where it is unknown."""
+        return self._item_ids.get(str(token))
+
+    @cached_property
+    def item_titles(self) -> list[str]:
+        """The title of each item, length n_items + 1, "" where there is none."""
+        return ["", *self._texts["title"].to_list()]
+
+    @cached_property
+    def item_texts(self) -> list[str]:
+        """Each item told in words, length n_items + 1, "" where there is nothing to tell."""
+        return ["", *self._texts["text"].to_list()]
+
+    @cached_property
+    def item_features(self) -> pl.DataFrame:
+        """The item file's columns, the token first; row i is item i + 1."""
+        return pl.read_parquet(self.path / ITEMS, glob=False)
+
+    @cached_property
+    def user_features(self) -> pl.DataFrame:
+        """The user file's columns, the token first; row i is user i + 1."""
+        return pl.read_parquet(self.path / USERS, glob=False)
+
+    @property
+    def feature_types(self) -> dict[str, dict[str, str]]:
+        """For "item" and "user": column to atomic type, in the order of the features' columns."""
+        return {kind: dict(pairs) for kind, pairs in self.manifest["feature_types"].items()}
+
+    @cached_property
+    def _interactions(self) -> pa.RecordBatch:
+        return pa.ipc.open_file(pa.memory_map(str(self.path / INTERACTIONS))).get_batch(0)
+
+    def _interaction_column(self, name: str) -> np.ndarray:
+        return self._interactions.column(name).to_numpy(zero_copy_only=True)
+
+    @cached_property
+    def _texts(self) -> pl.DataFrame:
+        return pl.read_parquet(self.path / TEXTS, glob=False)
+
+    @cached_property
+    def _user_ids(self) -> dict[str, int]:
+        return {token: i for i, token in enumerate(self.user_tokens) if i > 0}
+
+    @cached_property
+    def _item_ids(self) -> dict[str, int]:
+        return {token: i for i, token in enumerate(self.item_tokens) if i > 0}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker process maps the files itself; loaded arrays would travel as copies.
+        return {"path": self.path, "manifest": self.manifest}
+
+
+def open_prepared(path: Path | str) -> Prepared:
+    """Open a folder that `prepare` wrote.
+
+    Raises
+    ------
+    PaddockError
+        When the folder holds no complete prepared data set of this format.
+    """
+    path = Path(path)
+    missing = [
+        name
+        for name in (MANIFEST, INTERACTIONS, ITEMS, USERS, TEXTS)
+        if not (path / name).is_file()
+    ]
+    if missing:
+        raise PaddockError(
+            f"{path} is no prepared data set: {', '.join(missing)} is not there; prepare it again"
+        )
+    manifest = files.read_json(path / MANIFEST)
+    if manifest.get("format") != FORMAT:
+        raise PaddockError(
+            f"{path} has format {manifest.get('format')}, not {FORMAT}; delete it and prepare again"
+        )
+    return Prepared(path=path, manifest=manifest)

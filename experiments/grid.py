@@ -1,0 +1,45 @@
+"""What happens before and after a grid: all its runs are checked first, and compared at the end."""
+
+import sys
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from experiments.compose import compose, loosened, typed
+from experiments.errors import PaddockError
+from experiments.validate import check
+
+
+class Grid(Callback):
+    """Hydra's callback around a multirun."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse the whole grid if one of its runs could not work, before anything trains."""
+        try:
+            for overrides in jobs(config):
+                check(typed(compose(overrides)))
+        except PaddockError as error:
+            # Hydra swallows the exceptions of callbacks, and would train.
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Print the leaderboard of what the grid ran."""
+        from experiments.cli import show_leaderboard
+
+        show_leaderboard(typed(compose(jobs(config)[0])))
+
+
+def jobs(config: DictConfig) -> list[list[str]]:
+    """The overrides of every run of a grid, as Hydra's own sweeper multiplies them out."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    params = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create({}))
+    assert isinstance(params, dict)
+    lines = [f"{key}={value}" for key, value in params.items()]
+    task = OmegaConf.to_container(config.hydra.overrides.task)
+    assert isinstance(task, list)
+    parsed = OverridesParser.create().parse_overrides([*lines, *loosened(map(str, task))])
+    return [list(job) for job in BasicSweeper.split_arguments(parsed, None)[0]]

@@ -1,0 +1,140 @@
+"""What a run is: the hash of everything that can change its numbers, and the command that gives them."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
+from enum import Enum
+from functools import cache
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from experiments.compose import compose
+from experiments.config import Config
+from experiments.files import hash_of
+
+FORMAT = 1
+"""Raise it when the engine's arithmetic changes, so that earlier runs are not taken for equal."""
+
+GROUPS = ("dataset", "protocol", "model")
+
+WITHOUT_EFFECT = frozenset(
+    (
+        "mode",
+        "tracking",
+        "force",
+        "progress",
+        "checkpoint_seconds",
+        "runs_dir",
+        "data_dir",
+        "run_id",
+        "user",
+        "k",
+        "format",
+    )
+)
+"""Top-level keys that change no number of a run."""
+
+
+def plain(config: Config) -> dict[str, Any]:
+    """The configuration as plain dicts, lists, strings and numbers."""
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, Enum):
+            return value.value
+        if isinstance(value, Mapping):
+            return {str(key): convert(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [convert(inner) for inner in value]
+        return value
+
+    return convert(asdict(config))
+
+
+def config_hash(
+    *, model: Mapping[str, Any], hashes: Mapping[str, str], metric: str, device: str, threads: int
+) -> str:
+    """The hash that two runs share if only their seeds differ.
+
+    Parameters
+    ----------
+    model
+        The resolved model, no value left to a default elsewhere.
+    hashes
+        Of the data, the split and the candidates: the data counts by content, not by name or place.
+    metric
+        The metric that selects epochs.
+    device, threads
+        Where it is computed: the order of floating-point sums depends on both.
+    """
+    return hash_of(
+        {
+            "format": FORMAT,
+            "model": dict(model),
+            "hashes": dict(hashes),
+            "metric": metric,
+            "device": device,
+            "threads": threads,
+        }
+    )
+
+
+def command(config: Config, *, choices: Mapping[str, str]) -> str:
+    """The shortest command that composes to this configuration, seed included.
+
+    Parameters
+    ----------
+    choices
+        Group -> YAML file, as in {"model": "sasrec"}.
+    """
+    chosen = [f"{group}={choices[group]}" for group in GROUPS]
+    usual, wanted = _flat(dict(_usual(tuple(chosen)))), _flat(plain(config))
+    words = ["python", "run.py", *chosen, f"seed={config.seed}"]
+    for key, value in wanted.items():
+        if key.partition(".")[0] in WITHOUT_EFFECT or key == "seed":
+            continue
+        if key not in usual or usual[key] != value:
+            words.append(f"{key}={spelled(value)}")
+    return shlex.join(words)
+
+
+@cache
+def _usual(chosen: tuple[str, ...]) -> dict[str, Any]:
+    config = compose(chosen)
+    # A mandatory value that the command must give is unequal to whatever was given.
+    content = OmegaConf.to_container(config, resolve=True, throw_on_missing=False, enum_to_str=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
+def _flat(node: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(node, Mapping) and node:
+        found: dict[str, Any] = {}
+        for key, value in node.items():
+            found |= _flat(value, f"{path}.{key}" if path else str(key))
+        return found
+    return {path: node}
+
+
+def spelled(value: Any) -> str:
+    """A value in Hydra's override grammar."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + ",".join(spelled(inner) for inner in value) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{spelled(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, str):
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'" if _odd(value) else value
+    return repr(value)
+
+
+def _odd(text: str) -> bool:
+    """Whether Hydra would read the text as something else than these characters."""
+    simple = text.replace("_", "a").replace("-", "a").replace("/", "a").replace(".", "a")
+    looks_typed = text.lower() in ("null", "true", "false", "") or text[:1].isdigit()
+    return looks_typed or not (simple.isalnum() and simple.isascii())
+
+

@@ -1,0 +1,92 @@
+"""What a person sees while a run trains."""
+
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+LINE_SECONDS = 15.0
+
+
+class RunProgress:
+    """One bar for the epochs of a stage, with the metric in it, and one for the epoch's batches.
+
+    Where there is no terminal, or where several runs share it, a line is printed now and then.
+    """
+
+    def __init__(self, *, label: str, metric: str, bars: bool, console: Console) -> None:
+        self._label = label
+        self._metric = metric
+        self._console = console
+        self._bars = bars and console.is_terminal
+        self._best = float("-inf")
+        self._stage = ""
+        self._epochs = 0
+        self._printed = time.monotonic()
+        self._progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            disable=not self._bars,
+            transient=True,
+        )
+        self._epoch_task: TaskID | None = None
+        self._batch_task: TaskID | None = None
+
+    def __enter__(self) -> "RunProgress":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def stage(self, name: str, epochs: int) -> None:
+        """Begin the bar of a stage."""
+        self._stage = name
+        self._epochs = epochs
+        for task in (self._epoch_task, self._batch_task):
+            if task is not None:
+                self._progress.remove_task(task)
+        description = self._label if name == "train" else f"{self._label} {name}"
+        self._epoch_task = self._progress.add_task(description, total=epochs, note="")
+        self._batch_task = self._progress.add_task("  batches", total=None, note="")
+
+    def tick(self, done: int, total: int) -> None:
+        """Move the bar of the batches."""
+        if self._bars and self._batch_task is not None:
+            self._progress.update(self._batch_task, completed=done, total=total)
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """Move the bar of the epochs, with the last and the best value of the metric."""
+        value = record["metrics"].get(self._metric)
+        note = f"loss {record['metrics']['train/loss']:.4f}"
+        if value is not None:
+            self._best = max(self._best, value)
+            note += f"  {self._metric} {value:.4f}  best {self._best:.4f}"
+        if self._bars and self._epoch_task is not None:
+            self._progress.update(self._epoch_task, completed=record["epoch"], note=note)
+        elif time.monotonic() - self._printed >= LINE_SECONDS:
+            self._printed = time.monotonic()
+            self._console.print(
+                f"{self._label} {self._stage} epoch {record['epoch']}/{self._epochs}  {note}",
+                highlight=False,
+            )

@@ -1,0 +1,311 @@
+"""The way of one run: prepare, split, train, evaluate, track."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from threadpoolctl import threadpool_limits
+from torch import nn
+
+from experiments import provenance
+from experiments.bridge.dataset import TrainingRows
+from experiments.bridge.scorer import RecBoleScorer
+from experiments.candidates import Candidates, candidates
+from experiments.config import Config, ProtocolConfig
+from experiments.data.prepare import prepare
+from experiments.data.prepared import Prepared
+from experiments.evaluate import Evaluation, evaluate
+from experiments.files import atomic_folder, atomic_path, lock, write_json, write_text
+from experiments.identity import command, config_hash, plain
+from experiments.phases import Phases
+from experiments.progress import RunProgress
+from experiments.run_folder import RunFolder, run_path
+from experiments.split import Phase, Split, split_interactions
+from experiments.track import Tracker
+from experiments.training import checkpoint
+from experiments.training.loop import Metrics
+from experiments.training.stages import Hooks, Trained, stage_configs, train
+from experiments.training.state import model_state
+from experiments.validate import check, resolve_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arena:
+    """What every model of an experiment shares: data, split, candidates."""
+
+    data: Prepared
+    split: Split
+    candidates: dict[Phase, dict[str, Candidates]]
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Hashes of all of it; equal hashes mean comparable numbers."""
+        return {
+            "dataset": self.data.hash,
+            "split": self.split.hash,
+            **{
+                f"candidates_{name}_{phase}": made.hash
+                for phase, rankings in self.candidates.items()
+                for name, made in rankings.items()
+            },
+        }
+
+
+def arena(config: Config) -> Arena:
+    """Prepare the data set, split it, and draw or read the frozen candidates."""
+    data = prepare(config.dataset, data_dir=Path(config.data_dir))
+    split = split_interactions(data, config.protocol)
+    phases: tuple[Phase, ...] = ("valid", "test")
+    drawn = {
+        phase: {
+            name: candidates(
+                data,
+                split,
+                phase,
+                size=ranking.candidates,
+                seed=ranking.seed,
+                folder=data.path / "candidates",
+            )
+            for name, ranking in config.protocol.rankings.items()
+            if ranking.candidates is not None
+        }
+        for phase in phases
+    }
+    return Arena(data=data, split=split, candidates=drawn)
+
+
+def device_of(name: str) -> torch.device:
+    """`auto` is the GPU if there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def run(config: Config, *, choices: Mapping[str, str], console: Console, bars: bool) -> RunFolder:
+    """Train, evaluate and track one configuration with one seed; a finished run is returned as it is.
+
+    Parameters
+    ----------
+    choices
+        Group -> YAML file that the configuration was composed from.
+    bars
+        Whether this run has the terminal for itself.
+
+    Raises
+    ------
+    PaddockError
+        If the configuration or the data is at fault.
+    """
+    check(config)
+    model = resolve_model(config.model)
+    phases = Phases()
+    device = device_of(config.device)
+    torch.set_num_threads(config.threads)
+    with phases("prepare"):
+        shared = arena(config)
+    identity = config_hash(
+        model=model,
+        hashes=shared.hashes,
+        metric=config.protocol.valid_metric,
+        device=device.type,
+        threads=config.threads,
+    )
+    path = run_path(
+        config.runs_dir,
+        dataset=shared.data.name,
+        protocol=config.protocol.name,
+        model_key=choices["model"] if choices["model"] != "recbole" else model["name"].lower(),
+        config_hash=identity,
+        seed=config.seed,
+    )
+    label = f"{path.parent.name.rpartition('-')[0]} seed {config.seed}"
+    with lock(path.with_name(f".{path.name}.lock")), threadpool_limits(config.threads):
+        folder = RunFolder(path)
+        if folder.exists and folder.finished and not config.force:
+            console.print(f"{label}: finished before, reused ({path})", highlight=False)
+            Tracker(config.tracking, folder).finish()
+            return folder
+        folder = _begin(config, folder, model=model, identity=identity, shared=shared, choices=choices)
+        with RunProgress(
+            label=label, metric=f"valid/{config.protocol.valid_metric}", bars=bars, console=console
+        ) as progress:
+            _train_and_evaluate(
+                config,
+                folder,
+                model=model,
+                identity=identity,
+                shared=shared,
+                device=device,
+                phases=phases,
+                progress=progress,
+            )
+    _report(folder, label=label, metric=config.protocol.valid_metric, console=console)
+    return folder
+
+
+def _begin(
+    config: Config,
+    folder: RunFolder,
+    *,
+    model: dict[str, Any],
+    identity: str,
+    shared: Arena,
+    choices: Mapping[str, str],
+) -> RunFolder:
+    """A fresh run folder, or the one that a killed run left."""
+    if folder.exists and not folder.finished and not config.force:
+        return folder
+    content = plain(config) | {"model": model}
+    folder = RunFolder.create(
+        folder.path,
+        {
+            "dataset": shared.data.name,
+            "protocol": config.protocol.name,
+            "model": model["name"],
+            "model_key": folder.path.parent.name.rpartition("-")[0],
+            "config_hash": identity,
+            "seed": config.seed,
+            "command": command(config, choices=choices),
+            "config": content,
+            "hashes": shared.hashes,
+            "git": provenance.git(),
+            "packages": provenance.packages(),
+            "host": provenance.host(),
+            "tags": {},
+            "params_trained": None,
+        },
+    )
+    for left in folder.path.glob("*.safetensors"):
+        left.unlink()
+    write_text(folder.path / "config.yaml", _yaml(content))
+    return folder
+
+
+def _train_and_evaluate(
+    config: Config,
+    folder: RunFolder,
+    *,
+    model: dict[str, Any],
+    identity: str,
+    shared: Arena,
+    device: torch.device,
+    phases: Phases,
+    progress: RunProgress,
+) -> None:
+    tracker = Tracker(config.tracking, folder)
+    tracker.start()
+
+    def on_epoch(record: dict[str, Any]) -> None:
+        folder.append_epoch(record)
+        tracker.epoch(record)
+        progress.epoch(record)
+
+    with phases("train"):
+        trained = train(
+            model,
+            data=shared.data,
+            split=shared.split,
+            seed=config.seed,
+            device=device,
+            folder=folder.path,
+            identity=identity,
+            metric=f"valid/{config.protocol.valid_metric}",
+            checkpoint_seconds=config.checkpoint_seconds,
+            hooks=Hooks(
+                validate=lambda m, d: validate(m, d, shared=shared, protocol=config.protocol),
+                on_stage=progress.stage,
+                on_epoch=on_epoch,
+                rewind=folder.truncate_curve,
+                tick=progress.tick,
+            ),
+        )
+    with phases("evaluate"):
+        valid = evaluation(trained.model, trained.dataset, "valid", shared, config.protocol)
+        test = evaluation(trained.model, trained.dataset, "test", shared, config.protocol)
+    _save_model(folder, trained, model)
+    with atomic_path(folder.path / "per_user.parquet") as temporary:
+        test.per_user.write_parquet(temporary)
+    folder.update(
+        params_trained=sum(w.numel() for w in trained.model.parameters() if w.requires_grad)
+    )
+    # A resumed run trained longer than this process did; the curve holds the seconds of all epochs.
+    training = phases.measured["train"]
+    training["seconds"] = max(
+        training["seconds"] - tracker.seconds, sum(record["seconds"] for record in folder.curve)
+    )
+    folder.finish(
+        {
+            "metrics": {
+                **{f"valid/{name}": value for name, value in valid.means.items()},
+                **{f"test/{name}": value for name, value in test.means.items()},
+            },
+            "phases": {**phases.measured, "track": {"seconds": tracker.seconds}},
+            "best_epoch": trained.standing.best_epoch,
+            "epochs": trained.standing.epoch,
+            "users": test.n_users,
+            "scoring_ms_per_user": 1e3 * test.seconds / test.n_users,
+        }
+    )
+    for left in folder.path.glob("*.safetensors"):
+        left.unlink()
+    tracker.finish()
+
+
+def evaluation(
+    model: nn.Module, dataset: TrainingRows, phase: Phase, shared: Arena, protocol: ProtocolConfig
+) -> Evaluation:
+    """All metrics of the protocol for one phase."""
+    return evaluate(
+        RecBoleScorer(model, dataset=dataset, history=shared.split.history(phase)),
+        split=shared.split,
+        phase=phase,
+        rankings=protocol.rankings,
+        candidates=shared.candidates[phase],
+        metrics=protocol.metrics,
+    )
+
+
+def validate(
+    model: nn.Module, dataset: TrainingRows, *, shared: Arena, protocol: ProtocolConfig
+) -> Metrics:
+    """The valid metrics that are worth a curve: those of the ranking that selects epochs."""
+    ranking, _, selecting = protocol.valid_metric.partition("/")
+    wanted = {selecting.partition("_at_")[0], "hit", "ndcg"} & set(protocol.metrics)
+    made = evaluate(
+        RecBoleScorer(model, dataset=dataset, history=shared.split.history("valid")),
+        split=shared.split,
+        phase="valid",
+        rankings={ranking: protocol.rankings[ranking]},
+        candidates=shared.candidates["valid"],
+        metrics=sorted(wanted),
+    )
+    return {f"valid/{name}": value for name, value in made.means.items()}
+
+
+def _save_model(folder: RunFolder, trained: Trained, model: dict[str, Any]) -> None:
+    last = list(stage_configs(model).values())[-1]
+    with atomic_folder(folder.path / "model") as temporary:
+        checkpoint.save(
+            temporary / "model.safetensors", {"model": model_state(trained.model)}, notes=last
+        )
+        write_json(temporary / "model.json", last)
+
+
+def _report(folder: RunFolder, *, label: str, metric: str, console: Console) -> None:
+    result = folder.result
+    console.print(
+        f"{label}: {result['epochs']} epochs, best {result['best_epoch']}, "
+        f"valid {metric} {result['metrics'][f'valid/{metric}']:.4f}, "
+        f"test {result['metrics'][f'test/{metric}']:.4f}, "
+        f"{result['phases']['train']['seconds']:.1f} s",
+        highlight=False,
+    )
+
+
+def _yaml(content: Any) -> str:
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.create(content))

@@ -1,0 +1,1 @@
+"""Training: strategies that run an epoch, the loop around them, stages, checkpoints."""

@@ -1,0 +1,183 @@
+"""The loop around a strategy: epochs, validation, early stopping, checkpoints.
+
+Everything that the loop changes is in its checkpoint, and a checkpoint stands between two epochs,
+so that a run killed at any moment goes on from its last checkpoint to the same numbers, bit for bit
+on a CPU.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from experiments.training import checkpoint
+from experiments.training.state import (
+    Tensors,
+    load_model_state,
+    load_optimizer_state,
+    load_random_state,
+    model_state,
+    optimizer_state,
+    random_state,
+)
+from experiments.training.strategy import Strategy, Tick
+
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long a stage trains and which epoch it keeps.
+
+    Attributes
+    ----------
+    epochs
+        The most epochs.
+    patience
+        Stop after so many validations in a row without a better value; 0 never stops early.
+    eval_step
+        Validate after every so many epochs, and after the last.
+    keep
+        "best": the epoch with the best valid metric. "last": the last one, for a stage whose
+        validation does not tell what it learns (RaCT's critic).
+    """
+
+    epochs: int
+    patience: int
+    eval_step: int
+    keep: str
+
+
+@dataclass(kw_only=True)
+class Standing:
+    """Where a stage is."""
+
+    epoch: int = 0
+    step: int = 0
+    best: float = -math.inf
+    best_epoch: int = 0
+    since_best: int = 0
+    stopped: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """What the loop tells, and whom it asks.
+
+    Attributes
+    ----------
+    validate
+        Gives the valid metrics of the model as it is.
+    on_epoch
+        Takes each epoch's record (epoch, step, seconds, metrics), in order, once; it may raise to
+        end the run (a pruned trial).
+    rewind
+        Takes the step that training continues from; records after it will come again.
+    tick
+        Takes the progress within an epoch.
+    """
+
+    validate: Callable[[nn.Module], Metrics]
+    on_epoch: Callable[[dict[str, Any]], None]
+    rewind: Callable[[int], None]
+    tick: Tick
+
+
+@dataclass(kw_only=True)
+class Loop:
+    """One stage of training.
+
+    `metric` is maximised; an epoch is better only if strictly better (RecBole counts a tie as
+    progress, and rounds to 4 decimals before, so that its patience may never run out;
+    trainer.py:468).
+    """
+
+    model: nn.Module
+    strategy: Strategy
+    schedule: Schedule
+    metric: str
+    hooks: Hooks
+    path: Path
+    identity: str
+    first_step: int = 0
+    checkpoint_seconds: float = 15.0
+    standing: Standing = field(default_factory=Standing)
+    _best: tuple[Tensors, Any] | None = None
+
+    def run(self) -> Standing:
+        """Train to the end, from the checkpoint if there is one; the model holds the kept epoch."""
+        self.standing.step = self.first_step
+        self._resume()
+        self.hooks.rewind(self.standing.step)
+        saved_at = time.monotonic()
+        while self.standing.epoch < self.schedule.epochs and not self.standing.stopped:
+            self.hooks.on_epoch(self._epoch())
+            if time.monotonic() - saved_at >= self.checkpoint_seconds:
+                self._save()
+                saved_at = time.monotonic()
+        if self.schedule.keep == "best" and self._best is not None:
+            load_model_state(self.model, *self._best)
+        return self.standing
+
+    def _epoch(self) -> dict[str, Any]:
+        started = time.monotonic()
+        standing = self.standing
+        metrics = {"train/loss": self.strategy.train_epoch(standing.epoch, self.hooks.tick)}
+        standing.epoch += 1
+        standing.step += 1
+        last = standing.epoch == self.schedule.epochs
+        if last or standing.epoch % self.schedule.eval_step == 0:
+            metrics |= self._validate()
+        seconds = time.monotonic() - started
+        standing.seconds += seconds
+        return {
+            "epoch": standing.epoch,
+            "step": standing.step,
+            "seconds": seconds,
+            "metrics": metrics,
+        }
+
+    def _validate(self) -> Metrics:
+        standing = self.standing
+        metrics = self.hooks.validate(self.model)
+        value = metrics[self.metric]
+        if value > standing.best:
+            standing.best, standing.best_epoch, standing.since_best = value, standing.epoch, 0
+            self._best = model_state(self.model)
+        else:
+            standing.since_best += 1
+            standing.stopped = 0 < self.schedule.patience <= standing.since_best
+        return metrics
+
+    def _save(self) -> None:
+        generators = self.strategy.generators
+        sections = {
+            "model": model_state(self.model),
+            "random": random_state(generators),
+            **{
+                f"optimizer.{name}": optimizer_state(value)
+                for name, value in self.strategy.optimizers.items()
+            },
+        }
+        if self._best is not None:
+            sections["best"] = self._best
+        notes = {"identity": self.identity, "standing": asdict(self.standing)}
+        checkpoint.save(self.path, sections, notes=notes)
+
+    def _resume(self) -> None:
+        if not self.path.exists():
+            return
+        sections, notes = checkpoint.load(self.path)
+        if notes["identity"] != self.identity:
+            return
+        self.standing = Standing(**notes["standing"])
+        load_model_state(self.model, *sections["model"])
+        for name, value in self.strategy.optimizers.items():
+            load_optimizer_state(value, *sections[f"optimizer.{name}"])
+        self._best = sections.get("best")
+        load_random_state(self.strategy.generators, *sections["random"])

@@ -1,0 +1,70 @@
+"""Training strategies: what one pass over the training data is.
+
+A model's YAML names its strategy. A strategy owns the optimizers and the random generators of its
+batches; the loop around it owns epochs, validation, early stopping and checkpoints.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from recbole.config import Config
+from torch import nn
+
+from experiments.bridge.dataset import TrainingRows
+from experiments.errors import PaddockError
+from experiments.split import Split
+
+Tick = Callable[[int, int], None]
+"""Called with (batches done, batches in all) while an epoch runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a strategy trains: the model, its configuration, and the training part."""
+
+    model: nn.Module
+    config: Config
+    dataset: TrainingRows
+    split: Split
+    seed: int
+
+
+class Strategy(Protocol):
+    """One way of passing over the training data."""
+
+    optimizers: Mapping[str, torch.optim.Optimizer]
+    generators: Mapping[str, torch.Generator]
+
+    def train_epoch(self, epoch: int, tick: Tick) -> float:
+        """Pass over the training data once and return the mean loss of a batch."""
+        ...
+
+
+def strategy(name: str, task: Task) -> Strategy:
+    """The strategy of that name, made for the task."""
+    return _makers()[name](task)
+
+
+def _makers() -> dict[str, Callable[[Task], Any]]:
+    from experiments.training.recbole_loop import RecBoleLoop
+    from experiments.training.windows import Windows
+
+    return {"recbole": RecBoleLoop, "windows": Windows}
+
+
+def check_loss(loss: float, *, model: nn.Module, epoch: int) -> float:
+    """The loss, if it is a number.
+
+    Raises
+    ------
+    PaddockError
+        If training diverged.
+    """
+    if loss != loss or loss in (float("inf"), float("-inf")):
+        raise PaddockError(
+            f"the training loss of {type(model).__name__} is {loss} in epoch {epoch + 1}; "
+            "lower model.learning_rate or set model.clip_grad_norm"
+        )
+    return loss

@@ -1,0 +1,118 @@
+"""The strategy `windows`: causal sequence models trained at every position of a user's window.
+
+A history of n items holds n - 1 next-item targets. RecBole makes one padded row for each of them and
+computes one target a row; here a row holds up to MAX_ITEM_LIST_LENGTH targets, all computed in one
+pass, which is the training of the SASRec paper (section III-E) with the full softmax as loss.
+
+B batch of windows, L longest window of a batch, D width, N items, P valid positions.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from experiments.errors import PaddockError
+from experiments.training.strategy import Task, Tick, check_loss
+
+
+class Windows:
+    """Batches of windows, similar lengths together, next-item cross-entropy at every position.
+
+    The model offers `states(items_BL) -> states_BLD` and ranks by the product with
+    `item_embedding.weight`. The cut of long histories into windows moves every epoch, so that each
+    target is seen with contexts of all lengths. `train_batch_size` counts windows.
+    """
+
+    def __init__(self, task: Task) -> None:
+        if not hasattr(task.model, "states"):
+            raise PaddockError(
+                f"model.strategy=windows needs a causal model with a state for every position; "
+                f"{type(task.model).__name__} has none: use model.strategy=recbole"
+            )
+        self._model = task.model
+        self._history = task.split.history("valid")
+        self._longest = int(task.config["MAX_ITEM_LIST_LENGTH"])
+        self._batch_size = int(task.config["train_batch_size"])
+        self._clip = task.config["clip_grad_norm"]
+        self._device = task.config["device"]
+        generator = torch.Generator()
+        generator.manual_seed(task.seed)
+        self.generators = {"windows": generator}
+        self.optimizers = {"optimizer": _optimizer(task)}
+
+    def train_epoch(self, epoch: int, tick: Tick) -> float:
+        self._model.train()
+        batches = self._batches()
+        optimizer = self.optimizers["optimizer"]
+        total = 0.0
+        for done, (starts_B, lengths_B) in enumerate(batches, start=1):
+            inputs_BL, targets_BL = self._rows(starts_B, lengths_B)
+            valid_BL = targets_BL != 0
+            states_PD = self._model.states(inputs_BL)[valid_BL]
+            logits_PN = states_PD @ self._model.item_embedding.weight.T
+            loss = F.cross_entropy(logits_PN, targets_BL[valid_BL])
+            optimizer.zero_grad()
+            loss.backward()
+            if self._clip:
+                torch.nn.utils.clip_grad_norm_(self._model.parameters(), **self._clip)
+            optimizer.step()
+            total += check_loss(loss.item(), model=self._model, epoch=epoch)
+            tick(done, len(batches))
+        return total / max(1, len(batches))
+
+    def _batches(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Windows as (first row, number of targets), grouped by length, in random order."""
+        targets_U = np.maximum(self._history.lengths - 1, 0)
+        long_U = targets_U > self._longest
+        first_U = np.where(long_U, self._draw(len(targets_U), self._longest) + 1, targets_U)
+        rest_U = targets_U - first_U
+        windows_U = np.where(targets_U > 0, 1 + -(-rest_U // self._longest), 0)
+        user_W = np.repeat(np.arange(len(targets_U)), windows_U)
+        number_W = np.arange(len(user_W)) - np.repeat(np.cumsum(windows_U) - windows_U, windows_U)
+        offset_W = np.where(
+            number_W == 0, 0, first_U[user_W] + (number_W - 1) * self._longest
+        )
+        length_W = np.where(
+            number_W == 0,
+            first_U[user_W],
+            np.minimum(self._longest, targets_U[user_W] - offset_W),
+        )
+        start_W = self._history.indptr[:-1][user_W] + offset_W
+        order_W = torch.randperm(len(user_W), generator=self.generators["windows"]).numpy()
+        order_W = order_W[np.argsort(length_W[order_W], kind="stable")]
+        cuts = np.split(order_W, np.arange(self._batch_size, len(order_W), self._batch_size))
+        turns = torch.randperm(len(cuts), generator=self.generators["windows"]).tolist()
+        return [(start_W[cuts[turn]], length_W[cuts[turn]]) for turn in turns]
+
+    def _draw(self, size: int, high: int) -> np.ndarray:
+        return torch.randint(high, (size,), generator=self.generators["windows"]).numpy()
+
+    def _rows(
+        self, starts_B: np.ndarray, lengths_B: np.ndarray
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        offsets_L = np.arange(lengths_B.max())
+        inside_BL = offsets_L < lengths_B[:, None]
+        source_BL = np.where(inside_BL, starts_B[:, None] + offsets_L, 0)
+        items = self._history.items
+        inputs_BL = np.where(inside_BL, items[source_BL], 0).astype(np.int64)
+        targets_BL = np.where(inside_BL, items[source_BL + 1], 0).astype(np.int64)
+        return (
+            torch.from_numpy(inputs_BL).to(self._device),
+            torch.from_numpy(targets_BL).to(self._device),
+        )
+
+
+def _optimizer(task: Task) -> torch.optim.Optimizer:
+    """Adam or AdamW by RecBole's key `learner`."""
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    learner = task.config["learner"].lower()
+    if learner not in kinds:
+        raise PaddockError(
+            f"model.learner={learner} is not offered by model.strategy=windows; "
+            f"choose one of {', '.join(kinds)}"
+        )
+    return kinds[learner](
+        (weight for weight in task.model.parameters() if weight.requires_grad),
+        lr=task.config["learning_rate"],
+        weight_decay=task.config["weight_decay"] or 0.0,
+    )

@@ -1,0 +1,74 @@
+"""RecBole 1.2.1 on a current stack: every work-round, each with its reason and the line it concerns.
+
+`apply` runs once, when `models` is imported. A work-round is one function in `WORKAROUNDS`; the test
+of the same name shows what breaks without it. Anything that a subclass can mend (how a configuration
+is read, how a dataset is loaded) is mended in that subclass instead, and so is not here.
+"""
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+
+
+def numpy_aliases() -> None:
+    """Names that numpy 2 dropped.
+
+    config/configurator.py:625-635 (`compatibility_settings`) reads np.float_, np.complex_ and
+    np.unicode_ whenever a Config is made; data/interaction.py:31 reads np.float, and fails when a
+    batch is made before the first Config.
+    """
+    for name, alias in {
+        "float_": np.float64,
+        "float": np.float64,
+        "complex_": np.complex128,
+        "unicode_": np.str_,
+    }.items():
+        if name not in vars(np):
+            setattr(np, name, alias)
+
+
+def dok_matrix_update() -> None:
+    """The private `dok_matrix._update` that scipy 1.13 removed.
+
+    Seven models build their graph with it: lightgcn.py:111, ngcf.py:110, ncl.py:131, gcmc.py:174,
+    spectralcf.py:123, kgin.py:356, mcclk.py:425.
+    """
+    from scipy.sparse import dok_matrix
+
+    if not hasattr(dok_matrix, "_update"):
+        dok_matrix._update = lambda self, data: self._dict.update(data)
+
+
+def no_tensorboard() -> None:
+    """trainer/trainer.py:124 opens a TensorBoard writer in ./log_tensorboard for every trainer made.
+
+    The curves are tracked elsewhere, and the folder would appear wherever the command was started.
+    """
+    import recbole.trainer.trainer as trainer
+
+    trainer.get_tensorboard = lambda logger: None
+
+
+def quiet_deprecations() -> None:
+    """trainer/trainer.py:232 makes a torch.cuda.amp.GradScaler every epoch, which warns every epoch.
+
+    The scaler is disabled (no mixed precision), so that neither warning says anything to a user.
+    """
+    warnings.filterwarnings("ignore", message=r".*torch\.cuda\.amp\.GradScaler.*")
+    warnings.filterwarnings("ignore", message=r".*torch\.sparse\.FloatTensor.*")
+
+
+WORKAROUNDS: dict[str, Callable[[], None]] = {
+    "numpy_aliases": numpy_aliases,
+    "dok_matrix_update": dok_matrix_update,
+    "no_tensorboard": no_tensorboard,
+    "quiet_deprecations": quiet_deprecations,
+}
+
+
+def apply(*, skip: frozenset[str] = frozenset()) -> None:
+    """Apply all work-rounds but those named in `skip` (the tests name one at a time)."""
+    for name, work_round in WORKAROUNDS.items():
+        if name not in skip:
+            work_round()

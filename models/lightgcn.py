@@ -1,0 +1,63 @@
+"""LightGCN (He et al., SIGIR 2020), with the propagation matrix in compressed rows.
+
+U users, N items (padding included), M = U + N nodes, D width, B batch.
+"""
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from recbole.model.general_recommender import LightGCN as RecBoleLightGCN
+
+
+class SymmetricProduct(torch.autograd.Function):
+    """The product A X of a constant symmetric sparse matrix and a dense one.
+
+    A equals its transpose, so that the backward pass is the same product; torch's own backward of
+    a sparse product would transpose A and gather its gradient every time.
+    """
+
+    @staticmethod
+    def forward(ctx, matrix_MM, dense_MD):  # type: ignore[no-untyped-def]
+        ctx.matrix_MM = matrix_MM
+        return matrix_MM @ dense_MD
+
+    @staticmethod
+    def backward(ctx, gradient_MD):  # type: ignore[no-untyped-def]
+        return None, ctx.matrix_MM @ gradient_MD
+
+
+class LightGCN(RecBoleLightGCN):
+    """RecBole's LightGCN: same parameters, loss and scores for equal weights.
+
+    The normalised adjacency matrix is built in compressed rows without a Python dictionary of its
+    entries (RecBole's way fails on scipy 1.13 and later). `require_pow` chooses the regulariser:
+    True is the squared norm of the paper (eq. 15), False (RecBole's default) the plain norm.
+    """
+
+    def get_norm_adj_mat(self) -> torch.Tensor:
+        """D^-1/2 A D^-1/2 as a sparse CSR tensor of shape (M, M)."""
+        seen_UN = self.interaction_matrix.tocsr()
+        seen_UN.data[:] = 1.0  # a repeated interaction is one edge
+        adjacency_MM = sp.bmat([[None, seen_UN], [seen_UN.T, None]], format="csr", dtype=np.float32)
+        degree_M = np.diff(adjacency_MM.indptr)
+        # RecBole's epsilon, added in double precision: it keeps isolated nodes finite.
+        scale_M = np.power(degree_M + 1e-7, -0.5)
+        rows_E = np.repeat(scale_M, degree_M)
+        values_E = (rows_E * scale_M[adjacency_MM.indices]).astype(np.float32)
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(adjacency_MM.indptr.astype(np.int64)),
+            torch.from_numpy(adjacency_MM.indices.astype(np.int64)),
+            torch.from_numpy(values_E),
+            size=adjacency_MM.shape,
+        )
+
+    def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean of the embeddings of all layers (eq. 4 and 8), shapes (U, D) and (N, D)."""
+        layer_MD = self.get_ego_embeddings()
+        total_MD = layer_MD
+        for _ in range(self.n_layers):
+            layer_MD = SymmetricProduct.apply(self.norm_adj_matrix, layer_MD)
+            total_MD = total_MD + layer_MD
+        mean_MD = total_MD / (self.n_layers + 1)
+        users_UD, items_ND = torch.split(mean_MD, [self.n_users, self.n_items])
+        return users_UD, items_ND

@@ -1,0 +1,56 @@
+"""SASRec (Kang and McAuley, ICDM 2018), all positions of a window in one pass.
+
+B batch, L length, D width, H heads, N items (padding included).
+"""
+
+import torch
+import torch.nn.functional as F
+from recbole.model.layers import TransformerLayer
+from recbole.model.sequential_recommender import SASRec as RecBoleSASRec
+from torch import Tensor
+
+
+class SASRec(RecBoleSASRec):
+    """RecBole's SASRec: same parameters, same scores for equal weights.
+
+    `states` gives the model's state after every position, so that one row trains all of a window's
+    next items at once; RecBole's loss takes one row for every prefix. Attention runs through
+    torch's fused kernel. Histories are left-aligned (padding on the right), so that the causal mask
+    alone keeps padding out of every valid position.
+    """
+
+    def states(self, items_BL: Tensor) -> Tensor:
+        """The state after each position, shape (B, L, D); those at padding mean nothing.
+
+        Parameters
+        ----------
+        items_BL
+            Item ids in time order, padded with 0 on the right; L at most MAX_ITEM_LIST_LENGTH.
+        """
+        positions_L = torch.arange(items_BL.size(1), device=items_BL.device)
+        states_BLD = self.item_embedding(items_BL) + self.position_embedding(positions_L)
+        states_BLD = self.dropout(self.LayerNorm(states_BLD))
+        for layer in self.trm_encoder.layer:
+            states_BLD = layer.feed_forward(self._attend(layer, states_BLD))
+        return states_BLD
+
+    def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
+        """The state after the last item of each history, shape (B, D)."""
+        return self.gather_indexes(self.states(item_seq), item_seq_len - 1)
+
+    def _attend(self, layer: TransformerLayer, states_BLD: Tensor) -> Tensor:
+        attention = layer.multi_head_attention
+        heads = attention.num_attention_heads
+
+        def split(projected_BLD: Tensor) -> Tensor:
+            return projected_BLD.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+        context_BHLK = F.scaled_dot_product_attention(
+            split(attention.query(states_BLD)),
+            split(attention.key(states_BLD)),
+            split(attention.value(states_BLD)),
+            dropout_p=attention.attn_dropout.p if self.training else 0.0,
+            is_causal=True,
+        )
+        context_BLD = attention.dense(context_BHLK.transpose(1, 2).flatten(-2))
+        return attention.LayerNorm(attention.out_dropout(context_BLD) + states_BLD)

@@ -1,0 +1,86 @@
+import time
+
+import pytest
+from rich.console import Console
+from tracking_helpers import (
+    Server,
+    assert_mirrors,
+    begin_run,
+    end_run,
+    epoch_record,
+    free_port,
+    make_run,
+    runs_by_kind,
+)
+
+from experiments.config import TrackingConfig
+from experiments.errors import PaddockError
+from experiments.track import Tracker, Uploads, publish, ui_command, upload_pending
+
+
+@pytest.fixture
+def server(tmp_path):
+    server = Server(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+def test_a_server_that_dies_midway_gets_the_runs_later(server, tmp_path, caplog):
+    tracking = TrackingConfig(uri=server.uri)
+    runs_dir = tmp_path / "runs"
+    assert ui_command(tracking) == server.uri
+
+    # While it answers, all is as with a file.
+    folder = make_run(runs_dir, seed=1)
+    assert publish(folder, tracking) is not None
+    assert publish(folder, tracking) == folder.published["run_id"]
+    assert_mirrors(folder, tracking)
+    assert (tmp_path / "server-artifacts").is_dir()
+
+    running = begin_run(runs_dir, seed=2)
+    tracker = Tracker(tracking, running, flush_seconds=0)
+    tracker.start()
+    for step in range(4):
+        if step == 2:
+            server.kill()
+        running.append_epoch(epoch_record(2, step))
+        tracker.epoch(epoch_record(2, step))
+    end_run(running)
+    assert tracker.finish() is None
+    assert running.finished
+    assert running.published == {}
+    assert len(caplog.records) == 2
+    command = f"python run.py mode=upload runs_dir={runs_dir} tracking.uri={server.uri}"
+    assert caplog.records[1].getMessage().endswith(command)
+    with pytest.raises(PaddockError, match=server.uri):
+        upload_pending(runs_dir, tracking)
+
+    server.start()
+    uploads = upload_pending(runs_dir, tracking, console=Console(quiet=True))
+    assert uploads == Uploads(uploaded=1, failed=0, already=1)
+    assert_mirrors(running, tracking)
+    (parent,), children = runs_by_kind(tracking)
+    assert len(children) == 2
+    assert running.published["run_id"] == children[1].info.run_id
+    assert parent.data.tags["paddock.seeds"] == "1,2"
+
+
+def test_an_unreachable_server_costs_a_warning(tmp_path, caplog):
+    tracking = TrackingConfig(uri=f"http://127.0.0.1:{free_port()}")
+    folder = begin_run(tmp_path / "runs")
+    begun = time.perf_counter()
+    tracker = Tracker(tracking, folder)
+    tracker.start()
+    assert not tracker.online
+    for step in range(3):
+        folder.append_epoch(epoch_record(1, step))
+        tracker.epoch(epoch_record(1, step))
+    end_run(folder)
+    assert tracker.finish() is None
+    assert tracker.seconds <= time.perf_counter() - begun
+    assert folder.finished
+    assert folder.published == {}
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+    assert f"no answer from {tracking.uri}" in caplog.records[0].getMessage()
+    assert f"tracking.uri={tracking.uri}" in caplog.records[1].getMessage()
