@@ -67,6 +67,10 @@ class _Entry:
             **{f"{name} hash": value for name, value in self.run["hashes"].items()},
         }
 
+    @property
+    def key(self) -> str:
+        return repr(sorted(self.question.items()))
+
 
 def leaderboard(folders: Sequence[RunFolder], *, metrics: Sequence[str] | None = None) -> list[Row]:
     """Group finished runs by configuration, the best first, then the rows that are left out.
@@ -89,22 +93,12 @@ def leaderboard(folders: Sequence[RunFolder], *, metrics: Sequence[str] | None =
         A metric that no run reports.
     """
     entries, left_out = _read(folders)
-    groups: dict[tuple[str, str], list[_Entry]] = defaultdict(list)
-    for entry in entries:
-        # One configuration may have met two versions of the data: the hash alone says less.
-        groups[entry.run["config_hash"], repr(sorted(entry.question.items()))].append(entry)
-    shown: dict[str, str] = {}
-    if groups:
-        # The question that most runs answer; of equally many, the most recent one.
-        asked = Counter(repr(sorted(entry.question.items())) for entry in entries)
-        recent = {repr(sorted(e.question.items())): e.run["started"] for e in _by_start(entries)}
-        chosen = max(asked, key=lambda question: (asked[question], recent[question]))
-        shown = next(e.question for e in entries if repr(sorted(e.question.items())) == chosen)
+    shown = _shared_question(entries)
     comparable = [entry for entry in entries if entry.question == shown]
     names = _columns(comparable, metrics)
     selector = _selector(comparable)
     ranked: list[tuple[float, Row]] = []
-    for group in groups.values():
+    for group in _by_configuration(entries):
         if reason := _difference(group[0].question, shown):
             left_out.append(_named(group, left_out=reason))
         else:
@@ -121,24 +115,25 @@ def render(rows: Sequence[Row], console: Console | None = None) -> None:
     compared, left_out = _parted(rows)
     if compared:
         table = Table(box=None, padding=(0, 1), header_style="")
-        table.add_column("model", vertical="bottom")
-        table.add_column("seeds", justify="right", vertical="bottom")
+        table.add_column("\nmodel", overflow="fold")
+        table.add_column("\nseeds", justify="right")
         for ranking, names in _by_ranking(compared[0].means).items():
             for position, name in enumerate(names):
                 # The ranking is told once, above the first of its columns.
                 head = f"{ranking}\n" if position == 0 else "\n"
-                table.add_column(head + _short(name), justify="right", vertical="bottom")
-        table.add_column("train s", justify="right", vertical="bottom")
+                table.add_column(head + _short(name), justify="right")
+        table.add_column("\ntrain s", justify="right")
         flagged = any(row.flags for row in compared)
         if flagged:
-            table.add_column("note", vertical="bottom")
+            table.add_column("\nnote", overflow="fold")
         styles = {"best": "bold", "second": "underline"}
         for row in compared:
             cells = [escape(row.label), str(len(row.seeds))]
             for names in _by_ranking(row.means).values():
                 for name in names:
                     style = styles.get(row.marks.get(name, ""))
-                    cell = _cell(row, name)
+                    # In a narrow terminal the deviation goes to a line of its own.
+                    cell = _cell(row, name).replace("± ", "±")
                     cells.append(f"[{style}]{cell}[/{style}]" if style else cell)
             cells.append(_seconds(row))
             table.add_row(*cells, *([", ".join(row.flags)] if flagged else []))
@@ -188,8 +183,20 @@ def _read(folders: Sequence[RunFolder]) -> tuple[list[_Entry], list[Row]]:
     return entries, left_out
 
 
-def _by_start(entries: Sequence[_Entry]) -> list[_Entry]:
-    return sorted(entries, key=lambda entry: entry.run["started"])
+def _by_configuration(entries: Sequence[_Entry]) -> list[list[_Entry]]:
+    """Entries by config_hash, apart where one configuration met two versions of the data."""
+    groups: dict[tuple[str, str], list[_Entry]] = defaultdict(list)
+    for entry in entries:
+        groups[entry.run["config_hash"], entry.key].append(entry)
+    return list(groups.values())
+
+
+def _shared_question(entries: Sequence[_Entry]) -> dict[str, str]:
+    """The question that most runs answer; of equally many, the most recent one."""
+    asked = Counter(entry.key for entry in entries)
+    if not entries:
+        return {}
+    return max(entries, key=lambda entry: (asked[entry.key], entry.run["started"])).question
 
 
 def _difference(question: Mapping[str, str], shown: Mapping[str, str]) -> str:
@@ -273,7 +280,7 @@ def _flags(group: Sequence[_Entry]) -> tuple[str, ...]:
     sources = [entry.run.get("git") or {} for entry in group]
     flags = []
     if any(git.get("dirty") for git in sources):
-        flags.append("uncommitted code")
+        flags.append("uncommitted")
     commits = {git.get("commit") for git in sources}
     if len(commits) > 1:
         flags.append(f"{len(commits)} commits")
@@ -319,7 +326,7 @@ def _by_ranking(names: Mapping[str, float]) -> dict[str, list[str]]:
 
 
 def _short(name: str) -> str:
-    """ "test/full/ndcg_at_10" to "ndcg@10": only MLflow refuses the field's own spelling."""
+    """The field's own spelling, which only MLflow refuses: ndcg@10 for test/full/ndcg_at_10."""
     return re.sub(r"_at_(\d+)$", r"@\1", name.rpartition("/")[2])
 
 

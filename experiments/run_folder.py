@@ -58,16 +58,19 @@ class RunFolder:
         Parameters
         ----------
         run : mapping
-            The content of run.json. `state`, `started`, `finished` and `tags` are filled in.
+            The content of run.json. `state`, `started`, `finished` and `tags` are filled in, and
+            `supersedes`: the MLflow runs of what is removed here.
         """
         folder = cls(path)
+        earlier = set(folder.run.get("supersedes", [])) if folder.exists else set()
+        earlier |= {ids["run_id"] for ids in (folder.tracking, folder.published) if "run_id" in ids}
+        superseded = {"supersedes": sorted(earlier)} if earlier else {}
         # run.json goes first: without it the folder is no run, and no reader sees a mixture.
         for name in ("run.json", *_PRODUCTS):
             (folder.path / name).unlink(missing_ok=True)
         begun: dict[str, Any] = {"started": _utc_now(), "tags": {}, "params_trained": None}
-        write_json(
-            folder.path / "run.json", begun | dict(run) | {"state": "running", "finished": None}
-        )
+        ends = {"state": "running", "finished": None}
+        write_json(folder.path / "run.json", begun | dict(run) | ends | superseded)
         return folder
 
     @property

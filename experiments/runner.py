@@ -20,6 +20,7 @@ from experiments.data.prepared import Prepared
 from experiments.evaluate import Evaluation, evaluate
 from experiments.files import atomic_folder, atomic_path, lock, write_json, write_text
 from experiments.identity import command, config_hash, plain
+from experiments.memory import keep_freed_memory
 from experiments.phases import Phases
 from experiments.progress import RunProgress
 from experiments.run_folder import RunFolder, run_path
@@ -104,6 +105,7 @@ def run(config: Config, *, choices: Mapping[str, str], console: Console, bars: b
     phases = Phases()
     device = device_of(config.device)
     torch.set_num_threads(config.threads)
+    keep_freed_memory()
     with phases("prepare"):
         shared = arena(config)
     identity = config_hash(

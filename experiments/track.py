@@ -615,7 +615,9 @@ def _refresh_parent(store: _Store, folder: RunFolder, child: _Child) -> str:
     for _ in range(5):
         runs = _runs_of(client, child.experiment_id, run["config_hash"])
         for other in _children(runs):
-            if _made_by(other, folder, run) and other.info.run_id != child.run_id:
+            if other.info.run_id != child.run_id and (
+                other.info.run_id in run.get("supersedes", []) or _made_by(other, folder, run)
+            ):
                 client.delete_run(other.info.run_id)
                 runs.remove(other)
         counted = _one_per_seed(runs)

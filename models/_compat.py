@@ -50,6 +50,18 @@ def no_tensorboard() -> None:
     trainer.get_tensorboard = lambda logger: None
 
 
+def no_anomaly_detection() -> None:
+    """sequential_recommender/sine.py:25 turns on autograd's anomaly detection for the whole process.
+
+    Importing any sequential model imports SINE. Every backward pass then looks for NaN in every
+    gradient and keeps a trace of every operation; a pass of SASRec takes a third longer.
+    """
+    import recbole.model.sequential_recommender  # noqa: F401  (the import that turns it on)
+    import torch
+
+    torch.autograd.set_detect_anomaly(False)
+
+
 def quiet_deprecations() -> None:
     """trainer/trainer.py:232 makes a torch.cuda.amp.GradScaler every epoch, which warns every epoch.
 
@@ -63,6 +75,7 @@ WORKAROUNDS: dict[str, Callable[[], None]] = {
     "numpy_aliases": numpy_aliases,
     "dok_matrix_update": dok_matrix_update,
     "no_tensorboard": no_tensorboard,
+    "no_anomaly_detection": no_anomaly_detection,
     "quiet_deprecations": quiet_deprecations,
 }
 

@@ -3,6 +3,8 @@
 U users, N items (padding included), M = U + N nodes, D width, B batch.
 """
 
+import warnings
+
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -44,12 +46,16 @@ class LightGCN(RecBoleLightGCN):
         scale_M = np.power(degree_M + 1e-7, -0.5)
         rows_E = np.repeat(scale_M, degree_M)
         values_E = (rows_E * scale_M[adjacency_MM.indices]).astype(np.float32)
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(adjacency_MM.indptr.astype(np.int64)),
-            torch.from_numpy(adjacency_MM.indices.astype(np.int64)),
-            torch.from_numpy(values_E),
-            size=adjacency_MM.shape,
-        )
+        with warnings.catch_warnings():
+            # torch calls its CSR tensors beta, at every first use.
+            warnings.filterwarnings("ignore", message="Sparse")
+            return torch.sparse_csr_tensor(
+                torch.from_numpy(adjacency_MM.indptr.astype(np.int64)),
+                torch.from_numpy(adjacency_MM.indices.astype(np.int64)),
+                torch.from_numpy(values_E),
+                size=adjacency_MM.shape,
+                check_invariants=True,
+            )
 
     def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean of the embeddings of all layers (eq. 4 and 8), shapes (U, D) and (N, D)."""

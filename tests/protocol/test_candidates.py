@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -62,6 +62,7 @@ def test_several_targets_of_a_user_have_a_row_each(tmp_path):
     assert not set(drawn.items_TC[:3].ravel()) & {1, 2}
 
 
+@settings(deadline=None)
 @given(st.integers(1, 30), st.integers(0, 2**32))
 def test_distinct_numbers_below_their_bounds(n, seed):
     bounds = n + np.arange(40)

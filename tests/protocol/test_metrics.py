@@ -79,6 +79,9 @@ def test_certainty_is_exact():
     assert measured([3, 3, 3, 1], [0, 1], [2, 3])["hit_at_2"] == 1.0
     assert measured([3, 3, 3, 1], [0], [3])["hit_at_3"] == 1.0
     assert measured([3, 3, 3, 1], [3], [3])["hit_at_3"] == 0.0
+    for g in range(1, 40):
+        tied = measured(np.zeros(g), range(0, g, 5), [g, g + 3], metrics=["hit"])
+        assert set(tied.values()) == {1.0}
     best = measured([9, 8, 7, 1, 0], [0, 1, 2], [1, 2, 3, 4])
     assert {name for name, value in best.items() if value != 1.0} == {
         "recall_at_1",

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.config import ProtocolConfig
@@ -22,6 +22,7 @@ histories = st.tuples(
 ).map(lambda drawn: [*drawn[1][:2], drawn[0], *drawn[1][2:]])
 
 
+@settings(deadline=None)
 @given(histories)
 def test_every_interaction_is_in_one_part_and_nothing_leaks(given_histories):
     split = loo(toy(given_histories, N_ITEMS))
@@ -38,6 +39,7 @@ def test_every_interaction_is_in_one_part_and_nothing_leaks(given_histories):
         assert (len(valid), len(test)) == ((1, 1) if len(history) >= 3 else (0, 0))
 
 
+@settings(deadline=None)
 @given(histories)
 def test_views_agree_with_each_other(given_histories):
     split = loo(toy(given_histories, N_ITEMS))
@@ -58,6 +60,7 @@ def test_views_agree_with_each_other(given_histories):
             assert list(split.masked(phase).of(user)) == sorted(masked)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000))
 def test_several_targets_keep_their_time_order_and_count_once(seed):
     rng = np.random.default_rng(seed)

@@ -1,5 +1,8 @@
 import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
+import numpy as np
 import pytest
 from rich.console import Console
 from tracking_helpers import (
@@ -15,15 +18,44 @@ from tracking_helpers import (
 
 from experiments.config import TrackingConfig
 from experiments.errors import PaddockError
+from experiments.run_folder import RunFolder
 from experiments.track import Tracker, Uploads, publish, ui_command, upload_pending
 
 
-@pytest.fixture
-def server(tmp_path):
-    server = Server(tmp_path)
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("server"))
     server.start()
     yield server
     server.kill()
+
+
+def test_seeds_that_start_and_finish_at_once_share_one_parent(server, tmp_path):
+    tracking = TrackingConfig(uri=server.uri)
+    seeds = (1, 2, 3, 4)
+    gate = Barrier(len(seeds))
+    folders = [begin_run(tmp_path / "runs", seed=seed, dataset="race") for seed in seeds]
+
+    def train(folder: RunFolder) -> str | None:
+        tracker = Tracker(tracking, folder, flush_seconds=0)
+        gate.wait()
+        tracker.start()
+        for step in range(3):
+            folder.append_epoch(epoch_record(folder.run["seed"], step))
+            tracker.epoch(epoch_record(folder.run["seed"], step))
+        end_run(folder)
+        gate.wait()
+        return tracker.finish()
+
+    with ThreadPoolExecutor(len(seeds)) as pool:
+        assert None not in list(pool.map(train, folders))
+    (parent,), children = runs_by_kind(tracking, "race/loo")
+    assert [child.data.tags["paddock.seed"] for child in children] == ["1", "2", "3", "4"]
+    assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
+    assert parent.data.tags["paddock.seeds"] == "1,2,3,4"
+    values = [folder.result["metrics"]["test/full/hit_at_10"] for folder in folders]
+    assert parent.data.metrics["test/full/hit_at_10"] == pytest.approx(np.mean(values))
+    assert_mirrors(folders[0], tracking)
 
 
 def test_a_server_that_dies_midway_gets_the_runs_later(server, tmp_path, caplog):
@@ -36,7 +68,7 @@ def test_a_server_that_dies_midway_gets_the_runs_later(server, tmp_path, caplog)
     assert publish(folder, tracking) is not None
     assert publish(folder, tracking) == folder.published["run_id"]
     assert_mirrors(folder, tracking)
-    assert (tmp_path / "server-artifacts").is_dir()
+    assert (server.folder / "server-artifacts").is_dir()
 
     running = begin_run(runs_dir, seed=2)
     tracker = Tracker(tracking, running, flush_seconds=0)

@@ -221,6 +221,20 @@ def test_a_forced_repetition_replaces_the_seed(tmp_path):
     assert parent.data.metrics[name] == pytest.approx(np.mean(values))
 
 
+def test_a_repetition_on_another_node_of_a_cluster_replaces_the_seed(tmp_path, monkeypatch):
+    tracking = sqlite_tracking(tmp_path)
+    for seed, node in ((77, "node-1"), (78, "node-2"), (79, "node-3")):
+        monkeypatch.setattr("socket.gethostname", lambda node=node: node)
+        folder = make_run(tmp_path / "runs", seed=1, result=result_of(seed))
+        if seed != 78:
+            publish(folder, tracking)
+    (parent,), children = runs_by_kind(tracking)
+    assert len(children) == 1
+    assert_mirrors(folder, tracking)
+    name = "test/c20/hit_at_1"
+    assert parent.data.metrics[name] == result_of(79)["metrics"][name]
+
+
 def test_the_same_seed_from_two_machines_counts_once(tmp_path):
     tracking = sqlite_tracking(tmp_path)
     publish(make_run(tmp_path / "mine", seed=1), tracking)

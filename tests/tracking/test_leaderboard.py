@@ -1,0 +1,181 @@
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+from tracking_helpers import HASHES, begin_run, make_run, result_of
+
+from experiments.errors import PaddockError
+from experiments.leaderboard import Row, leaderboard, render, to_markdown
+from experiments.run_folder import find_runs
+
+NDCG, HIT = "test/full/ndcg_at_10", "test/c20/hit_at_1"
+
+
+def scored(ndcg: float, hit: float) -> dict:
+    result = result_of(1)
+    result["metrics"] |= {NDCG: ndcg, HIT: hit}
+    return result
+
+
+def shown(rows: list[Row], *, width: int = 200) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system="standard")
+    render(rows, console)
+    return console.file.getvalue()
+
+
+def plain(rows: list[Row]) -> str:
+    console = Console(file=io.StringIO(), width=200, record=True)
+    render(rows, console)
+    return console.export_text()
+
+
+def test_rows_hold_mean_and_sample_deviation_over_seeds(tmp_path):
+    for seed in (1, 2, 3):
+        make_run(tmp_path, seed=seed)
+    make_run(tmp_path, model="pop")
+    rows = leaderboard(find_runs(tmp_path), metrics=[NDCG, HIT])
+    row = next(row for row in rows if row.model_key == "sasrec")
+    assert row.label == "sasrec"
+    assert row.seeds == (1, 2, 3)
+    assert row.train_seconds == pytest.approx(np.mean([11, 12, 13]))
+    for name in (NDCG, HIT):
+        values = [result_of(seed)["metrics"][name] for seed in (1, 2, 3)]
+        assert row.means[name] == pytest.approx(np.mean(values))
+        assert row.stds[name] == pytest.approx(np.std(values, ddof=1))
+    pop = next(row for row in rows if row.model_key == "pop")
+    assert pop.seeds == (1,)
+    assert pop.stds == {}
+
+
+def test_rows_are_sorted_by_the_metric_that_selects(tmp_path):
+    make_run(tmp_path, model="bpr", result=scored(0.2, 0.9))
+    make_run(tmp_path, model="pop", result=scored(0.1, 0.8))
+    make_run(tmp_path, model="sasrec", result=scored(0.3, 0.1))
+    # Also where that metric is no column.
+    rows = leaderboard(find_runs(tmp_path), metrics=[HIT])
+    assert [row.model_key for row in rows] == ["sasrec", "bpr", "pop"]
+
+
+def test_the_best_is_bold_and_the_second_underlined(tmp_path):
+    make_run(tmp_path, model="bpr", result=scored(0.2, 0.9))
+    make_run(tmp_path, model="pop", result=scored(0.1, 0.8))
+    make_run(tmp_path, model="sasrec", result=scored(0.3, 0.9))
+    rows = leaderboard(find_runs(tmp_path), metrics=[NDCG, HIT])
+    assert [row.marks for row in rows] == [
+        {NDCG: "best", HIT: "best"},
+        {NDCG: "second", HIT: "best"},
+        {HIT: "second"},
+    ]
+    sasrec, bpr, pop = shown(rows).splitlines()[-3:]
+    assert "\x1b[1m0.3000\x1b[0m" in sasrec
+    assert "\x1b[1m0.9000\x1b[0m" in sasrec
+    assert "\x1b[4m0.2000\x1b[0m" in bpr
+    assert "\x1b[1m0.9000\x1b[0m" in bpr
+    assert "\x1b[4m0.8000\x1b[0m" in pop
+    assert to_markdown(rows) == (
+        "| model | seeds | full ndcg@10 | c20 hit@1 | train s | note |\n"
+        "|:---|---:|---:|---:|---:|:---|\n"
+        "| sasrec | 1 | **0.3000** | **0.9000** | 11.0 |  |\n"
+        "| bpr | 1 | <u>0.2000</u> | **0.9000** | 11.0 |  |\n"
+        "| pop | 1 | 0.1000 | <u>0.8000</u> | 11.0 |  |\n"
+    )
+
+
+def test_a_row_alone_is_not_the_best(tmp_path):
+    make_run(tmp_path)
+    (row,) = leaderboard(find_runs(tmp_path), metrics=[NDCG])
+    assert row.marks == {}
+
+
+def test_rankings_are_grouped_with_the_full_one_first(tmp_path):
+    make_run(tmp_path)
+    rows = leaderboard(find_runs(tmp_path))
+    assert set(rows[0].means) == {
+        "test/full/hit_at_10",
+        "test/full/ndcg_at_10",
+        "test/c20/hit_at_1",
+        "test/c20/hit_at_10",
+        "test/c20/ndcg_at_10",
+    }
+    first, second, *_ = plain(rows).splitlines()
+    assert first.split() == ["full", "c20"]
+    expected = "model seeds hit@10 ndcg@10 hit@1 hit@10 ndcg@10 train s"
+    assert second.split() == expected.split()
+
+
+def test_configurations_of_one_model_are_told_apart(tmp_path):
+    slow = make_run(tmp_path, lr=0.001)
+    fast = make_run(tmp_path, lr=0.01)
+    make_run(tmp_path, model="pop")
+    labels = {row.label for row in leaderboard(find_runs(tmp_path), metrics=[NDCG])}
+    assert labels == {
+        "pop",
+        f"sasrec {slow.run['config_hash'][:6]}",
+        f"sasrec {fast.run['config_hash'][:6]}",
+    }
+
+
+def test_what_does_not_compare_is_left_out_with_the_reason(tmp_path):
+    for seed in (1, 2):
+        make_run(tmp_path, seed=seed)
+    make_run(tmp_path, model="bpr")
+    make_run(tmp_path, model="other", dataset="tiny")
+    make_run(tmp_path, model="stale", hashes=HASHES | {"candidates_c20": "e" * 64})
+    make_run(tmp_path, model="fewer", hashes={"dataset": "d" * 64, "split": "5" * 64})
+    begin_run(tmp_path, model="busy")
+    broken = make_run(tmp_path, model="broken")
+    (broken.path / "result.json").write_text("{")
+    rows = leaderboard(find_runs(tmp_path), metrics=[NDCG])
+    reasons = {row.model_key: row.left_out for row in rows}
+    assert reasons["sasrec"] == reasons["bpr"] == ""
+    assert reasons["other"] == "dataset tiny, the board's is ml-100k"
+    assert reasons["stale"] == "candidates_c20 hash eeeeee, the board's is cccccc"
+    assert reasons["fewer"] == "candidates_c20 hash absent, the board's is cccccc"
+    assert reasons["busy"] == "not finished"
+    assert "result.json is not valid JSON" in reasons["broken"]
+    assert all(not row.means for row in rows if row.left_out)
+    text = plain(rows)
+    assert "left out: stale (seed 1): candidates_c20 hash eeeeee" in text
+    assert "- left out: busy (seed 1): not finished\n" in to_markdown(rows)
+
+
+def test_one_configuration_on_two_versions_of_the_data_is_not_averaged(tmp_path):
+    for seed in (1, 2):
+        make_run(tmp_path, seed=seed)
+    make_run(tmp_path, seed=3, hashes=HASHES | {"dataset": "e" * 64})
+    kept, out = leaderboard(find_runs(tmp_path), metrics=[NDCG])
+    assert (kept.seeds, out.seeds) == ((1, 2), (3,))
+    assert out.left_out == "dataset hash eeeeee, the board's is dddddd"
+    assert kept.label == out.label == "sasrec"
+
+
+def test_uncommitted_code_is_noted(tmp_path):
+    make_run(tmp_path, seed=1, dirty=True)
+    make_run(tmp_path, seed=2)
+    (row,) = leaderboard(find_runs(tmp_path), metrics=[NDCG])
+    assert row.flags == ("uncommitted",)
+    assert "uncommitted" in plain([row])
+
+
+def test_a_metric_that_a_seed_lacks_is_a_dash(tmp_path):
+    lacking = result_of(1)
+    del lacking["metrics"][HIT]
+    make_run(tmp_path, model="pop", result=lacking)
+    make_run(tmp_path, model="bpr", result=scored(0.9, 0.9))
+    rows = leaderboard(find_runs(tmp_path), metrics=[HIT])
+    assert rows[0].marks == {HIT: "best"}
+    assert rows[1].marks == {}
+    assert "| pop | 1 | – |" in to_markdown(rows)
+
+
+def test_an_unknown_metric_is_named_with_those_that_exist(tmp_path):
+    make_run(tmp_path)
+    with pytest.raises(PaddockError, match=r"'test/full/mrr'.*test/full/ndcg_at_10"):
+        leaderboard(find_runs(tmp_path), metrics=["test/full/mrr"])
+
+
+def test_an_empty_board_says_so(tmp_path):
+    rows = leaderboard(find_runs(tmp_path), metrics=[NDCG])
+    assert rows == []
+    assert "No finished runs." in plain(rows)
