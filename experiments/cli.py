@@ -150,5 +150,3 @@ def _console() -> "Console":
 def _fail(message: str) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(MISTAKE)
-
-

@@ -65,14 +65,17 @@ def typed(config: DictConfig) -> Config:
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise PaddockError(f"{missing[0]} is missing: add {missing[0]}=... to the command")
-    result = OmegaConf.to_object(config)
+    try:
+        result = OmegaConf.to_object(config)
+    except OmegaConfBaseException as error:
+        raise PaddockError(explain(error)) from error
     assert isinstance(result, Config)
     return result
 
 
 def _refuse_added(node: DictConfig, schema: Any, path: str) -> None:
     known = {field.name: field.type for field in fields(schema)}
-    for key in node:
+    for key in map(str, node):
         full = f"{path}{key}"
         if key not in known:
             raise PaddockError(f"{full}: there is no such key; {nearest(full, _known_keys())}")

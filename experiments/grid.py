@@ -38,8 +38,10 @@ def jobs(config: DictConfig) -> list[list[str]]:
 
     params = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create({}))
     assert isinstance(params, dict)
-    lines = [f"{key}={value}" for key, value in params.items()]
+    lines = [f"{key!s}={value}" for key, value in params.items()]
     task = OmegaConf.to_container(config.hydra.overrides.task)
     assert isinstance(task, list)
-    parsed = OverridesParser.create().parse_overrides([*lines, *loosened(map(str, task))])
+    parsed = OverridesParser.create().parse_overrides(
+        [*lines, *loosened([str(word) for word in task])]
+    )
     return [list(job) for job in BasicSweeper.split_arguments(parsed, None)[0]]

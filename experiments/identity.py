@@ -136,5 +136,3 @@ def _odd(text: str) -> bool:
     simple = text.replace("_", "a").replace("-", "a").replace("/", "a").replace(".", "a")
     looks_typed = text.lower() in ("null", "true", "false", "") or text[:1].isdigit()
     return looks_typed or not (simple.isalnum() and simple.isascii())
-
-

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from recbole.model.abstract_recommender import AbstractRecommender
 from rich.console import Console
 from threadpoolctl import threadpool_limits
-from torch import nn
 
 from experiments import provenance
 from experiments.bridge.dataset import TrainingRows
@@ -130,7 +130,9 @@ def run(config: Config, *, choices: Mapping[str, str], console: Console, bars: b
             console.print(f"{label}: finished before, reused ({path})", highlight=False)
             Tracker(config.tracking, folder).finish()
             return folder
-        folder = _begin(config, folder, model=model, identity=identity, shared=shared, choices=choices)
+        folder = _begin(
+            config, folder, model=model, identity=identity, shared=shared, choices=choices
+        )
         with RunProgress(
             label=label, metric=f"valid/{config.protocol.valid_metric}", bars=bars, console=console
         ) as progress:
@@ -161,6 +163,7 @@ def _begin(
     if folder.exists and not folder.finished and not config.force:
         return folder
     content = plain(config) | {"model": model}
+    del content["tracking"]  # changes no number, and an address may hold a password
     folder = RunFolder.create(
         folder.path,
         {
@@ -257,7 +260,11 @@ def _train_and_evaluate(
 
 
 def evaluation(
-    model: nn.Module, dataset: TrainingRows, phase: Phase, shared: Arena, protocol: ProtocolConfig
+    model: AbstractRecommender,
+    dataset: TrainingRows,
+    phase: Phase,
+    shared: Arena,
+    protocol: ProtocolConfig,
 ) -> Evaluation:
     """All metrics of the protocol for one phase."""
     return evaluate(
@@ -271,7 +278,7 @@ def evaluation(
 
 
 def validate(
-    model: nn.Module, dataset: TrainingRows, *, shared: Arena, protocol: ProtocolConfig
+    model: AbstractRecommender, dataset: TrainingRows, *, shared: Arena, protocol: ProtocolConfig
 ) -> Metrics:
     """The valid metrics that are worth a curve: those of the ranking that selects epochs."""
     ranking, _, selecting = protocol.valid_metric.partition("/")

@@ -3,7 +3,6 @@
 B batch of users, N items (padding included).
 """
 
-import torch
 from recbole.model.general_recommender import RaCT as RecBoleRaCT
 from torch import Tensor
 

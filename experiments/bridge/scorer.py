@@ -6,6 +6,7 @@ B users, L longest history, N items (padding included).
 import numpy as np
 import torch
 from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import AbstractRecommender
 from torch import Tensor
 
 from experiments.bridge.dataset import TrainingRows
@@ -31,7 +32,7 @@ class RecBoleScorer:
     full = True
 
     def __init__(
-        self, model: torch.nn.Module, *, dataset: TrainingRows, history: Sequences
+        self, model: AbstractRecommender, *, dataset: TrainingRows, history: Sequences
     ) -> None:
         self._model = model
         self._dataset = dataset

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from recbole.config import Config
 from recbole.data.utils import get_dataloader
+from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.sampler import RepeatableSampler, Sampler
 from recbole.utils import ModelType, get_trainer
-from torch import nn
 
 from experiments.bridge.dataset import TrainingRows
 from experiments.errors import PaddockError
@@ -92,7 +92,7 @@ class _Ticking:
         return getattr(self._loader, name)
 
 
-def needs_other_trainer(config: Config, model: type[nn.Module]) -> str | None:
+def needs_other_trainer(config: Config, model: type[AbstractRecommender]) -> str | None:
     """Why the strategy cannot train this model, or None."""
     kind = config["MODEL_TYPE"]
     if kind == ModelType.KNOWLEDGE:

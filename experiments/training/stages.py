@@ -6,10 +6,11 @@ the run folder, so that a killed run starts again within the stage it was in.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from recbole.model.abstract_recommender import AbstractRecommender
 
 from experiments.bridge.config import recbole_config
 from experiments.bridge.dataset import TrainingRows, recbole_dataset
@@ -18,8 +19,8 @@ from experiments.files import hash_of
 from experiments.hyperparameters import PADDOCK_KEYS
 from experiments.split import Split
 from experiments.training import checkpoint
-from experiments.training.loop import Loop, Metrics, Schedule, Standing
 from experiments.training.loop import Hooks as LoopHooks
+from experiments.training.loop import Loop, Metrics, Schedule, Standing
 from experiments.training.state import load_model_state, model_state, seed_everything
 from experiments.training.strategy import Task, strategy
 
@@ -36,7 +37,7 @@ class Hooks:
         Takes (stage name, most epochs) when a stage begins.
     """
 
-    validate: Callable[[nn.Module, TrainingRows], Metrics]
+    validate: Callable[[AbstractRecommender, TrainingRows], Metrics]
     on_stage: Callable[[str, int], None]
     on_epoch: Callable[[dict[str, Any]], None]
     rewind: Callable[[int], None]
@@ -47,7 +48,7 @@ class Hooks:
 class Trained:
     """A trained model: its kept weights are loaded."""
 
-    model: nn.Module
+    model: AbstractRecommender
     dataset: TrainingRows
     standing: Standing
 
@@ -61,7 +62,7 @@ def stage_configs(model: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def build(
     values: dict[str, Any], *, data: Prepared, split: Split, seed: int, device: Any, folder: Path
-) -> tuple[nn.Module, TrainingRows, Any]:
+) -> tuple[AbstractRecommender, TrainingRows, Any]:
     """A fresh model of one stage with its RecBole dataset and config."""
     from recbole.utils import get_model
 
@@ -126,8 +127,8 @@ def train(
                 ),
                 metric=metric,
                 hooks=LoopHooks(
-                    validate=lambda m, d=dataset: hooks.validate(m, d),
-                    on_epoch=lambda record, s=name: hooks.on_epoch({"stage": s, **record}),
+                    validate=partial(_validated, hooks=hooks, dataset=dataset),
+                    on_epoch=partial(_named, hooks=hooks, stage=name),
                     rewind=hooks.rewind,
                     tick=hooks.tick,
                 ),
@@ -146,7 +147,15 @@ def train(
     return trained
 
 
-def _finished(path: Path, identity: str, model: nn.Module) -> Standing | None:
+def _validated(model: AbstractRecommender, *, hooks: Hooks, dataset: TrainingRows) -> Metrics:
+    return hooks.validate(model, dataset)
+
+
+def _named(record: dict[str, Any], *, hooks: Hooks, stage: str) -> None:
+    hooks.on_epoch({"stage": stage, **record})
+
+
+def _finished(path: Path, identity: str, model: AbstractRecommender) -> Standing | None:
     """Load a finished stage's weights into the model, if `path` holds that stage."""
     if not path.exists():
         return None
@@ -157,7 +166,7 @@ def _finished(path: Path, identity: str, model: nn.Module) -> Standing | None:
     return Standing(**notes["standing"])
 
 
-def _carry_over(model: nn.Module, tensors: dict[str, Any], plain: Any) -> None:
+def _carry_over(model: AbstractRecommender, tensors: dict[str, Any], plain: Any) -> None:
     """Start a stage from the weights of the one before; its own counters stay fresh."""
     fresh = model_state(model)[1]
     load_model_state(model, tensors, {**plain, "numbers": fresh["numbers"]})

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 from recbole.config import Config
-from torch import nn
+from recbole.model.abstract_recommender import AbstractRecommender
 
 from experiments.bridge.dataset import TrainingRows
 from experiments.errors import PaddockError
@@ -24,7 +24,7 @@ Tick = Callable[[int, int], None]
 class Task:
     """What a strategy trains: the model, its configuration, and the training part."""
 
-    model: nn.Module
+    model: AbstractRecommender
     config: Config
     dataset: TrainingRows
     split: Split
@@ -54,7 +54,7 @@ def _makers() -> dict[str, Callable[[Task], Any]]:
     return {"recbole": RecBoleLoop, "windows": Windows}
 
 
-def check_loss(loss: float, *, model: nn.Module, epoch: int) -> float:
+def check_loss(loss: float, *, model: AbstractRecommender, epoch: int) -> float:
     """The loss, if it is a number.
 
     Raises

@@ -69,9 +69,7 @@ class Windows:
         windows_U = np.where(targets_U > 0, 1 + -(-rest_U // self._longest), 0)
         user_W = np.repeat(np.arange(len(targets_U)), windows_U)
         number_W = np.arange(len(user_W)) - np.repeat(np.cumsum(windows_U) - windows_U, windows_U)
-        offset_W = np.where(
-            number_W == 0, 0, first_U[user_W] + (number_W - 1) * self._longest
-        )
+        offset_W = np.where(number_W == 0, 0, first_U[user_W] + (number_W - 1) * self._longest)
         length_W = np.where(
             number_W == 0,
             first_U[user_W],

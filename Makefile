@@ -1,0 +1,47 @@
+# Everything starts here: `make run` and `make test` set up what they need.
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow smoke lint format ui bench report clean
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+WORKERS ?= 2
+
+help: ## Show this help
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(READY)
+
+run: $(READY) ## Train the baselines on MovieLens-100k and show the leaderboard
+	$(BIN)/python run.py experiment=quickstart
+
+test: $(READY) ## Run the tests, the slow ones left out
+	$(BIN)/python -m pytest -n $(WORKERS) -m 'not slow'
+
+test-slow: $(READY) ## Run the slow tests
+	$(BIN)/python -m pytest -n $(WORKERS) -m slow
+
+smoke: $(READY) ## Train every baseline on the tiny data set and compare with golden values
+	$(BIN)/python -m pytest -m smoke
+
+lint: $(READY) ## Check style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+ui: $(READY) ## Open the MLflow dashboard on http://127.0.0.1:5000
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db
+
+bench: $(READY) ## Measure Paddock against RecBole, side by side
+	$(BIN)/python -m benchmarks
+
+clean: ## Remove the virtual environment and caches; runs and data stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

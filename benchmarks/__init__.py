@@ -1,0 +1,1 @@
+"""Paddock against RecBole, measured side by side in one run."""

@@ -1,0 +1,1 @@
+"""Reports from tracked runs; they read the tracking store only."""
