@@ -13,7 +13,7 @@ from benchmarks.measure import Measured
 from experiments.bridge.scorer import RecBoleScorer
 from experiments.compose import compose, typed
 from experiments.evaluate import evaluate
-from experiments.runner import arena
+from experiments.arena import arena
 from experiments.training.stages import build, stage_configs
 from experiments.validate import resolve_model
 

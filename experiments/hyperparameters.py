@@ -72,6 +72,24 @@ LIKELY_FAMILIES = (
 )
 
 
+REFUSED_FAMILIES = {
+    "knowledge_aware_recommender": "it reads a knowledge graph, which no data set here provides",
+    "exlib_recommender": "it is a decision tree over labelled pairs, which RecBole trains elsewhere",
+}
+"""Folder of RecBole's models -> why none of them can be trained."""
+
+REFUSED = {
+    "S3Rec": "it starts from weights of a pre-training that only RecBole's own trainer runs",
+    "DIEN": "it reads sampled negative histories, which RecBole's own data set class draws",
+    "GRU4RecKG": "it reads embeddings of a knowledge graph, which no data set here provides",
+    "KSR": "it reads embeddings of a knowledge graph, which no data set here provides",
+}
+"""Class name -> why that model cannot be trained."""
+
+NEEDED_PACKAGES = {"NCL": "faiss"}
+"""Class name -> the package that RecBole imports in the middle of training and does not require."""
+
+
 @cache
 def recbole_folder() -> Path:
     """Where the recbole package is installed; finding it imports nothing."""
@@ -164,6 +182,17 @@ def _keys_in(path: Path, name: str, seen: set[tuple[Path, str]]) -> set[str]:
             case ast.Name(id=used) if used in imported:
                 keys |= _keys_in(*imported[used], seen)
     return keys
+
+
+@cache
+def refusal(model: str) -> str | None:
+    """Why no strategy here can train the model of this class name, or None."""
+    if model in REFUSED:
+        return REFUSED[model]
+    package = NEEDED_PACKAGES.get(model)
+    if package is not None and importlib.util.find_spec(package) is None:
+        return f"it needs the package {package}, which is not installed"
+    return REFUSED_FAMILIES.get(model_files()[model].parent.name)
 
 
 @cache

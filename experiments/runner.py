@@ -1,8 +1,6 @@
 """The way of one run: prepare, split, train, evaluate, track."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,12 +9,10 @@ from rich.console import Console
 from threadpoolctl import threadpool_limits
 
 from experiments import provenance
+from experiments.arena import Arena, arena
 from experiments.bridge.dataset import TrainingRows
 from experiments.bridge.scorer import RecBoleScorer
-from experiments.candidates import Candidates, candidates
 from experiments.config import Config, ProtocolConfig
-from experiments.data.prepare import prepare
-from experiments.data.prepared import Prepared
 from experiments.evaluate import Evaluation, evaluate
 from experiments.files import atomic_folder, atomic_path, lock, write_json, write_text
 from experiments.identity import command, config_hash, plain
@@ -24,58 +20,13 @@ from experiments.memory import keep_freed_memory
 from experiments.phases import Phases
 from experiments.progress import RunProgress
 from experiments.run_folder import RunFolder, run_path
-from experiments.split import Phase, Split, split_interactions
+from experiments.split import Phase
 from experiments.track import Tracker
 from experiments.training import checkpoint
 from experiments.training.loop import Metrics
 from experiments.training.stages import Hooks, Trained, stage_configs, train
 from experiments.training.state import model_state
 from experiments.validate import check, resolve_model
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arena:
-    """What every model of an experiment shares: data, split, candidates."""
-
-    data: Prepared
-    split: Split
-    candidates: dict[Phase, dict[str, Candidates]]
-
-    @property
-    def hashes(self) -> dict[str, str]:
-        """Hashes of all of it; equal hashes mean comparable numbers."""
-        return {
-            "dataset": self.data.hash,
-            "split": self.split.hash,
-            **{
-                f"candidates_{name}_{phase}": made.hash
-                for phase, rankings in self.candidates.items()
-                for name, made in rankings.items()
-            },
-        }
-
-
-def arena(config: Config) -> Arena:
-    """Prepare the data set, split it, and draw or read the frozen candidates."""
-    data = prepare(config.dataset, data_dir=Path(config.data_dir))
-    split = split_interactions(data, config.protocol)
-    phases: tuple[Phase, ...] = ("valid", "test")
-    drawn = {
-        phase: {
-            name: candidates(
-                data,
-                split,
-                phase,
-                size=ranking.candidates,
-                seed=ranking.seed,
-                folder=data.path / "candidates",
-            )
-            for name, ranking in config.protocol.rankings.items()
-            if ranking.candidates is not None
-        }
-        for phase in phases
-    }
-    return Arena(data=data, split=split, candidates=drawn)
 
 
 def device_of(name: str) -> torch.device:

@@ -1,8 +1,11 @@
 """What types cannot say: every impossible configuration is refused before any data is read."""
 
+import ast
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from experiments.config import Config, Mode, ProtocolConfig
@@ -14,6 +17,8 @@ from experiments.hyperparameters import (
     is_closed_form,
     keys_read,
     model_files,
+    own_folder,
+    refusal,
     training_keys,
 )
 
@@ -21,16 +26,39 @@ SPLITS = ("loo",)
 METRICS = ("hit", "ndcg", "recall", "precision", "mrr", "map")
 LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
 KEEPS = ("best", "last")
+LOSSES = ("BCE", "BPR", "CE")
+STAGE_KEY = "train_stage"
+"""How a staged model of RecBole's is told which of its stages it is in."""
+
+LARGEST_SEED = 2**32 - 1
+"""numpy takes no larger one."""
+
+MOST_NAMED = 10
+"""How many words to choose from a message lists."""
+
+_REAL = re.compile(r".*(_prob|_ratio|_weight|_max)|q")
+"""Keys that are real numbers even where RecBole's default is written as an integer."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint naming the nearest known word, or the words to choose from."""
+def nearest(word: str, known: Iterable[str], *, prefix: str = "") -> str:
+    """A hint naming the nearest known word, or the words to choose from.
+
+    Parameters
+    ----------
+    prefix
+        What a suggested word is told with, such as the path of a key.
+    """
     words = sorted(known)
     close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
     if not close:
         lowered = {other.lower(): other for other in words}
         close = [lowered[hit] for hit in difflib.get_close_matches(word.lower(), lowered, n=1)]
-    return f"did you mean {close[0]}?" if close else f"choose one of {', '.join(words)}"
+    if close:
+        return f"did you mean {prefix}{close[0]}?"
+    if len(words) <= MOST_NAMED:
+        return f"choose one of {', '.join(words)}"
+    some = difflib.get_close_matches(word, words, n=MOST_NAMED, cutoff=0.0)
+    return f"choose one of {', '.join(some)} or {len(words) - len(some)} others"
 
 
 def check(config: Config) -> None:
@@ -42,6 +70,8 @@ def check(config: Config) -> None:
         Naming the key's full path, its value, and what would do.
     """
     _at_least("seed", config.seed, 0)
+    if config.seed > LARGEST_SEED:
+        raise PaddockError(f"seed={config.seed} must be at most {LARGEST_SEED}")
     _at_least("threads", config.threads, 1)
     _at_least("k", config.k, 1)
     _at_least("checkpoint_seconds", config.checkpoint_seconds, 0)
@@ -62,6 +92,10 @@ def check(config: Config) -> None:
 
 def check_protocol(protocol: ProtocolConfig) -> None:
     """Refuse a protocol that ranks nothing or selects by a metric that it does not compute."""
+    if not re.fullmatch(r"\w[\w.-]*", protocol.name):
+        raise PaddockError(
+            f"protocol.name={protocol.name} names a folder: use letters, digits, '_', '-' and '.'"
+        )
     if protocol.split not in SPLITS:
         raise PaddockError(
             f"protocol.split={protocol.split} is unknown: {nearest(protocol.split, SPLITS)}"
@@ -117,10 +151,13 @@ def resolve_model(model: Mapping[str, Any]) -> dict[str, Any]:
         If the model or a key is unknown, or a value has the wrong type or is impossible.
     """
     name = model.get("name")
-    if not isinstance(name, str):
+    if name is None:
         raise PaddockError("model.name is missing: name a RecBole model, as in model.name=NARM")
+    name = str(name)
     if name not in model_files():
         raise PaddockError(f"model.name={name} is unknown: {nearest(name, model_files())}")
+    if (reason := refusal(name)) is not None:
+        raise PaddockError(f"model.name={name} cannot be trained here: {reason}")
     strategy = model.get("strategy") or "recbole"
     if strategy not in STRATEGY_KEYS:
         raise PaddockError(
@@ -132,57 +169,137 @@ def resolve_model(model: Mapping[str, Any]) -> dict[str, Any]:
         "strategy": strategy,
         "keep": model.get("keep") or "best",
     }
-    _check_keys(values, name=name, strategy=strategy, path="model")
+    values = _checked(values, name=name, strategy=strategy, path="model")
+    _check_together(values, name=name, strategy=strategy, path="model")
     if is_closed_form(name):
         values |= {"epochs": 1, "stopping_step": 0, "eval_step": 1, "keep": "last"}
     stages = model.get("stages")
     if stages is not None:
-        values["stages"] = {stage: dict(own or {}) for stage, own in stages.items()}
-        if not values["stages"]:
-            raise PaddockError("model.stages is empty: name at least one stage, or leave it out")
-        for stage, own in values["stages"].items():
-            path = f"model.stages.{stage}"
-            for key in ("name", "stages"):
-                if key in own:
-                    raise PaddockError(f"{path}.{key} cannot differ between stages: remove it")
-            _check_keys(own, name=name, strategy=own.get("strategy", strategy), path=path)
+        values["stages"] = _checked_stages(stages, values)
     return values
 
 
-def _check_keys(values: Mapping[str, Any], *, name: str, strategy: str, path: str) -> None:
+def _checked_stages(stages: Any, common: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    if not isinstance(stages, Mapping):
+        raise PaddockError(f"model.stages={stages} must map the names of stages to their keys")
+    if not stages:
+        raise PaddockError("model.stages is empty: name at least one stage, or leave it out")
+    name, checked = common["name"], {}
+    for stage, own in stages.items():
+        path = f"model.stages.{stage}"
+        if not isinstance(own, Mapping | None):
+            raise PaddockError(f"{path}={own} must hold keys, as in {path}.epochs=10")
+        own = own or {}
+        for key in ("name", "stages"):
+            if key in own:
+                raise PaddockError(f"{path}.{key} cannot differ between stages: remove it")
+        if STAGE_KEY in keys_read(name) and STAGE_KEY not in {*own, *common}:
+            others = [other for other in stages if other != stage]
+            raise PaddockError(
+                f"{path}: a stage of {name} needs {STAGE_KEY}; {nearest(str(stage), others)}"
+            )
+        used = own.get("strategy") or common["strategy"]
+        checked[str(stage)] = _checked(own, name=name, strategy=used, path=path)
+        together = {**common, **checked[str(stage)]}
+        _check_together(together, name=name, strategy=used, path=path)
+    return checked
+
+
+def _checked(values: Mapping[str, Any], *, name: str, strategy: str, path: str) -> dict[str, Any]:
+    """The values, each of its default's type."""
     known = {*keys_read(name), *training_keys(name, strategy), *PADDOCK_KEYS}
     usual = defaults(name, strategy)
+    checked: dict[str, Any] = {}
     for key, value in values.items():
         if key not in known:
             how = "" if strategy == "recbole" else f" with strategy {strategy}"
             raise PaddockError(
-                f"{path}.{key}: {name} reads no such key{how}; {nearest(key, known)}"
+                f"{path}.{key}: {name} reads no such key{how}; "
+                f"{nearest(key, known, prefix=f'{path}.')}"
             )
-        _check_type(f"{path}.{key}", value, usual.get(key))
-        _check_value(f"{path}.{key}", key, value)
-    if strategy == "windows" and values.get("loss_type", "CE") != "CE":
-        raise PaddockError(
-            f"{path}.loss_type={values['loss_type']}: strategy windows trains by cross-entropy; "
-            "use loss_type=CE or strategy=recbole"
-        )
+        checked[key] = _of_type(f"{path}.{key}", value, _kind_of(key, usual.get(key)))
+        _check_value(f"{path}.{key}", key, checked[key])
+    return checked
+
+
+def _check_together(values: Mapping[str, Any], *, name: str, strategy: str, path: str) -> None:
+    """Refuse values that are impossible beside each other."""
+    if strategy == "windows":
+        if not _offers_states(name):
+            raise PaddockError(
+                f"{path}.strategy=windows needs a causal model with a state for every position; "
+                f"{name} has none: use model.strategy=recbole"
+            )
+        if values.get("loss_type", "CE") != "CE":
+            raise PaddockError(
+                f"{path}.loss_type={values['loss_type']}: strategy windows trains by "
+                "cross-entropy; use loss_type=CE or strategy=recbole"
+            )
     width, heads = values.get("hidden_size"), values.get("n_heads")
-    if isinstance(width, int) and isinstance(heads, int) and width % heads:
+    if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % heads:
         raise PaddockError(f"{path}.hidden_size={width} is not a multiple of n_heads={heads}")
 
 
-def _check_type(path: str, value: Any, usual: Any) -> None:
-    """A value is of its default's type; an integer is a fine float."""
-    if usual is None or value is None:
-        return
-    kinds: tuple[type, ...] = (int, float) if isinstance(usual, float) else (type(usual),)
-    if isinstance(usual, list):
-        kinds = (list, tuple)
-    wrong_bool = isinstance(value, bool) and not isinstance(usual, bool)
-    if wrong_bool or not isinstance(value, kinds):
+@cache
+def _offers_states(name: str) -> bool:
+    """Whether the model, or a model here that it is made from, defines `states`."""
+    if model_files()[name].parent != own_folder():
+        return False
+    tree = ast.parse(model_files()[name].read_text(encoding="utf-8"))
+    if any(isinstance(node, ast.FunctionDef) and node.name == "states" for node in ast.walk(tree)):
+        return True
+    return any(
+        alias.name in model_files() and alias.name != name and _offers_states(alias.name)
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("models.")
+        for alias in node.names
+    )
+
+
+def _kind_of(key: str, usual: Any) -> Any:
+    """A value of the type that the key takes, or None where any will do."""
+    whole = isinstance(usual, int) and not isinstance(usual, bool)
+    return float(usual) if whole and _REAL.fullmatch(key) else usual
+
+
+def _of_type(path: str, value: Any, usual: Any) -> Any:
+    """The value, of its default's type; an integer is a fine float, and becomes one.
+
+    1 and 1.0 are one number and must not make two runs.
+    """
+    if usual is None:
+        return value
+    if isinstance(usual, list) and isinstance(value, list | tuple):
+        kind = usual[0] if usual else None
+        return [_of_type(f"{path}[{place}]", inner, kind) for place, inner in enumerate(value)]
+    if isinstance(usual, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not type(usual):
+        wanted, given = _KINDS[type(usual)], _KINDS.get(type(value), type(value).__name__)
         raise PaddockError(
-            f"{path}={value} is a {type(value).__name__}: give a {type(usual).__name__}, "
-            f"such as {usual}"
+            f"{path}={_told(value)} is {given}: give {wanted}, such as {_told(usual)}"
         )
+    if isinstance(value, float) and not math.isfinite(value):
+        raise PaddockError(f"{path}={value} must be a finite number")
+    return value
+
+
+_KINDS: dict[type, str] = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    str: "a word",
+    list: "a list",
+    dict: "a mapping",
+    type(None): "nothing",
+}
+
+
+def _told(value: Any) -> str:
+    """The value as a command spells it."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _check_value(path: str, key: str, value: Any) -> None:
@@ -196,10 +313,16 @@ def _check_value(path: str, key: str, value: Any) -> None:
         raise PaddockError(f"{path}={value} is unknown: {nearest(str(value), LEARNERS)}")
     elif key == "keep" and value not in KEEPS:
         raise PaddockError(f"{path}={value} is unknown: {nearest(str(value), KEEPS)}")
-    elif key.endswith("dropout_prob") and not 0 <= value < 1:
-        raise PaddockError(f"{path}={value} must be at least 0 and below 1")
-    elif key.endswith("_size") and isinstance(value, int):
-        _at_least(path, value, 1)
+    elif key == "loss_type" and isinstance(value, str) and value not in LOSSES:
+        raise PaddockError(f"{path}={value} is unknown: {nearest(value, LOSSES)}")
+    elif key.endswith("dropout_prob"):
+        _at_least(path, value, 0)
+        if not value < 1:
+            raise PaddockError(f"{path}={value} must be at least 0 and below 1")
+    elif key.endswith("_size") or key in ("n_layers", "n_heads"):
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, int):
+                _at_least(path, each, 1)
 
 
 def _at_least(path: str, value: float, least: float) -> None:

@@ -5,6 +5,7 @@ of the same name shows what breaks without it. Anything that a subclass can mend
 is read, how a dataset is loaded) is mended in that subclass instead, and so is not here.
 """
 
+import logging
 import warnings
 from collections.abc import Callable
 
@@ -71,12 +72,24 @@ def quiet_deprecations() -> None:
     warnings.filterwarnings("ignore", message=r".*torch\.sparse\.FloatTensor.*")
 
 
+def quiet_long_histories() -> None:
+    """data/dataset/dataset.py:2084 warns when a user has seen a fifth of the items, at every look.
+
+    On ml-100k that is a line for every autoencoder and every stage of it, and nothing to act on.
+    RecBole logs to the root logger, so that the filter meets no record of another package's logger.
+    """
+    logging.getLogger().addFilter(
+        lambda record: "history interaction records has reached" not in record.getMessage()
+    )
+
+
 WORKAROUNDS: dict[str, Callable[[], None]] = {
     "numpy_aliases": numpy_aliases,
     "dok_matrix_update": dok_matrix_update,
     "no_tensorboard": no_tensorboard,
     "no_anomaly_detection": no_anomaly_detection,
     "quiet_deprecations": quiet_deprecations,
+    "quiet_long_histories": quiet_long_histories,
 }
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from recbole.config import Config
+from recbole.data.transform import construct_transform
 from recbole.utils import ModelType
 
 import models  # noqa: F401  (registers our models, and makes RecBole run on the installed packages)
@@ -75,4 +76,8 @@ def recbole_config(
         "use_gpu": device.type == "cuda",
         "state": "WARNING",
     }
-    return TypedConfig(model=model, values=values, device=device)
+    config = TypedConfig(model=model, values=values, device=device)
+    # A transform enters the names of its fields into the Config, where the model looks for them when
+    # it is made (BERT4Rec); RecBole makes the loaders, and with them the transforms, before the model.
+    construct_transform(config)
+    return config

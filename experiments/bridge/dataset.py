@@ -20,9 +20,13 @@ from recbole.utils import FeatureSource, FeatureType, ModelType
 from torch.nn.utils.rnn import pad_sequence
 
 from experiments.data.prepared import Prepared
+from experiments.errors import PaddockError
 from experiments.split import Split
 
 ID_SOURCES = {"user": FeatureSource.USER_ID, "item": FeatureSource.ITEM_ID}
+SEQUENTIAL_WITH_FEATURES = ("DIN",)
+"""Sequential models that read every column of the users and items, without naming any."""
+
 FEATURE_SOURCES = {"user": FeatureSource.USER, "item": FeatureSource.ITEM}
 
 
@@ -51,27 +55,50 @@ class TrainingRows(Dataset):
             }
         )
         self.user_feat = self.item_feat = None
-        if self.config["MODEL_TYPE"] == ModelType.CONTEXT or self.config["selected_features"]:
+        self._check_selected()
+        if (
+            self.config["MODEL_TYPE"] == ModelType.CONTEXT
+            or self.config["model"] in SEQUENTIAL_WITH_FEATURES
+            or self.config["selected_features"]
+        ):
             self.user_feat = self._features("user", self._data.user_features)
             self.item_feat = self._features("item", self._data.item_features)
+
+    def _check_selected(self) -> None:
+        columns = list(self._data.feature_types.get("item", {}))[1:]
+        for name in self.config["selected_features"] or ():
+            if name not in columns:
+                raise PaddockError(
+                    f"model.selected_features holds {name}, which is no column of the items of "
+                    f"{self._data.name}; choose of {', '.join(columns) or 'none, for it has none'}"
+                )
 
     def _set_tokens(self, field: str, tokens: np.ndarray) -> None:
         self.field2id_token[field] = tokens
         self.field2token_id[field] = {token: index for index, token in enumerate(tokens)}
 
     def _features(self, side: str, table: pl.DataFrame) -> Interaction | None:
-        """One row an id, row 0 for padding: token ids from 1, floats with the mean where missing."""
+        """One row an id, row 0 for padding: token ids from 1, floats with the mean where missing.
+
+        Models embed the floats that `numerical_features` names and pass over others, which DSSM
+        nevertheless counts: these stay out.
+        """
         types = self._data.feature_types.get(side, {})
         if len(types) < 2:
             return None
         id_field = self.uid_field if side == "user" else self.iid_field
         columns: dict[str, torch.Tensor] = {id_field: torch.arange(table.height + 1)}
+        numerical = self.config["numerical_features"] or ()
         for name, kind in list(types.items())[1:]:
+            if kind.startswith("float") and name not in numerical:
+                continue
             values, length = self._encode(name, kind, table[name])
             columns[name] = values
             self.set_field_property(name, FeatureType(kind), FEATURE_SOURCES[side], length)
             if kind.startswith("float"):
                 self.field2bucketnum[name] = 2
+                # Pairs of (value, bucket), as FLEmbedding reads them; there is one bucket, 1.
+                columns[name] = torch.stack([values, torch.ones_like(values)], dim=-1)
         return Interaction(columns)
 
     def _encode(self, name: str, kind: str, column: pl.Series) -> tuple[torch.Tensor, int]:

@@ -61,6 +61,8 @@ class RecBoleScorer:
             fields[self._dataset.item_id_list_field] = items_BL
             # A model reads its state at position length - 1: an empty history is one of padding.
             fields[self._dataset.item_list_length_field] = lengths_B.clamp(min=1)
+            # Some models (GRU4RecCPR) compute their loss while they score: padding is its target.
+            fields[self._dataset.iid_field] = torch.zeros_like(lengths_B)
         return Interaction(fields)
 
     def _joined(self, batch: Interaction) -> Interaction:
@@ -69,7 +71,9 @@ class RecBoleScorer:
     def _score_pairs(self, batch: Interaction) -> Tensor:
         n_items = self._dataset.item_num
         items_N = torch.arange(n_items)
-        users_at_once = max(1, PAIRS_AT_ONCE // n_items)
+        # A pair of a sequential model brings its user's history along.
+        longest = getattr(self._dataset, "max_item_list_len", 1)
+        users_at_once = max(1, PAIRS_AT_ONCE // (n_items * longest))
         rows = []
         for start in range(0, len(batch), users_at_once):
             part = batch[slice(start, start + users_at_once)]

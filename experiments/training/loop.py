@@ -112,7 +112,9 @@ class Loop:
     def run(self) -> Standing:
         """Train to the end, from the checkpoint if there is one; the model holds the kept epoch."""
         self.standing.step = self.first_step
-        self._resume()
+        if not self._resume() and self.first_step > 0 and self.schedule.keep == "best":
+            # A later stage competes with the weights that it starts from, as its epoch 0.
+            self._validate()
         self.hooks.rewind(self.standing.step)
         saved_at = time.monotonic()
         while self.standing.epoch < self.schedule.epochs and not self.standing.stopped:
@@ -169,15 +171,17 @@ class Loop:
         notes = {"identity": self.identity, "standing": asdict(self.standing)}
         checkpoint.save(self.path, sections, notes=notes)
 
-    def _resume(self) -> None:
+    def _resume(self) -> bool:
+        """Go back to the checkpoint, if there is one of this stage of this run."""
         if not self.path.exists():
-            return
+            return False
         sections, notes = checkpoint.load(self.path)
         if notes["identity"] != self.identity:
-            return
+            return False
         self.standing = Standing(**notes["standing"])
         load_model_state(self.model, *sections["model"])
         for name, value in self.strategy.optimizers.items():
             load_optimizer_state(value, *sections[f"optimizer.{name}"])
         self._best = sections.get("best")
         load_random_state(self.strategy.generators, *sections["random"])
+        return True

@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from recbole.config import Config
 from recbole.data.utils import get_dataloader
-from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.sampler import RepeatableSampler, Sampler
-from recbole.utils import ModelType, get_trainer
+from recbole.utils import get_trainer
 
 from experiments.bridge.dataset import TrainingRows
 from experiments.errors import PaddockError
@@ -58,17 +57,18 @@ def training_loader(config: Config, dataset: TrainingRows) -> Any:
     (sampler.py:141) and never draws their items as negatives, which tells the model about them.
     """
     arguments = config["train_neg_sample_args"]
-    sampler = None
-    if arguments["distribution"] != "none":
-        kind = RepeatableSampler if config["repeatable"] else Sampler
+    drawn = (arguments["distribution"], arguments["alpha"])
+    sampler: Any = None
+    if arguments["distribution"] != "none" and config["repeatable"]:
+        sampler = RepeatableSampler(["train"], dataset, *drawn).set_phase("train")
+    elif arguments["distribution"] != "none":
         try:
-            sampler = kind(["train"], [dataset], arguments["distribution"], arguments["alpha"])
+            sampler = Sampler(["train"], [dataset], *drawn).set_phase("train")
         except ValueError as error:
             raise PaddockError(
                 f"{config['model']} needs negatives, and some user interacted with every item: "
                 "filter such users or choose another data set"
             ) from error
-        sampler = sampler.set_phase("train")
     return get_dataloader(config, "train")(config, dataset, sampler, shuffle=config["shuffle"])
 
 
@@ -90,15 +90,3 @@ class _Ticking:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
-
-
-def needs_other_trainer(config: Config, model: type[AbstractRecommender]) -> str | None:
-    """Why the strategy cannot train this model, or None."""
-    kind = config["MODEL_TYPE"]
-    if kind == ModelType.KNOWLEDGE:
-        return "it reads a knowledge graph, which no data set here provides"
-    if kind == ModelType.DECISIONTREE:
-        return "it is a decision tree, which scores labelled pairs and ranks nothing"
-    if model.__name__ in ("S3Rec", "DIEN", "GRU4RecKG", "KSR", "NAIS", "ConvNCF", "KD_DAGFM"):
-        return "it starts from weights or features that another program must make first"
-    return None

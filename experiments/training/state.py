@@ -30,6 +30,8 @@ def model_state(model: nn.Module) -> tuple[Tensors, dict[str, Any]]:
     plain: dict[str, Any] = {"numbers": _numbers(model), "none": [], "sparse": {}}
     for name in getattr(model, "other_parameter_name", ()):
         value = getattr(model, name)
+        if isinstance(value, nn.Module):
+            continue  # DIN lists a layer, whose weights are gathered above
         if value is None:
             plain["none"].append(name)
         elif isinstance(value, Tensor) and value.layout == torch.strided:

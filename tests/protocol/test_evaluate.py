@@ -11,8 +11,9 @@ from omegaconf import OmegaConf
 
 from experiments.candidates import candidates
 from experiments.config import ProtocolConfig, RankingConfig
+from experiments.counters import _count_by_sorting
 from experiments.errors import PaddockError
-from experiments.evaluate import _count_by_sorting, evaluate, mean_over_users, topk
+from experiments.evaluate import evaluate, mean_over_users, topk
 from experiments.metrics import METRICS
 from experiments.split import TEST, Sequences, split_interactions
 
@@ -254,7 +255,7 @@ def test_both_ways_of_counting_agree(monkeypatch, data, random_scores):
     split = loo(data)
     scorer = Table(random_scores.round(-1))
     compared = run(scorer, split).per_user
-    module = "experiments.evaluate"
+    module = "experiments.counters"
 
     def sorting(scores, items, masked_rows, masked_items):
         rows = torch.arange(len(items))
