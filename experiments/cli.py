@@ -6,6 +6,7 @@ Heavy imports wait until something trains, so that --help and --cfg answer at on
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 import hydra
@@ -29,10 +30,10 @@ MISTAKE = 2
 
 def main() -> None:
     """Run what sys.argv says."""
-    sys.argv[1:] = loosened(sys.argv[1:])
     # Hydra would print a traceback and exit by itself; its errors are told in one sentence here.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        sys.argv[1:] = loosened(_options_first(sys.argv[1:]))
         hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
     except PaddockError as error:
         _fail(str(error))
@@ -53,8 +54,18 @@ def task(composed: DictConfig) -> str | None:
         return _answer(composed, grid=grid)
     except PaddockError as error:
         if grid:
-            raise
+            asked = " ".join(HydraConfig.get().overrides.task)
+            raise PaddockError(f"{error} [in {asked}]") from error
         _fail(str(error))
+
+
+def _options_first(words: Sequence[str]) -> list[str]:
+    """Options before overrides: argparse takes no override behind an option between overrides."""
+
+    def override(word: str) -> bool:
+        return not word.startswith("-") and ("=" in word or word.startswith("~"))
+
+    return sorted(words, key=override)
 
 
 def _answer(composed: DictConfig, *, grid: bool) -> str | None:
@@ -96,10 +107,18 @@ def _recommend(config: Config, choices: dict[str, str]) -> None:
 
 
 def _upload(config: Config) -> None:
-    from experiments.track import upload_pending
+    from experiments.tracking import upload_pending
 
+    console = _console()
     counts = upload_pending(config.runs_dir, config.tracking)
-    _console().print(counts)
+    console.print(
+        f"{counts.uploaded} runs uploaded, {counts.already} were there before, "
+        f"{counts.failed} failed",
+        highlight=False,
+    )
+    _point_to_dashboard(config, console)
+    if counts.failed:
+        sys.exit(1)
 
 
 def show_leaderboard(config: Config) -> None:
@@ -134,7 +153,7 @@ def _metrics(config: Config) -> list[str]:
 
 
 def _point_to_dashboard(config: Config, console: "Console") -> None:
-    from experiments.track import ui_command
+    from experiments.tracking import ui_command
 
     if config.tracking.uri is not None:
         console.print(f"Dashboard: {ui_command(config.tracking)}", highlight=False)

@@ -1,9 +1,11 @@
 """Composing a configuration from overrides, and explaining why it cannot be composed."""
 
+import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,21 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.config import Config
+from experiments.config import Config, RankingConfig
 from experiments.errors import PaddockError
-from experiments.validate import nearest
+from experiments.hyperparameters import STRATEGY_KEYS
+from experiments.values import named, nearest
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
+
+RANKINGS = "protocol.rankings"
+
+OPTIONAL_GROUP = "experiment"
+"""The only group that may be left out."""
 
 ConfigStore.instance().store(name="schema", node=Config)
 
@@ -29,7 +37,20 @@ def loosened(overrides: Sequence[str]) -> list[str]:
 
     A model's keys are checked against what its class reads, not against what its YAML happens to
     spell out, so that Hydra must let them pass.
+
+    Raises
+    ------
+    PaddockError
+        If a group is given something else than a name.
     """
+    for override in overrides:
+        group, given, choice = override.lstrip("+").partition("=")
+        # Hydra would merge the files of a list, and fails on a null with a traceback.
+        nameless = choice in ("", "null") or choice.startswith(("[", "{"))
+        if given and group in groups() and group != OPTIONAL_GROUP and nameless:
+            raise PaddockError(f"{group}={choice} names no file; {nearest(choice, choices(group))}")
+        if given and not group:
+            raise PaddockError(f"{override}: there is no key before the '='")
     return [re.sub(r"^(?=model\.[^=]+=)", "++", override) for override in overrides]
 
 
@@ -78,7 +99,7 @@ def _refuse_added(node: DictConfig, schema: Any, path: str) -> None:
     for key in map(str, node):
         full = f"{path}{key}"
         if key not in known:
-            raise PaddockError(f"{full}: there is no such key; {nearest(full, _known_keys())}")
+            raise PaddockError(f"{full}: there is no such key; {near_key(full)}")
         if is_dataclass(known[key]) and not OmegaConf.is_missing(node, key):
             _refuse_added(node[key], known[key], f"{full}.")
 
@@ -86,24 +107,63 @@ def _refuse_added(node: DictConfig, schema: Any, path: str) -> None:
 def explain(error: Exception) -> str:
     """One sentence for a composition error: the key or group at fault, and the nearest known."""
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-    text = " ".join(str(error).split())
-    key = getattr(cause, "full_key", None)
-    reason = " ".join(str(cause).split()).partition(" full_key:")[0]
-    if found := re.search(r"Could not override '([^']+)'", text):
-        wanted = found[1]
-        if "not in struct" in reason or "not in '" in reason or "No match" in text:
-            return f"{wanted}: there is no such key; {nearest(wanted, _known_keys())}"
-        return f"{wanted}: {reason}"
-    if found := re.search(r"Could not find '([^'/]+)/([^']+)'", text):
-        group, choice = found[1], found[2]
-        return f"{group}={choice}: there is no such file; {nearest(choice, choices(group))}"
+    text = " ".join(str(error).split()).partition(" See https")[0]
+    if isinstance(error, OverrideParseException):
+        reason = text.removeprefix(f"Error parsing override '{error.override}'").strip()
+        return f"{error.override}: cannot be read as KEY=VALUE ({reason}); quote special characters"
+    if found := re.search(r"Ambiguous value for argument '(.+?)' 1\.", text):
+        key, _, value = found[1].partition("=")
+        return f"{found[1]}: several values make a grid: add -m; a list is written {key}=[{value}]"
+    if found := re.search(
+        r"Could not find '([^']+)/([^'/]*)' Available options in '[^']+': ", text
+    ):
+        known = text[found.end() :].partition(" Config search path")[0].split()
+        return f"{found[1]}={found[2]}: there is no such file; {nearest(found[2], known)}"
     if found := re.search(r"You must specify '([^']+)'", text):
         return f"{found[1]} is missing: choose one of {', '.join(choices(found[1]))}"
-    if found := re.search(r"Could not override '?([\w/]+)'?\. No match in the defaults list", text):
-        return f"{found[1]}: there is no such group; {nearest(found[1], groups())}"
-    if key:
-        return f"{key}: {reason}"
-    return text.partition(" See https")[0]
+    reason = _reason(cause)
+    key = getattr(cause, "full_key", None) or ""
+    if found := re.search(r"Could not override '([^']+)'", text):
+        wanted = found[1]
+        if "Did you mean" in text:
+            return text
+        if key and wanted.startswith(f"{key}.") and key.startswith(f"{RANKINGS}."):
+            return f"{wanted}: there is no ranking of that name; +{wanted}=... adds one"
+        return f"{wanted}: there is no such key; {near_key(wanted)}"
+    if found := re.search(r"Error merging override \+*([^=]+)=(.*)", text):
+        return f"{found[1]}={found[2].partition(' Value ')[0]}: {reason}"
+    return f"{key}: {reason}" if key else text
+
+
+def _reason(error: BaseException) -> str:
+    """What OmegaConf has against a value, without its class names."""
+    text = " ".join(str(error).split()).partition(" full_key:")[0]
+    if re.search("is not Optional", text):
+        return "it cannot be null"
+    if re.search("is not a ListConfig", text):
+        return "it must be a list, as in [a,b]"
+    if re.search("Invalid type assigned", text):
+        return "it holds keys of its own: set one of those"
+    return text
+
+
+def near_key(wanted: str) -> str:
+    """A hint for an unknown key: a sibling, the same word elsewhere, or what there is around it."""
+    if wanted.startswith("hydra."):
+        launcher = wanted.startswith("hydra.launcher.")
+        return "it comes with hydra/launcher=joblib" if launcher else "Hydra has none"
+    parent, _, name = wanted.rpartition(".")
+    family = re.sub(rf"^{RANKINGS}\.[^.]+", f"{RANKINGS}.*", parent)
+    around = [key.rpartition(".")[2] for key in _known_keys() if key.rpartition(".")[0] == family]
+    prefix = f"{parent}." if parent else ""
+    if difflib.get_close_matches(name, around, n=1, cutoff=0.6):
+        return nearest(name, around, prefix=prefix)
+    if elsewhere := [key for key in _known_keys() if key.rpartition(".")[2] == name]:
+        return f"did you mean {elsewhere[0]}?"
+    if around:
+        where = f"{parent} holds" if parent else "there are"
+        return f"{where} {named(name, around)}"
+    return near_key(parent) if parent else named(name, _known_keys())
 
 
 def groups() -> list[str]:
@@ -117,24 +177,16 @@ def choices(group: str) -> list[str]:
 
 @cache
 def _known_keys() -> tuple[str, ...]:
-    schema = OmegaConf.to_container(OmegaConf.structured(Config))
-    known: list[str] = [*groups()]
+    known: list[str] = []
 
-    def walk(node: Any, path: str) -> None:
-        if path:
-            known.append(path)
-        if isinstance(node, dict):
-            for key, value in node.items():
-                walk(value, f"{path}.{key}" if path else str(key))
+    def walk(schema: Any, path: str) -> None:
+        for field in fields(schema):
+            full = f"{path}{field.name}"
+            known.append(full)
+            if is_dataclass(field.type):
+                walk(field.type, f"{full}.")
 
-    walk(schema, "")
-    for name, section in _sections().items():
-        walk(section, name)
-    return tuple(dict.fromkeys(known))
-
-
-def _sections() -> dict[str, Any]:
-    from experiments.config import DatasetConfig, ProtocolConfig, TrackingConfig
-
-    kinds = {"dataset": DatasetConfig, "protocol": ProtocolConfig, "tracking": TrackingConfig}
-    return {name: OmegaConf.to_container(OmegaConf.structured(k)) for name, k in kinds.items()}
+    walk(Config, "")
+    walk(RankingConfig, f"{RANKINGS}.*.")
+    known += [f"model.{key}" for key in dict.fromkeys(chain(*STRATEGY_KEYS.values()))]
+    return tuple(dict.fromkeys([*known, *groups()]))

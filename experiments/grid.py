@@ -8,6 +8,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.compose import compose, loosened, typed
+from experiments.config import Config, Mode
 from experiments.errors import PaddockError
 from experiments.validate import check
 
@@ -26,10 +27,16 @@ class Grid(Callback):
             sys.exit(2)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print the leaderboard of what the grid ran."""
+        """Print the leaderboard of every data set and protocol that the grid ran on."""
         from experiments.cli import show_leaderboard
 
-        show_leaderboard(typed(compose(jobs(config)[0])))
+        asked: dict[str, Config] = {}
+        for overrides in jobs(config):
+            run = typed(compose(overrides))
+            if run.mode is Mode.run:
+                asked.setdefault(repr((run.runs_dir, run.dataset, run.protocol.name)), run)
+        for run in asked.values():
+            show_leaderboard(run)
 
 
 def jobs(config: DictConfig) -> list[list[str]]:

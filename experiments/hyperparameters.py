@@ -27,6 +27,7 @@ STRATEGY_KEYS: dict[str, tuple[str, ...]] = {
         "shuffle",
         "transform",
     ),
+    "pairs": (*LOOP_KEYS, *OPTIMIZER_KEYS, "train_batch_size", "train_neg_sample_args"),
     "windows": (*LOOP_KEYS, *OPTIMIZER_KEYS, "train_batch_size", "MAX_ITEM_LIST_LENGTH"),
 }
 """Strategy -> the training keys that it reads, under RecBole's names."""

@@ -21,7 +21,7 @@ from experiments.phases import Phases
 from experiments.progress import RunProgress
 from experiments.run_folder import RunFolder, run_path
 from experiments.split import Phase
-from experiments.track import Tracker
+from experiments.tracking import Tracker
 from experiments.training import checkpoint
 from experiments.training.loop import Metrics
 from experiments.training.stages import Hooks, Trained, stage_configs, train

@@ -1,10 +1,8 @@
 """What types cannot say: every impossible configuration is refused before any data is read."""
 
 import ast
-import difflib
-import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -21,44 +19,15 @@ from experiments.hyperparameters import (
     refusal,
     training_keys,
 )
+from experiments.values import at_least, check_value, kind_of, nearest, of_type
 
 SPLITS = ("loo",)
 METRICS = ("hit", "ndcg", "recall", "precision", "mrr", "map")
-LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
-KEEPS = ("best", "last")
-LOSSES = ("BCE", "BPR", "CE")
 STAGE_KEY = "train_stage"
 """How a staged model of RecBole's is told which of its stages it is in."""
 
 LARGEST_SEED = 2**32 - 1
 """numpy takes no larger one."""
-
-MOST_NAMED = 10
-"""How many words to choose from a message lists."""
-
-_REAL = re.compile(r".*(_prob|_ratio|_weight|_max)|q")
-"""Keys that are real numbers even where RecBole's default is written as an integer."""
-
-
-def nearest(word: str, known: Iterable[str], *, prefix: str = "") -> str:
-    """A hint naming the nearest known word, or the words to choose from.
-
-    Parameters
-    ----------
-    prefix
-        What a suggested word is told with, such as the path of a key.
-    """
-    words = sorted(known)
-    close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-    if not close:
-        lowered = {other.lower(): other for other in words}
-        close = [lowered[hit] for hit in difflib.get_close_matches(word.lower(), lowered, n=1)]
-    if close:
-        return f"did you mean {prefix}{close[0]}?"
-    if len(words) <= MOST_NAMED:
-        return f"choose one of {', '.join(words)}"
-    some = difflib.get_close_matches(word, words, n=MOST_NAMED, cutoff=0.0)
-    return f"choose one of {', '.join(some)} or {len(words) - len(some)} others"
 
 
 def check(config: Config) -> None:
@@ -69,18 +38,18 @@ def check(config: Config) -> None:
     PaddockError
         Naming the key's full path, its value, and what would do.
     """
-    _at_least("seed", config.seed, 0)
+    at_least("seed", config.seed, 0)
     if config.seed > LARGEST_SEED:
         raise PaddockError(f"seed={config.seed} must be at most {LARGEST_SEED}")
-    _at_least("threads", config.threads, 1)
-    _at_least("k", config.k, 1)
-    _at_least("checkpoint_seconds", config.checkpoint_seconds, 0)
+    at_least("threads", config.threads, 1)
+    at_least("k", config.k, 1)
+    at_least("checkpoint_seconds", config.checkpoint_seconds, 0)
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device):
         raise PaddockError(f"device={config.device} is unknown: choose auto, cpu, cuda or cuda:N")
-    _at_least(
+    at_least(
         "dataset.filters.min_user_interactions", config.dataset.filters.min_user_interactions, 0
     )
-    _at_least(
+    at_least(
         "dataset.filters.min_item_interactions", config.dataset.filters.min_item_interactions, 0
     )
     check_protocol(config.protocol)
@@ -114,11 +83,11 @@ def check_protocol(protocol: ProtocolConfig) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9]*", name):
             raise PaddockError(f"{path}: a ranking's name is made of a-z and 0-9")
         if ranking.candidates is not None:
-            _at_least(f"{path}.candidates", ranking.candidates, 2)
+            at_least(f"{path}.candidates", ranking.candidates, 2)
         if not ranking.cutoffs:
             raise PaddockError(f"{path}.cutoffs is empty: name at least one cut-off")
         for cutoff in ranking.cutoffs:
-            _at_least(f"{path}.cutoffs", cutoff, 1)
+            at_least(f"{path}.cutoffs", cutoff, 1)
             if ranking.candidates is not None and cutoff > ranking.candidates:
                 raise PaddockError(
                     f"{path}.cutoffs holds {cutoff}, but there are {ranking.candidates} candidates: "
@@ -217,8 +186,8 @@ def _checked(values: Mapping[str, Any], *, name: str, strategy: str, path: str) 
                 f"{path}.{key}: {name} reads no such key{how}; "
                 f"{nearest(key, known, prefix=f'{path}.')}"
             )
-        checked[key] = _of_type(f"{path}.{key}", value, _kind_of(key, usual.get(key)))
-        _check_value(f"{path}.{key}", key, checked[key])
+        checked[key] = of_type(f"{path}.{key}", value, kind_of(key, usual.get(key)))
+        check_value(f"{path}.{key}", key, checked[key])
     return checked
 
 
@@ -254,77 +223,3 @@ def _offers_states(name: str) -> bool:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("models.")
         for alias in node.names
     )
-
-
-def _kind_of(key: str, usual: Any) -> Any:
-    """A value of the type that the key takes, or None where any will do."""
-    whole = isinstance(usual, int) and not isinstance(usual, bool)
-    return float(usual) if whole and _REAL.fullmatch(key) else usual
-
-
-def _of_type(path: str, value: Any, usual: Any) -> Any:
-    """The value, of its default's type; an integer is a fine float, and becomes one.
-
-    1 and 1.0 are one number and must not make two runs.
-    """
-    if usual is None:
-        return value
-    if isinstance(usual, list) and isinstance(value, list | tuple):
-        kind = usual[0] if usual else None
-        return [_of_type(f"{path}[{place}]", inner, kind) for place, inner in enumerate(value)]
-    if isinstance(usual, float) and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not type(usual):
-        wanted, given = _KINDS[type(usual)], _KINDS.get(type(value), type(value).__name__)
-        raise PaddockError(
-            f"{path}={_told(value)} is {given}: give {wanted}, such as {_told(usual)}"
-        )
-    if isinstance(value, float) and not math.isfinite(value):
-        raise PaddockError(f"{path}={value} must be a finite number")
-    return value
-
-
-_KINDS: dict[type, str] = {
-    bool: "true or false",
-    int: "an integer",
-    float: "a number",
-    str: "a word",
-    list: "a list",
-    dict: "a mapping",
-    type(None): "nothing",
-}
-
-
-def _told(value: Any) -> str:
-    """The value as a command spells it."""
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _check_value(path: str, key: str, value: Any) -> None:
-    if key in ("epochs", "eval_step", "train_batch_size", "MAX_ITEM_LIST_LENGTH"):
-        _at_least(path, value, 1)
-    elif key in ("stopping_step", "weight_decay"):
-        _at_least(path, value, 0)
-    elif key == "learning_rate" and not value > 0:
-        raise PaddockError(f"{path}={value} must be above 0")
-    elif key == "learner" and value not in LEARNERS:
-        raise PaddockError(f"{path}={value} is unknown: {nearest(str(value), LEARNERS)}")
-    elif key == "keep" and value not in KEEPS:
-        raise PaddockError(f"{path}={value} is unknown: {nearest(str(value), KEEPS)}")
-    elif key == "loss_type" and isinstance(value, str) and value not in LOSSES:
-        raise PaddockError(f"{path}={value} is unknown: {nearest(value, LOSSES)}")
-    elif key.endswith("dropout_prob"):
-        _at_least(path, value, 0)
-        if not value < 1:
-            raise PaddockError(f"{path}={value} must be at least 0 and below 1")
-    elif key.endswith("_size") or key in ("n_layers", "n_heads"):
-        for each in value if isinstance(value, list) else [value]:
-            if isinstance(each, int):
-                _at_least(path, each, 1)
-
-
-def _at_least(path: str, value: float, least: float) -> None:
-    if not isinstance(value, int | float) or not value >= least:
-        raise PaddockError(f"{path}={value} must be at least {least}")

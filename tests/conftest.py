@@ -1,14 +1,16 @@
-"""The tiny data set, prepared and split once, and toy data sets from histories."""
+"""The tiny data set, prepared and split once; toy data sets from histories; training in one call."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from experiments.data.prepared import Prepared
     from experiments.split import Split
+    from experiments.training.stages import Trained
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +54,43 @@ def leave_one_out(data: "Prepared") -> "Split":
     from experiments.split import split_interactions
 
     return split_interactions(data, ProtocolConfig(name="loo", split="loo"))
+
+
+@pytest.fixture(scope="session")
+def fit(tmp_path_factory: pytest.TempPathFactory) -> "Callable[..., Trained]":
+    """Train resolved model values; the last epoch of every stage is kept."""
+
+    def fit_model(
+        values: dict[str, Any],
+        data: "Prepared",
+        split: "Split",
+        *,
+        seed: int = 1,
+        on_epoch: Callable[[dict[str, Any]], None] = lambda record: None,
+    ) -> "Trained":
+        import torch
+
+        from experiments.training.stages import Hooks, train
+
+        rising = itertools.count()
+        hooks = Hooks(
+            validate=lambda model, dataset: {"valid": float(next(rising))},
+            on_stage=lambda name, epochs: None,
+            on_epoch=on_epoch,
+            rewind=lambda step: None,
+            tick=lambda done, total: None,
+        )
+        return train(
+            values,
+            data=data,
+            split=split,
+            seed=seed,
+            device=torch.device("cpu"),
+            folder=tmp_path_factory.mktemp("run"),
+            identity="test",
+            metric="valid",
+            checkpoint_seconds=1e9,
+            hooks=hooks,
+        )
+
+    return fit_model

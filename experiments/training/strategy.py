@@ -48,10 +48,11 @@ def strategy(name: str, task: Task) -> Strategy:
 
 
 def _makers() -> dict[str, Callable[[Task], Any]]:
+    from experiments.training.pairs import Pairs
     from experiments.training.recbole_loop import RecBoleLoop
     from experiments.training.windows import Windows
 
-    return {"recbole": RecBoleLoop, "windows": Windows}
+    return {"recbole": RecBoleLoop, "pairs": Pairs, "windows": Windows}
 
 
 def check_loss(loss: float, *, model: AbstractRecommender, epoch: int) -> float:

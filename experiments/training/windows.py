@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from experiments.errors import PaddockError
+from experiments.training.optimizers import make_optimizer
 from experiments.training.strategy import Task, Tick, check_loss
 
 
@@ -38,7 +39,7 @@ class Windows:
         generator = torch.Generator()
         generator.manual_seed(task.seed)
         self.generators = {"windows": generator}
-        self.optimizers = {"optimizer": _optimizer(task)}
+        self.optimizers = {"optimizer": make_optimizer(task)}
 
     def train_epoch(self, epoch: int, tick: Tick) -> float:
         self._model.train()
@@ -98,19 +99,3 @@ class Windows:
             torch.from_numpy(inputs_BL).to(self._device),
             torch.from_numpy(targets_BL).to(self._device),
         )
-
-
-def _optimizer(task: Task) -> torch.optim.Optimizer:
-    """Adam or AdamW by RecBole's key `learner`."""
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    learner = task.config["learner"].lower()
-    if learner not in kinds:
-        raise PaddockError(
-            f"model.learner={learner} is not offered by model.strategy=windows; "
-            f"choose one of {', '.join(kinds)}"
-        )
-    return kinds[learner](
-        (weight for weight in task.model.parameters() if weight.requires_grad),
-        lr=task.config["learning_rate"],
-        weight_decay=task.config["weight_decay"] or 0.0,
-    )

@@ -3,11 +3,12 @@ import io
 import numpy as np
 import pytest
 from rich.console import Console
-from tracking_helpers import HASHES, begin_run, make_run, result_of
 
 from experiments.errors import PaddockError
 from experiments.leaderboard import Row, leaderboard, render, to_markdown
 from experiments.run_folder import find_runs
+
+from .run_folders import HASHES, begin_run, make_run, result_of
 
 NDCG, HIT = "test/full/ndcg_at_10", "test/c20/hit_at_1"
 

@@ -1,10 +1,11 @@
 import json
 
 import pytest
-from tracking_helpers import begin_run, end_run, epoch_record, make_run, result_of
 
 from experiments.errors import PaddockError
 from experiments.run_folder import RunFolder, find_runs
+
+from .run_folders import begin_run, end_run, epoch_record, make_run, result_of
 
 
 def test_a_run_is_running_until_its_result_is_written(tmp_path):

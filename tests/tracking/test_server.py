@@ -5,26 +5,20 @@ from threading import Barrier
 import numpy as np
 import pytest
 from rich.console import Console
-from tracking_helpers import (
-    Server,
-    assert_mirrors,
-    begin_run,
-    end_run,
-    epoch_record,
-    free_port,
-    make_run,
-    runs_by_kind,
-)
 
 from experiments.config import TrackingConfig
 from experiments.errors import PaddockError
 from experiments.run_folder import RunFolder
-from experiments.track import Tracker, Uploads, publish, ui_command, upload_pending
+from experiments.tracking import Tracker, Uploads, publish, ui_command, upload_pending
+
+from .mlflow_server import Server, free_port
+from .mlflow_state import assert_mirrors, runs_by_kind
+from .run_folders import begin_run, end_run, epoch_record, make_run
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("server"))
+def server(tmp_path_factory, empty_store):
+    server = Server(tmp_path_factory.mktemp("server"), store=empty_store)
     server.start()
     yield server
     server.kill()
@@ -58,7 +52,9 @@ def test_seeds_that_start_and_finish_at_once_share_one_parent(server, tmp_path):
     assert_mirrors(folders[0], tracking)
 
 
-def test_a_server_that_dies_midway_gets_the_runs_later(server, tmp_path, caplog):
+def test_a_server_that_dies_midway_gets_the_runs_later(server, tmp_path, caplog, monkeypatch):
+    # A refused connection is refused again: no need to wait in between.
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     tracking = TrackingConfig(uri=server.uri)
     runs_dir = tmp_path / "runs"
     assert ui_command(tracking) == server.uri

@@ -1,0 +1,110 @@
+"""The parent run of one config_hash: mean and standard deviation over its seeds."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.run_folder import RunFolder
+from experiments.tracking.describe import made_by, parent_params, parent_tags, send_params
+from experiments.tracking.points import now, same
+from experiments.tracking.runs import children, one_per_seed, parents, runs_of
+from experiments.tracking.store import Store
+
+_ROUNDS = 5
+
+
+def find_or_create_parent(
+    store: Store, experiment_id: str, run: Mapping[str, Any], runs: Sequence[Any]
+) -> str:
+    """The parent run's id: the oldest, where processes without a lock made several."""
+    if present := parents(runs):
+        return present[0].info.run_id
+    client = store.client
+    made = client.create_run(experiment_id, tags=parent_tags(run), run_name=run["model_key"])
+    if not store.exclusive:
+        oldest = parents(runs_of(client, experiment_id, run["config_hash"]))[0]
+        if oldest.info.run_id != made.info.run_id:
+            client.delete_run(made.info.run_id)
+            return oldest.info.run_id
+    send_params(client, made.info.run_id, parent_params(run))
+    return made.info.run_id
+
+
+def refresh_parent(store: Store, folder: RunFolder, *, experiment_id: str, child_id: str) -> str:
+    """Summarize the finished seeds on the parent run, and return its id.
+
+    What the child replaces is deleted: its folder's earlier runs.
+
+    Without a lock, two seeds may finish at once and the earlier view be written last. The runs are
+    therefore looked at again, until what was written is what is there.
+    """
+    client, run = store.client, folder.run
+    written: list[str] | None = None
+    parent_id = ""
+    for _ in range(_ROUNDS):
+        runs = runs_of(client, experiment_id, run["config_hash"])
+        for other in children(runs):
+            if other.info.run_id != child_id and (
+                other.info.run_id in run.get("supersedes", []) or made_by(other, folder, run)
+            ):
+                client.delete_run(other.info.run_id)
+                runs.remove(other)
+        counted = one_per_seed(runs)
+        present = [seed_run.info.run_id for seed_run in counted]
+        if present == written:
+            break
+        parent_id = find_or_create_parent(store, experiment_id, run, runs)
+        _adopt(client, runs, parent_id)
+        _write_summary(client, parent_id, counted)
+        written = present
+        if store.exclusive:
+            break
+    return parent_id
+
+
+def _adopt(client: Any, runs: Sequence[Any], parent_id: str) -> None:
+    """Leave one parent, with every child under it."""
+    for seed_run in children(runs):
+        if seed_run.data.tags.get("mlflow.parentRunId") != parent_id:
+            client.set_tag(seed_run.info.run_id, "mlflow.parentRunId", parent_id)
+    for extra in parents(runs):
+        if extra.info.run_id != parent_id:
+            client.delete_run(extra.info.run_id)
+
+
+def _write_summary(client: Any, parent_id: str, counted: Sequence[Any]) -> None:
+    from mlflow.entities import Metric, RunTag
+
+    parent = client.get_run(parent_id)
+    shown, tags = parent.data.metrics, parent.data.tags
+    seeds = ",".join(seed_run.data.tags["paddock.seed"] for seed_run in counted)
+    summary = _summary([seed_run.data.metrics for seed_run in counted])
+    changed = {k: v for k, v in summary.items() if k not in shown or not same(v, shown[k])}
+    # The tag is compared by itself: two processes may each have written one of the two last.
+    if changed or tags.get("paddock.seeds") != seeds:
+        # The highest step is the value that MLflow shows. Counting the refreshes, rather than
+        # trusting timestamps, keeps that right between machines whose clocks differ.
+        refresh = int(tags.get("paddock.refreshes", 0)) + 1
+        client.log_batch(
+            parent_id,
+            metrics=[Metric(name, value, now(), refresh) for name, value in changed.items()],
+            tags=[RunTag("paddock.seeds", seeds), RunTag("paddock.refreshes", str(refresh))],
+        )
+    # Folders may be uploaded long after their runs: the parent still ends after it began.
+    ended = max([parent.info.start_time, *(seed_run.info.end_time for seed_run in counted)])
+    client.set_terminated(parent_id, "FINISHED", ended)
+
+
+def _summary(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Mean and standard deviation of what every seed reports, training losses left out."""
+    summary: dict[str, float] = {"seeds": float(len(metrics))}
+    common = set.intersection(*(set(each) for each in metrics)) if metrics else set()
+    for name in sorted(common):
+        if name.startswith("train/"):
+            continue
+        values = np.array([each[name] for each in metrics])
+        summary[name] = float(values.mean())
+        if len(values) > 1:
+            summary[f"{name}_std"] = float(values.std(ddof=1))
+    return summary

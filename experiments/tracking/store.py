@@ -1,0 +1,116 @@
+"""Opening the store that `tracking.uri` names."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.config import TrackingConfig
+from experiments.errors import PaddockError
+from experiments.files import lock
+from experiments.tracking.address import (
+    absolute,
+    is_http,
+    is_remote,
+    sqlite_file,
+    without_password,
+)
+from experiments.tracking.mlflow_import import load_mlflow
+
+_DEFAULT_ARTIFACTS = "mlartifacts"
+_LOCK_SECONDS = 60
+_PROBE_SECONDS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """An open store.
+
+    Attributes
+    ----------
+    client : mlflow.MlflowClient
+    uri : str
+        The address without its password: the form that is written down.
+    artifacts : str or None
+        Where files go; None leaves that to the server.
+    lock_file : Path or None
+        What processes lock that share a SQLite file. A server or a database has no lock that all
+        its clients share.
+    """
+
+    client: Any
+    uri: str
+    artifacts: str | None
+    lock_file: Path | None
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether `guard` keeps other processes out."""
+        return self.lock_file is not None
+
+    def guard(self) -> AbstractContextManager[Any]:
+        return _guard(self.lock_file)
+
+
+def connect(tracking: TrackingConfig) -> Store:
+    """Open the store at `tracking.uri`, which is not None; a SQLite file is created."""
+    uri = absolute(str(tracking.uri))
+    database = sqlite_file(uri)
+    lock_file = None if database is None else database.with_name(database.name + ".lock")
+    if is_http(uri):
+        _probe(uri)
+    mlflow = load_mlflow(uri)
+    # The first client creates the schema, by some seventy migrations: one process at a time.
+    with _guard(lock_file):
+        client = mlflow.MlflowClient(tracking_uri=uri)
+    return Store(
+        client=client,
+        uri=without_password(uri),
+        artifacts=tracking.artifacts or (None if is_remote(uri) else _DEFAULT_ARTIFACTS),
+        lock_file=lock_file,
+    )
+
+
+def reach(tracking: TrackingConfig) -> Store:
+    """Connect and ask one question, so that a store out of reach is told from a bad folder.
+
+    Raises
+    ------
+    PaddockError
+        The store does not answer.
+    """
+    try:
+        store = connect(tracking)
+        store.client.search_experiments(max_results=1)
+    except Exception as error:
+        shown = without_password(str(tracking.uri))
+        raise PaddockError(
+            f"The tracking store {shown} cannot be reached: {reason(error, tracking)}."
+        ) from error
+    return store
+
+
+def reason(error: Exception, tracking: TrackingConfig) -> str:
+    """The first line of an error, without the store's password."""
+    uri = str(tracking.uri)
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line.replace(uri, without_password(uri)).rstrip(".")[:300]
+
+
+def _guard(lock_file: Path | None) -> AbstractContextManager[Any]:
+    return nullcontext() if lock_file is None else lock(lock_file, timeout=_LOCK_SECONDS)
+
+
+def _probe(uri: str) -> None:
+    """Refuse a server that does not answer, sooner than MLflow's retries would.
+
+    Any answer will do, a refusal included: what it means is for MLflow to say.
+    """
+    import requests
+
+    try:
+        requests.get(uri.rstrip("/") + "/health", timeout=_PROBE_SECONDS)
+    except requests.exceptions.SSLError:
+        return
+    except (requests.ConnectionError, requests.Timeout) as error:
+        raise ConnectionError(f"no answer from {without_password(uri)}") from error

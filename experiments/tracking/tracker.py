@@ -1,0 +1,112 @@
+"""Showing a run in MLflow while it trains."""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from experiments.config import TrackingConfig
+from experiments.run_folder import RunFolder
+from experiments.tracking.child import Child, open_child
+from experiments.tracking.points import Point, now, points_at, send_points
+from experiments.tracking.publishing import publish_or_warn
+from experiments.tracking.store import Store, connect, reason
+
+_log = logging.getLogger(__name__)
+
+
+class Tracker:
+    """Shows one run in MLflow while it trains. No method raises because of the store.
+
+    Parameters
+    ----------
+    tracking : TrackingConfig
+    folder : RunFolder
+    flush_seconds : float
+        Epochs are sent together, at most this often.
+
+    Attributes
+    ----------
+    seconds : float
+        The time spent in here, the import of MLflow included.
+    """
+
+    def __init__(
+        self, tracking: TrackingConfig, folder: RunFolder, *, flush_seconds: float = 5.0
+    ) -> None:
+        self.tracking = tracking
+        self.folder = folder
+        self.flush_seconds = flush_seconds
+        self.seconds = 0.0
+        self._store: Store | None = None
+        self._child: Child | None = None
+        self._waiting: list[Point] = []
+        self._flushed_at = time.monotonic()
+
+    @property
+    def online(self) -> bool:
+        return self._child is not None
+
+    def start(self) -> None:
+        """Open the experiment, the parent and the child run, or the child that a kill left open."""
+        if self.tracking.uri is None:
+            return
+        with self._tolerant():
+            store = connect(self.tracking)
+            self._child = open_child(store, self.folder)
+            self._store = store
+        self._flushed_at = time.monotonic()
+
+    def epoch(self, record: Mapping[str, Any]) -> None:
+        """Take one line of curve.jsonl. A step that was sent before a kill is not sent again."""
+        if self._child is None:
+            return
+        with self._tolerant():
+            logged = self._child.logged
+            self._waiting += [p for p in points_at(record, now()) if p.key not in logged]
+            if time.monotonic() - self._flushed_at >= self.flush_seconds:
+                self._flush()
+
+    def fail(self, status: str = "FAILED") -> None:
+        """Close the run as FAILED or KILLED; `start` opens it again."""
+        if self._store is None or self._child is None:
+            return
+        with self._tolerant():
+            self._flush()
+            self._store.client.set_terminated(self._child.run_id, status)
+
+    def finish(self) -> str | None:
+        """Publish the finished folder. Returns the MLflow run id, or None where that failed."""
+        begun = time.perf_counter()
+        try:
+            return publish_or_warn(self.folder, self.tracking, self._store, self._child)
+        finally:
+            self.seconds += time.perf_counter() - begun
+
+    def _flush(self) -> None:
+        assert self._store is not None
+        assert self._child is not None
+        if self._waiting:
+            send_points(self._store.client, self._child.run_id, self._waiting)
+            self._child.remember(self._waiting)
+            self._waiting = []
+        self._flushed_at = time.monotonic()
+
+    @contextmanager
+    def _tolerant(self) -> Iterator[None]:
+        begun = time.perf_counter()
+        try:
+            yield
+        except Exception as error:
+            # A request that failed may have arrived all the same: nothing remembered about the
+            # child run holds any longer, and `finish` reads it back.
+            self._store, self._child, self._waiting = None, None, []
+            _log.warning(
+                "Tracking is paused: %s. Training goes on, every number stays in %s, and the upload "
+                "is tried again at the end.",
+                reason(error, self.tracking),
+                self.folder.path,
+            )
+        finally:
+            self.seconds += time.perf_counter() - begun

@@ -1,0 +1,87 @@
+"""The strategy `pairs`: pairwise models, trained on (user, item, negative) without RecBole's loader.
+
+The model, its loss and what a batch holds are RecBole's; only the way to the batch differs. RecBole
+copies every batch through an Interaction of Python lists and rejects positives in a Python loop
+(interaction.py:163, sampler.py:156); here a batch is an index into tensors.
+
+R rows of a batch, K negatives of a row.
+"""
+
+import torch
+from recbole.data.interaction import Interaction
+from recbole.utils import InputType
+
+from experiments.errors import PaddockError
+from experiments.training.negatives import NegativeSampler
+from experiments.training.optimizers import make_optimizer
+from experiments.training.strategy import Task, Tick, check_loss
+
+
+class Pairs:
+    """Shuffled batches of `train_batch_size` pairs; `train_neg_sample_args` as in RecBole."""
+
+    def __init__(self, task: Task) -> None:
+        if task.config["MODEL_INPUT_TYPE"] != InputType.PAIRWISE:
+            raise PaddockError(
+                f"model.strategy=pairs needs a pairwise model; {type(task.model).__name__} is none: "
+                "use model.strategy=recbole"
+            )
+        self._model = task.model
+        self._config = task.config
+        self._device = task.config["device"]
+        arguments = task.config["train_neg_sample_args"]
+        self._k = int(arguments["sample_num"])
+        self._rows = max(1, int(task.config["train_batch_size"]) // self._k)
+        split = task.split
+        self._users = torch.from_numpy(split.train_users).long()
+        self._items = torch.from_numpy(split.train_items).long()
+        self._sampler = NegativeSampler(
+            split.train_users,
+            split.train_items,
+            n_users=split.n_users,
+            n_items=split.n_items,
+            distribution=arguments["distribution"],
+            alpha=arguments["alpha"],
+        )
+        generator = torch.Generator()
+        generator.manual_seed(task.seed)
+        self.generators = {"pairs": generator}
+        self.optimizers = {"optimizer": make_optimizer(task)}
+
+    def train_epoch(self, epoch: int, tick: Tick) -> float:
+        self._model.train()
+        optimizer = self.optimizers["optimizer"]
+        generator = self.generators["pairs"]
+        order = torch.randperm(len(self._users), generator=generator)
+        users, items = self._users[order], self._items[order]
+        negatives = self._sampler.draw(users, self._k, generator=generator)
+        starts = range(0, len(order), self._rows)
+        total = 0.0
+        for done, start in enumerate(starts, start=1):
+            rows = slice(start, start + self._rows)
+            batch = self._batch(users[rows], items[rows], negatives[rows])
+            parts = self._model.calculate_loss(batch)
+            loss: torch.Tensor = torch.stack(parts).sum() if isinstance(parts, tuple) else parts
+            optimizer.zero_grad()
+            loss.backward()
+            if self._config["clip_grad_norm"]:
+                torch.nn.utils.clip_grad_norm_(
+                    self._model.parameters(), **self._config["clip_grad_norm"]
+                )
+            optimizer.step()
+            total += check_loss(loss.item(), model=self._model, epoch=epoch)
+            tick(done, len(starts))
+        return total / len(starts)
+
+    def _batch(
+        self, users: torch.Tensor, items: torch.Tensor, negatives: torch.Tensor
+    ) -> Interaction:
+        """As RecBole lays it out: all rows with their first negative, then with their second."""
+        model = self._model
+        return Interaction(
+            {
+                model.USER_ID: users.repeat(self._k).to(self._device),
+                model.ITEM_ID: items.repeat(self._k).to(self._device),
+                model.NEG_ITEM_ID: negatives.T.flatten().to(self._device),
+            }
+        )

@@ -1,0 +1,243 @@
+"""Each work-round in `models._compat`: what breaks without it, and that it mends just that.
+
+RecBole keeps what it read when it was imported, so that every case runs in a process of its own.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from recbole.config import Config
+
+from experiments.bridge.config import TypedConfig, recbole_config
+from models import _compat
+
+ROOT = Path(__file__).parents[2]
+
+PREAMBLE = """
+import importlib.util, pathlib, sys, types, warnings
+
+# models/__init__.py would apply every work-round.
+spec = importlib.util.spec_from_file_location("compat", sys.argv[1])
+compat = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(compat)
+compat.apply(skip=frozenset({sys.argv[2]}))
+mend = compat.WORKAROUNDS[sys.argv[2]]
+sys.argv[1:] = []
+
+def config(model):
+    from recbole.config import Config
+    return Config(model=model, dataset="none")
+"""
+
+CASES = {
+    "numpy_aliases": """
+from recbole.data.interaction import Interaction
+import numpy as np
+import pandas as pd
+
+assert not hasattr(np, "float_"), "numpy has the names again"
+try:
+    config("BPR")
+    raise SystemExit("the Config was made")
+except AttributeError as error:
+    assert "float_" in str(error), error
+mend()
+config("BPR")
+assert (np.float_, np.complex_, np.unicode_) == (np.float64, np.complex128, np.str_)
+assert np.float is np.float64
+""",
+    "dok_matrix_update": """
+import torch
+from recbole.model.general_recommender import NGCF
+import scipy.sparse as sp
+
+def adjacency():
+    ngcf = types.SimpleNamespace(
+        n_users=3, n_items=4, interaction_matrix=sp.coo_matrix(([1.0, 1.0], ([1, 2], [3, 3])), (3, 4))
+    )
+    return NGCF.get_norm_adj_mat(ngcf).to_dense()
+
+try:
+    adjacency()
+    raise SystemExit("the graph was built")
+except AttributeError as error:
+    assert "_update" in str(error), error
+mend()
+dense = adjacency()
+# Item 3 (node 6) has two neighbours, users 1 and 2 have one.
+expected = torch.zeros(7, 7)
+expected[[1, 2, 6, 6], [6, 6, 1, 2]] = 2**-0.5
+assert torch.allclose(dense, expected), dense
+""",
+    "no_tensorboard": """
+import torch
+from recbole.trainer import Trainer
+
+def trainer():
+    made = config("BPR")
+    made["checkpoint_dir"] = "saved"
+    return Trainer(made, torch.nn.Linear(1, 1))
+
+trainer()
+folder = pathlib.Path("log_tensorboard")
+assert folder.exists(), "no folder appeared"
+logged = len(list(folder.rglob("*")))
+mend()
+assert trainer().tensorboard is None
+assert len(list(folder.rglob("*"))) == logged
+""",
+    "no_anomaly_detection": """
+import torch
+import recbole.model.sequential_recommender
+
+assert torch.is_anomaly_enabled(), "RecBole leaves it off"
+mend()
+assert not torch.is_anomaly_enabled()
+""",
+    "quiet_deprecations": """
+import torch
+from recbole.trainer.trainer import amp
+
+def raised():
+    # Not `catch_warnings(record=True)` with a filter of its own, which would hide the work-round's.
+    with warnings.catch_warnings(record=True) as caught:
+        amp.GradScaler(enabled=False)
+        torch.sparse.FloatTensor(torch.zeros(2, 0, dtype=torch.long), torch.zeros(0), (1, 1))
+    return caught
+
+warnings.simplefilter("always")
+assert any("GradScaler" in str(warning.message) for warning in raised()), "nobody warned"
+mend()
+assert raised() == [], [str(warning.message) for warning in raised()]
+""",
+    "quiet_long_histories": """
+import logging
+
+messages = []
+handler = logging.Handler()
+handler.emit = lambda record: messages.append(record.getMessage())
+logging.getLogger().addHandler(handler)
+
+import types as t
+import torch
+from recbole.data.dataset import Dataset
+from recbole.data.interaction import Interaction
+import logging as l
+
+def history():
+    made = Dataset.__new__(Dataset)
+    made.__dict__.update(
+        uid_field="u", iid_field="i", logger=l.getLogger(), field2type={}, alias={},
+        inter_feat=Interaction({"u": torch.tensor([1, 1]), "i": torch.tensor([1, 2])}),
+        field2id_token={"u": [0, 1], "i": [0, 1, 2]},
+        field2seqlen={}, config={"numerical_features": []},
+    )
+    from recbole.utils import FeatureType
+    made.field2type.update(u=FeatureType.TOKEN, i=FeatureType.TOKEN)
+    made.history_item_matrix()
+
+history()
+assert any("history interaction records" in message for message in messages), "nobody warned"
+mend()
+messages.clear()
+history()
+assert messages == []
+logging.getLogger().warning("of someone else")
+assert messages == ["of someone else"]
+""",
+}
+
+
+def python(code: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", _compat.WORKAROUNDS)
+def test_recbole_breaks_without_the_work_round(name: str, tmp_path: Path) -> None:
+    assert name in CASES, f"no case shows what breaks without {name}"
+    done = python(PREAMBLE + CASES[name], _compat.__file__, name, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_the_engine_leaves_ray_and_the_folder_alone(tmp_path: Path) -> None:
+    code = """
+import os, sys
+import models, experiments.runner, experiments.training.recbole_loop
+import numpy as np, torch
+print(*[m for m in sys.modules if m.partition(".")[0] == "ray" or m == "recbole.quick_start"])
+assert not torch.is_anomaly_enabled()
+assert np.float_ is np.float64
+assert "CUDA_VISIBLE_DEVICES" not in os.environ
+"""
+    done = python(code, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def made(**values: object) -> TypedConfig:
+    return TypedConfig(model="BPR", values=values, device=torch.device("cpu"))
+
+
+def test_strings_stay_strings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["pytest"])
+    theirs = Config(model="BPR", dataset="none", config_dict={"note": "2024_01", "off": "False"})
+    assert (theirs["note"], theirs["off"]) == (202401, False)
+    ours = made(note="2024_01", off="False")
+    assert (ours["note"], ours["off"]) == ("2024_01", "False")
+
+
+def test_the_command_line_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["run.py", "--learning_rate=9", "--embedding_size=3"])
+    theirs = Config(model="BPR", dataset="none", config_dict={"learning_rate": 0.5})
+    assert theirs["learning_rate"] == 9
+    ours = made(learning_rate=0.5)
+    assert (ours["learning_rate"], ours["embedding_size"]) == (0.5, 64)
+
+
+def test_the_visible_devices_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["pytest"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
+    made()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3,1"
+    Config(model="BPR", dataset="none")
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+
+
+def test_the_device_is_the_given_one() -> None:
+    config = TypedConfig(model="BPR", values={}, device=torch.device("meta"))
+    assert config["device"] == torch.device("meta")
+
+
+@pytest.mark.parametrize(
+    ("model", "values", "negatives"),
+    [
+        ("BPR", {}, "uniform"),
+        ("SASRec", {}, "none"),  # RecBole refuses its own default for this loss
+        ("SASRec", {"loss_type": "BPR"}, "uniform"),
+        ("FM", {}, "uniform"),
+        (
+            "SASRec",
+            {"loss_type": "BPR", "train_neg_sample_args": {"distribution": "popularity"}},
+            "popularity",
+        ),
+    ],
+)
+def test_negatives_that_a_family_trains_with(
+    model: str, values: dict, negatives: str, tmp_path: Path
+) -> None:
+    config = recbole_config(
+        model, values, seed=1, device=torch.device("cpu"), folder=str(tmp_path)
+    )
+    assert config["train_neg_sample_args"]["distribution"] == negatives

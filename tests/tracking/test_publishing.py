@@ -1,0 +1,88 @@
+from experiments.tracking import publish
+
+from .mlflow_state import assert_mirrors, client_of, runs_by_kind, snapshot
+from .run_folders import begin_run, end_run, make_run
+
+
+def test_a_published_run_mirrors_its_folder(tracking, tmp_path):
+    folder = make_run(tmp_path / "runs", seed=3, dirty=True)
+    run_id = publish(folder, tracking)
+    assert_mirrors(folder, tracking)
+    (parent,), (child,) = runs_by_kind(tracking)
+    assert child.info.run_id == run_id == folder.published["run_id"]
+    assert folder.published["tracking_uri"] == tracking.uri
+    assert folder.published["parent_run_id"] == parent.info.run_id
+    assert folder.published["experiment_id"] == child.info.experiment_id
+    assert child.info.run_name == "sasrec seed 3"
+    assert parent.info.run_name == "sasrec"
+    expected = {
+        "mlflow.parentRunId": parent.info.run_id,
+        "mlflow.source.git.commit": "a" * 40,
+        "paddock.kind": "run",
+        "paddock.seed": "3",
+        "paddock.config_hash": folder.run["config_hash"],
+        "paddock.command": folder.run["command"],
+        "paddock.model": "SASREC",
+        "paddock.dirty": "true",
+        "paddock.dataset_hash": "d" * 64,
+        "paddock.split_hash": "5" * 64,
+        "paddock.candidates_c20_hash": "c" * 64,
+        "purpose": "test",
+    }
+    assert expected.items() <= child.data.tags.items()
+    params = child.data.params
+    assert params["model.learning_rate"] == "0.001"
+    assert params["dataset.filters.min_rating"] == "null"
+    assert params["protocol.rankings.full.cutoffs"] == "[1, 5, 10]"
+    assert params["model.note"] == "x" * 6000
+    assert "tracking.uri" not in params
+    assert "seed" not in parent.data.params
+    assert child.data.metrics["params_trained"] == 12345
+
+
+def test_publishing_twice_changes_nothing(tracking, tmp_path):
+    folder = make_run(tmp_path / "runs")
+    first, before = publish(folder, tracking), snapshot(tracking)
+    assert publish(folder, tracking) == first
+    (folder.path / "published.json").unlink()
+    (folder.path / "tracking.json").unlink()
+    assert publish(folder, tracking) == first
+    assert snapshot(tracking) == before
+
+
+def test_a_long_curve_and_many_params_pass_mlflows_limits(tracking, tmp_path):
+    folder = make_run(tmp_path / "runs", epochs=90)
+    config = folder.run["config"]
+    config["model"] |= {f"p{i}": i for i in range(250)} | {"odd key!": None}
+    folder.update(config=config)
+    publish(folder, tracking)
+    assert_mirrors(folder, tracking)
+    _, (child,) = runs_by_kind(tracking)
+    assert child.data.params["model.p249"] == "249"
+    assert child.data.params["model.odd key_"] == "null"
+
+
+def test_values_that_are_not_finite_survive_publishing_twice(tracking, tmp_path):
+    folder = begin_run(tmp_path / "runs")
+    losses = {"train/loss": float("nan"), "train/norm": float("inf")}
+    folder.append_epoch({"stage": "a", "epoch": 0, "step": 0, "seconds": 1.0, "metrics": losses})
+    end_run(folder)
+    assert publish(folder, tracking) is not None
+    before = snapshot(tracking)
+    publish(folder, tracking)
+    assert snapshot(tracking) == before
+
+
+def test_a_run_deleted_in_the_dashboard_is_made_again(tracking, tmp_path):
+    folder = make_run(tmp_path / "runs")
+    client_of(tracking).delete_run(publish(folder, tracking))
+    publish(folder, tracking)
+    assert_mirrors(folder, tracking)
+
+
+def test_a_deleted_experiment_is_named_with_the_way_back(tracking, tmp_path, caplog):
+    folder = make_run(tmp_path / "runs")
+    publish(folder, tracking)
+    client_of(tracking).delete_experiment(folder.published["experiment_id"])
+    assert publish(folder, tracking) is None
+    assert "mlflow experiments restore -x 1" in caplog.text

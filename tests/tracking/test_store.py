@@ -1,0 +1,103 @@
+import logging
+import multiprocessing
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+from omegaconf.errors import InterpolationResolutionError
+
+from experiments.config import TrackingConfig
+from experiments.run_folder import RunFolder
+from experiments.tracking import publish, ui_command
+
+from .mlflow_state import assert_mirrors, runs_by_kind, sqlite_tracking, without_fsync
+from .run_folders import begin_run, end_run, make_run, result_of, train
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_importing_the_tracker_imports_neither_mlflow_nor_torch():
+    code = (
+        "import sys, experiments.tracking, experiments.leaderboard;"
+        "sys.exit(' '.join({'mlflow', 'torch'} & set(sys.modules)) or 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def start_and_publish(runs_dir: str, place: str, seed: int) -> None:
+    without_fsync()
+    tracking = sqlite_tracking(Path(place))
+    folder = begin_run(Path(runs_dir), seed=seed)
+    train(folder, tracking, epochs=range(2))
+    end_run(folder)
+    assert publish(folder, tracking) is not None
+
+
+def test_four_processes_at_once_on_a_store_that_does_not_exist(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    # MLflow's import takes seconds: once in the server, not again in each process.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mlflow.entities", "mlflow.store.tracking.sqlalchemy_store"])
+    workers = [
+        context.Process(
+            target=start_and_publish, args=(str(tmp_path / "runs"), str(tmp_path), seed)
+        )
+        for seed in (1, 2, 3, 4)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]
+    tracking = sqlite_tracking(tmp_path)
+    (parent,), children = runs_by_kind(tracking)
+    assert [child.data.tags["paddock.seed"] for child in children] == ["1", "2", "3", "4"]
+    assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
+    assert parent.data.tags["paddock.seeds"] == "1,2,3,4"
+    values = [result_of(seed)["metrics"]["test/full/hit_at_10"] for seed in (1, 2, 3, 4)]
+    assert parent.data.metrics["test/full/hit_at_10"] == pytest.approx(np.mean(values))
+    for folder in (tmp_path / "runs").glob("*/*/*/*"):
+        assert_mirrors(RunFolder(folder), tracking)
+
+
+def test_the_default_store_is_the_file_in_the_working_folder(
+    fast_sqlite, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(logging.getLogger("mlflow"), "level", logging.CRITICAL)
+    folder = make_run(Path("runs"))
+    publish(folder, TrackingConfig())
+    assert folder.published["tracking_uri"] == f"sqlite:///{tmp_path}/mlflow.db"
+    stored = tmp_path / "mlartifacts/ml-100k/loo" / folder.published["run_id"] / "artifacts"
+    assert sorted(path.name for path in stored.iterdir()) == [
+        "config.yaml",
+        "model",
+        "per_user.parquet",
+        "result.json",
+        "run.json",
+    ]
+    # Neither migrations nor links to runs are printed.
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_dashboard_is_opened_by():
+    assert ui_command(TrackingConfig()) == "mlflow ui --backend-store-uri sqlite:///mlflow.db"
+    assert ui_command(TrackingConfig(uri="http://me:secret@host:5000")) == "http://me@host:5000"
+    assert ui_command(TrackingConfig(uri=None)) == "python run.py mode=leaderboard"
+
+
+def test_the_configurations_fit_the_schema(monkeypatch):
+    def load(name: str) -> TrackingConfig:
+        loaded = OmegaConf.load(ROOT / "conf" / "tracking" / f"{name}.yaml")
+        return OmegaConf.merge(OmegaConf.structured(TrackingConfig), loaded)
+
+    assert load("local") == OmegaConf.structured(TrackingConfig)
+    assert load("off").uri is None
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(InterpolationResolutionError, match="MLFLOW_TRACKING_URI"):
+        _ = load("server").uri
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    assert load("server").uri == "http://127.0.0.1:5000"
