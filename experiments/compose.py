@@ -83,10 +83,10 @@ def typed(config: DictConfig) -> Config:
         If a mandatory value is missing, or a key was added that the schema does not have.
     """
     _refuse_added(config, Config, "")
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise PaddockError(f"{missing[0]} is missing: add {missing[0]}=... to the command")
     try:
+        missing = sorted(OmegaConf.missing_keys(config))
+        if missing:
+            raise PaddockError(f"{missing[0]} is missing: add {missing[0]}=... to the command")
         result = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
         raise PaddockError(explain(error)) from error

@@ -162,7 +162,7 @@ def _checked_stages(stages: Any, common: Mapping[str, Any]) -> dict[str, dict[st
         for key in ("name", "stages"):
             if key in own:
                 raise PaddockError(f"{path}.{key} cannot differ between stages: remove it")
-        if STAGE_KEY in keys_read(name) and STAGE_KEY not in {*own, *common}:
+        if STAGE_KEY in keys_read(name) and STAGE_KEY not in own:
             others = [other for other in stages if other != stage]
             raise PaddockError(
                 f"{path}: a stage of {name} needs {STAGE_KEY}; {nearest(str(stage), others)}"
@@ -187,7 +187,7 @@ def _checked(values: Mapping[str, Any], *, name: str, strategy: str, path: str) 
                 f"{nearest(key, known, prefix=f'{path}.')}"
             )
         checked[key] = of_type(f"{path}.{key}", value, kind_of(key, usual.get(key)))
-        check_value(f"{path}.{key}", key, checked[key])
+        check_value(f"{path}.{key}", key, value)
     return checked
 
 

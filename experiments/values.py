@@ -20,7 +20,7 @@ _REAL = re.compile(r".*(_prob|_ratio|_weight|_max)|q")
 
 
 _KINDS: dict[type, str] = {
-    bool: "true or false",
+    bool: "a truth value",
     int: "an integer",
     float: "a number",
     str: "a word",

@@ -10,9 +10,9 @@ from experiments.training import negatives
 from experiments.training.negatives import NegativeSampler
 
 N_USERS, N_ITEMS = 3, 12
-# User 1 had items 1 to 9, user 2 one item (twice), user 3 none.
-USERS = np.array([1] * 9 + [2, 2], dtype=np.int32)
-ITEMS = np.array([*range(1, 10), 5, 5], dtype=np.int32)
+# User 1 had items 1 to 9, user 2 item 5 (twice) and item 10, user 3 none.
+USERS = np.array([1] * 9 + [2] * 3, dtype=np.int32)
+ITEMS = np.array([*range(1, 10), 5, 5, 10], dtype=np.int32)
 
 
 def sampler(**choices):
@@ -34,7 +34,7 @@ def membership(request, monkeypatch):
 
 @pytest.mark.usefixtures("membership")
 @pytest.mark.parametrize(
-    ("user", "positives"), [(1, set(range(1, 10))), (2, {5}), (3, set())], ids=str
+    ("user", "positives"), [(1, set(range(1, 10))), (2, {5, 10}), (3, set())], ids=str
 )
 def test_uniform_over_the_true_negatives(user, positives):
     counts = draws(sampler(), user, k=3)
