@@ -25,6 +25,9 @@ from experiments.values import named, nearest
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
 RANKINGS = "protocol.rankings"
+NO_RANKING = (
+    "there is no such ranking; a protocol's rankings are listed in its file in conf/protocol/"
+)
 
 OPTIONAL_GROUP = "experiment"
 """The only group that may be left out."""
@@ -128,9 +131,12 @@ def explain(error: Exception) -> str:
         if "Did you mean" in text:
             return text
         if key and wanted.startswith(f"{key}.") and key.startswith(f"{RANKINGS}."):
-            return f"{wanted}: there is no ranking of that name; +{wanted}=... adds one"
+            return f"{wanted}: {NO_RANKING}"
         return f"{wanted}: there is no such key; {near_key(wanted)}"
     if found := re.search(r"Error merging override \+*([^=]+)=(.*)", text):
+        # OmegaConf tells a full path only of what is there already.
+        if found[1].startswith(f"{RANKINGS}.") and key and "." not in key:
+            return f"{found[1]}: {NO_RANKING}"
         return f"{found[1]}={found[2].partition(' Value ')[0]}: {reason}"
     return f"{key}: {reason}" if key else text
 

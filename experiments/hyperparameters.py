@@ -28,9 +28,22 @@ STRATEGY_KEYS: dict[str, tuple[str, ...]] = {
         "transform",
     ),
     "pairs": (*LOOP_KEYS, *OPTIMIZER_KEYS, "train_batch_size", "train_neg_sample_args"),
-    "windows": (*LOOP_KEYS, *OPTIMIZER_KEYS, "train_batch_size", "MAX_ITEM_LIST_LENGTH"),
+    "windows": (
+        *LOOP_KEYS,
+        *OPTIMIZER_KEYS,
+        "train_batch_size",
+        "MAX_ITEM_LIST_LENGTH",
+        "loss",
+        "negatives",
+        "calibration",
+    ),
 }
 """Strategy -> the training keys that it reads, under RecBole's names."""
+
+STRATEGY_DEFAULTS: dict[str, dict[str, object]] = {
+    "windows": {"loss": "softmax", "negatives": 256, "calibration": 0.75},
+}
+"""Strategy -> values of the keys that are not RecBole's."""
 
 CLOSED_FORM_KEYS = ("train_batch_size",)
 """What is read when a model that counts or solves (Pop, ItemKNN, EASE) passes over the data once."""
@@ -60,6 +73,7 @@ NOT_A_CHOICE = frozenset(
         "topk",
         "valid_metric",
         "eval_batch_size",
+        "single_spec",
     )
 )
 """Keys that RecBole's models read and that the engine sets, or whose work the engine does."""
@@ -120,7 +134,12 @@ def model_files() -> dict[str, Path]:
 @cache
 def keys_read(model: str) -> frozenset[str]:
     """The keys that the model of this class name reads from its configuration."""
-    return frozenset(_keys_in(model_files()[model], model, set())) - NOT_A_CHOICE
+    keys = _keys_in(model_files()[model], model, set())
+    trainers = _classes(recbole_folder() / "trainer" / "trainer.py")
+    if (trainer := trainers.get(f"{model}Trainer")) is not None:
+        # RecVAE's and NCL's epochs are their trainers' (utils.py:118); ours runs those.
+        keys |= {key for node in ast.walk(trainer) if (key := _key(node)) is not None}
+    return frozenset(keys) - NOT_A_CHOICE
 
 
 @cache
@@ -149,6 +168,7 @@ def defaults(model: str, strategy: str) -> dict[str, object]:
         found["MAX_ITEM_LIST_LENGTH"] = 50
         if found.get("loss_type") == "CE":
             del found["train_neg_sample_args"]
+    found |= STRATEGY_DEFAULTS.get(strategy, {})
     known = keys_read(model) | set(training_keys(model, strategy))
     return {key: value for key, value in found.items() if key in known}
 
@@ -164,25 +184,37 @@ def _keys_in(path: Path, name: str, seen: set[tuple[Path, str]]) -> set[str]:
     if (path, name) in seen:
         return set()
     seen.add((path, name))
-    classes = {node.name: node for node in _tree(path).body if isinstance(node, ast.ClassDef)}
+    classes = _classes(path)
     if name not in classes:
         return set()
     imported = _imports(path)
     keys: set[str] = set()
     for node in ast.walk(classes[name]):
+        if (key := _key(node)) is not None:
+            keys.add(key)
         match node:
-            case ast.Subscript(
-                value=ast.Name(id="config") | ast.Attribute(attr="config"),
-                slice=ast.Constant(value=str() as key),
-            ):
-                keys.add(key)
-            case ast.Attribute(value=ast.Name(id="config"), attr=key):
-                keys.add(key)
             case ast.Name(id=used) if used in classes:
                 keys |= _keys_in(path, used, seen)
             case ast.Name(id=used) if used in imported:
                 keys |= _keys_in(*imported[used], seen)
     return keys
+
+
+def _key(node: ast.AST) -> str | None:
+    """The key of an expression config["key"] or config.key."""
+    match node:
+        case ast.Subscript(
+            value=ast.Name(id="config") | ast.Attribute(attr="config"),
+            slice=ast.Constant(value=str() as key),
+        ):
+            return key
+        case ast.Attribute(value=ast.Name(id="config"), attr=key):
+            return key
+    return None
+
+
+def _classes(path: Path) -> dict[str, ast.ClassDef]:
+    return {node.name: node for node in _tree(path).body if isinstance(node, ast.ClassDef)}
 
 
 @cache

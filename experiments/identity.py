@@ -1,12 +1,15 @@
 """What a run is: the hash of everything that can change its numbers, and the command that gives them."""
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from enum import Enum
 from functools import cache
+from itertools import accumulate
 from typing import Any
 
+from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import OmegaConf
 
 from experiments.compose import compose
@@ -93,9 +96,24 @@ def command(config: Config, *, choices: Mapping[str, str]) -> str:
     for key, value in wanted.items():
         if key.partition(".")[0] in WITHOUT_EFFECT or key == "seed":
             continue
-        if key not in usual or usual[key] != value:
-            words.append(f"{key}={spelled(value)}")
-    return shlex.join(words)
+        if key in usual and usual[key] == value:
+            continue
+        words.append(f"{key}={spelled(value)}")
+    return shlex.join(words + [f"~{key}" for key in _removed(usual, wanted)])
+
+
+def _removed(usual: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """The highest keys of `usual` under which nothing is wanted."""
+    kept = {prefix for key in wanted for prefix in accumulate(key.split("."), "{}.{}".format)}
+    removed: dict[str, None] = {}
+    for key in usual:
+        for prefix in accumulate(key.split("."), "{}.{}".format):
+            if prefix in wanted:
+                break
+            if prefix not in kept and prefix.partition(".")[0] not in WITHOUT_EFFECT:
+                removed[prefix] = None
+                break
+    return list(removed)
 
 
 @cache
@@ -127,12 +145,13 @@ def spelled(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{key}:{spelled(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, str):
-        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'" if _odd(value) else value
+        # OmegaConf would look up what stands in ${...}.
+        literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+        return (
+            value if _PLAIN.fullmatch(value) else QuotedString(literal, Quote.single).with_quotes()
+        )
     return repr(value)
 
 
-def _odd(text: str) -> bool:
-    """Whether Hydra would read the text as something else than these characters."""
-    simple = text.replace("_", "a").replace("-", "a").replace("/", "a").replace(".", "a")
-    looks_typed = text.lower() in ("null", "true", "false", "") or text[:1].isdigit()
-    return looks_typed or not (simple.isalnum() and simple.isascii())
+_PLAIN = re.compile(r"(?!(null|true|false|inf|nan)$)[a-z_/][a-z0-9_/.-]*", re.ASCII | re.IGNORECASE)
+"""Words that Hydra reads as these very characters."""

@@ -47,6 +47,9 @@ class TypedConfig(Config):
             if sequential and final.get("loss_type") == "CE":
                 # RecBole's own default, one negative, is refused by RecBole for this loss.
                 final["train_neg_sample_args"] = None
+            elif final["MODEL_TYPE"] == ModelType.TRADITIONAL:
+                # What counts or solves wants the interactions alone; Pop would count the negatives.
+                final["train_neg_sample_args"] = None
             elif final["MODEL_TYPE"] == ModelType.CONTEXT:
                 # RecBole's default reads labels from ratings; every model here learns from
                 # interactions against sampled negatives.

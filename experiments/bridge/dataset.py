@@ -78,7 +78,7 @@ class TrainingRows(Dataset):
         self.field2token_id[field] = {token: index for index, token in enumerate(tokens)}
 
     def _features(self, side: str, table: pl.DataFrame) -> Interaction | None:
-        """One row an id, row 0 for padding: token ids from 1, floats with the mean where missing.
+        """One row an id, row 0 for padding: token ids from 1, floats in 0..1, the mean where missing.
 
         Models embed the floats that `numerical_features` names and pass over others, which DSSM
         nevertheless counts: these stay out.
@@ -103,8 +103,11 @@ class TrainingRows(Dataset):
 
     def _encode(self, name: str, kind: str, column: pl.Series) -> tuple[torch.Tensor, int]:
         if kind == "float":
-            filled = column.cast(pl.Float64).fill_null(column.mean() or 0.0)
-            return torch.tensor([0.0, *filled.to_list()], dtype=torch.float32), 1
+            filled = column.cast(pl.Float64).fill_null(strategy="mean").fill_null(0.0).to_numpy()
+            # Scaled to 0..1 as RecBole does by default (normalize_all): raw years saturate an FM.
+            width = np.ptp(filled) or 1.0
+            scaled = (filled - filled.min()) / width
+            return torch.tensor(np.r_[0.0, scaled], dtype=torch.float32), 1
         if kind == "float_seq":
             rows = [torch.zeros(1), *(torch.tensor(row or [0.0]) for row in column.to_list())]
             padded = pad_sequence(rows, batch_first=True)

@@ -2,22 +2,22 @@
 
 A history of n items holds n - 1 next-item targets. RecBole makes one padded row for each of them and
 computes one target a row; here a row holds up to MAX_ITEM_LIST_LENGTH targets, all computed in one
-pass, which is the training of the SASRec paper (section III-E) with the full softmax as loss.
+pass, which is the training of the SASRec paper (section III-E) with a choice of losses.
 
 B batch of windows, L longest window of a batch, D width, N items, P valid positions.
 """
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from experiments.errors import PaddockError
+from experiments.training.losses import next_item_loss
 from experiments.training.optimizers import make_optimizer
 from experiments.training.strategy import Task, Tick, check_loss
 
 
 class Windows:
-    """Batches of windows, similar lengths together, next-item cross-entropy at every position.
+    """Batches of windows, similar lengths together, a next-item loss at every position.
 
     The model offers `states(items_BL) -> states_BLD` and ranks by the product with
     `item_embedding.weight`. The cut of long histories into windows moves every epoch, so that each
@@ -39,6 +39,12 @@ class Windows:
         generator = torch.Generator()
         generator.manual_seed(task.seed)
         self.generators = {"windows": generator}
+        self._loss = next_item_loss(
+            task.config["loss"],
+            negatives=task.config["negatives"],
+            calibration=task.config["calibration"],
+            generator=generator,
+        )
         self.optimizers = {"optimizer": make_optimizer(task)}
 
     def train_epoch(self, epoch: int, tick: Tick) -> float:
@@ -50,8 +56,7 @@ class Windows:
             inputs_BL, targets_BL = self._rows(starts_B, lengths_B)
             valid_BL = targets_BL != 0
             states_PD = self._model.states(inputs_BL)[valid_BL]
-            logits_PN = states_PD @ self._model.item_embedding.weight.T
-            loss = F.cross_entropy(logits_PN, targets_BL[valid_BL])
+            loss = self._loss(states_PD, self._model.item_embedding.weight, targets_BL[valid_BL])
             optimizer.zero_grad()
             loss.backward()
             if self._clip:

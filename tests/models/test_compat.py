@@ -227,6 +227,8 @@ def test_the_device_is_the_given_one() -> None:
         ("SASRec", {}, "none"),  # RecBole refuses its own default for this loss
         ("SASRec", {"loss_type": "BPR"}, "uniform"),
         ("FM", {}, "uniform"),
+        ("Pop", {}, "none"),
+        ("EASE", {}, "none"),
         (
             "SASRec",
             {"loss_type": "BPR", "train_neg_sample_args": {"distribution": "popularity"}},

@@ -53,7 +53,7 @@ BY_NAME: dict[str, dict[str, Any]] = {
     "NGCF": {},
     "SGL": {},
     "LINE": {},
-    "DMF": {"user_hidden_size_list": [8, 8], "item_hidden_size_list": [8, 8]},
+    "DMF": {},
     "BERT4Rec": {},
     "SHAN": {},
     "CORE": {},
@@ -139,9 +139,8 @@ class TestContract:
         self, key: str, trained: Trained, tiny_data: Prepared, tiny_split: Split, tmp_path: Path
     ) -> None:
         fresh = fresh_model(key, tiny_data, tiny_split, tmp_path, seed=1)
-        before = {**fresh, "model": fresh["model"]}["model"]
-        scored = RecBoleScorer(before, dataset=fresh["dataset"], history=tiny_split.history("test"))
-        assert not torch.equal(scored.score(USERS), scores(trained, tiny_split))
+        before, after = model_state(fresh["model"])[0], model_state(trained.model)[0]
+        assert any(not torch.equal(before[name], after[name]) for name in before)
 
     def test_saved_and_loaded_it_scores_the_same(
         self, key: str, trained: Trained, tiny_data: Prepared, tiny_split: Split, tmp_path: Path

@@ -12,11 +12,12 @@ from recbole.utils import get_model
 import models
 from experiments.bridge.config import TypedConfig
 from models.lightgcn import LightGCN
+from models.pop import Pop
 from models.ract import RaCT
 from models.sasrec import SASRec
 
 ROOT = Path(__file__).parents[2]
-OURS = [LightGCN, RaCT, SASRec]
+OURS = [LightGCN, Pop, RaCT, SASRec]
 
 
 def test_every_file_holds_a_registered_model() -> None:

@@ -2,9 +2,7 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Sums are split among threads, so that their number changes the last bits."""
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

@@ -1,0 +1,126 @@
+"""Next-item losses over many positions at once.
+
+P positions, D width, N items (padding included, its row is 0), K negatives.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(states_PD, weight_ND, targets_P) -> mean loss of a position."""
+
+LOSSES = ("softmax", "sampled_softmax", "bce", "gbce")
+
+LOGITS_AT_ONCE = 1 << 22
+"""Logits of the full softmax that are held at a time (16 MB of float32)."""
+
+
+def next_item_loss(
+    name: str, *, negatives: int, calibration: float, generator: torch.Generator
+) -> Loss:
+    """The loss of that name.
+
+    Parameters
+    ----------
+    name
+        "softmax": cross-entropy over all items. "sampled_softmax": over the target and `negatives`
+        uniform items that all positions of the batch share. "bce": binary cross-entropy of the
+        target against `negatives` uniform items a position (SASRec, eq. 7, with one). "gbce":
+        the same with the target's probability raised to beta (gSASRec, Petrov and Macdonald,
+        RecSys 2023, eq. 11), which undoes the overconfidence that sampling brings.
+    calibration
+        gBCE's t: 0 is plain BCE, 1 is fully calibrated.
+    generator
+        Draws the negatives.
+    """
+    if name == "softmax":
+        return full_softmax
+    if name == "sampled_softmax":
+        return partial(_sampled_softmax, negatives=negatives, generator=generator)
+    t = calibration if name == "gbce" else 0.0
+    return partial(_binary, negatives=negatives, t=t, generator=generator)
+
+
+class _FullSoftmax(torch.autograd.Function):
+    """Cross-entropy of a product with all items, with its gradient taken along the way.
+
+    The logits of a catalogue are the largest tensor of a step by far. Rows go through in pieces,
+    each turned in place into its gradient, so that the memory is bounded and no logit is computed
+    or stored twice.
+    """
+
+    @staticmethod
+    def forward(ctx, states_PD, weight_ND, targets_P):  # type: ignore[no-untyped-def]
+        n_positions, n_items = len(states_PD), len(weight_ND)
+        rows = max(1, min(n_positions, LOGITS_AT_ONCE // n_items))
+        buffer = states_PD.new_empty((rows, n_items))
+        gradient_PD, gradient_ND = torch.empty_like(states_PD), torch.zeros_like(weight_ND)
+        total = states_PD.new_zeros(())
+        for start in range(0, n_positions, rows):
+            states, targets = states_PD[start : start + rows], targets_P[start : start + rows, None]
+            logits = torch.mm(states, weight_ND.T, out=buffer[: len(states)])
+            logits -= logits.amax(dim=1, keepdim=True)
+            wanted = logits.gather(1, targets)
+            sums = logits.exp_().sum(dim=1, keepdim=True)
+            total += (sums.log() - wanted).sum()
+            logits /= sums * n_positions
+            logits.scatter_add_(1, targets, logits.new_full(targets.shape, -1.0 / n_positions))
+            torch.mm(logits, weight_ND, out=gradient_PD[start : start + rows])
+            gradient_ND.addmm_(logits.T, states)
+        ctx.save_for_backward(gradient_PD, gradient_ND)
+        return total / n_positions
+
+    @staticmethod
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+        gradient_PD, gradient_ND = ctx.saved_tensors
+        return gradient * gradient_PD, gradient * gradient_ND, None
+
+
+def full_softmax(states_PD: Tensor, weight_ND: Tensor, targets_P: Tensor) -> Tensor:
+    """Cross-entropy over all items, padding included as in RecBole's `loss_type: CE`."""
+    return _FullSoftmax.apply(states_PD, weight_ND, targets_P)
+
+
+def _sampled_softmax(
+    states_PD: Tensor,
+    weight_ND: Tensor,
+    targets_P: Tensor,
+    *,
+    negatives: int,
+    generator: torch.Generator,
+) -> Tensor:
+    drawn_K = _uniform((negatives,), len(weight_ND), generator).to(targets_P.device)
+    against_PK = states_PD @ weight_ND[drawn_K].T
+    against_PK = against_PK.masked_fill(drawn_K == targets_P[:, None], -torch.inf)
+    wanted_P1 = (states_PD * weight_ND[targets_P]).sum(dim=1, keepdim=True)
+    logits = torch.cat([wanted_P1, against_PK], dim=1)
+    return F.cross_entropy(logits, torch.zeros_like(targets_P))
+
+
+def _binary(
+    states_PD: Tensor,
+    weight_ND: Tensor,
+    targets_P: Tensor,
+    *,
+    negatives: int,
+    t: float,
+    generator: torch.Generator,
+) -> Tensor:
+    n_items = len(weight_ND)
+    drawn_PK = _uniform((len(targets_P), negatives), n_items, generator).to(targets_P.device)
+    # A draw that hits the target moves on by one item, which keeps K negatives for everyone.
+    drawn_PK = torch.where(drawn_PK == targets_P[:, None], drawn_PK % (n_items - 1) + 1, drawn_PK)
+    wanted_P = (states_PD * weight_ND[targets_P]).sum(dim=1)
+    against_PK = torch.einsum("pd,pkd->pk", states_PD, weight_ND[drawn_PK])
+    rate = negatives / (n_items - 2)
+    beta = rate * (t * (1 - 1 / rate) + 1 / rate)
+    losses_P = -beta * F.logsigmoid(wanted_P) + F.softplus(against_PK).sum(dim=1)
+    return losses_P.mean() / (negatives + 1)
+
+
+def _uniform(shape: tuple[int, ...], n_items: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(1, n_items, shape, generator=generator)

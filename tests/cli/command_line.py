@@ -1,0 +1,107 @@
+"""The command line, called in this process or in one of its own."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from experiments.errors import PaddockError
+from experiments.run_folder import RunFolder, find_runs
+
+ROOT = Path(__file__).parents[2]
+
+
+class Answer(NamedTuple):
+    """What a command gave back."""
+
+    code: int
+    out: str
+    err: str
+
+
+class CommandLine:
+    """run.py with everything that it writes under one folder, and without MLflow.
+
+    The keys go into the command itself, where a user puts them: that they change no identity is
+    part of what is tested.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.runs_dir = folder / "runs"
+        self.data_dir = folder / "data"
+
+    @property
+    def runs(self) -> list[RunFolder]:
+        return find_runs(self.runs_dir)
+
+    @property
+    def places(self) -> list[str]:
+        return [f"runs_dir={self.runs_dir}", f"data_dir={self.data_dir}"]
+
+    def words(self, *words: str) -> list[str]:
+        """The arguments of run.py; the tracking that a test asks for outranks none."""
+        tracking = [] if any(word.startswith("tracking=") for word in words) else ["tracking=off"]
+        return [*words, *tracking, *self.places]
+
+    def __call__(self, *words: str) -> Answer:
+        """Answer the command in this process."""
+        from hydra.core.global_hydra import GlobalHydra
+
+        from experiments import cli
+
+        GlobalHydra.instance().clear()
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        with _argv("run.py", *self.words(*words)):
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                try:
+                    cli.main()
+                except SystemExit as end:
+                    assert isinstance(end.code, int)
+                    code = end.code
+        GlobalHydra.instance().clear()
+        return Answer(code, out.getvalue(), err.getvalue())
+
+    def process(self, *words: str, options: tuple[str, ...] = ()) -> Answer:
+        """Answer the command in a process of its own."""
+        done = subprocess.run(
+            [sys.executable, *options, "run.py", *self.words(*words)],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    def trained(self, *words: str) -> RunFolder:
+        """Run in this process and return the run folder, the newest one."""
+        answer = self(*words)
+        if answer.code != 0:
+            raise PaddockError(answer.err)
+        return self.runs[0]
+
+    @property
+    def complete(self) -> list[Path]:
+        """Everything below the two folders that a later command would take for a finished product."""
+        found = [
+            path
+            for folder in (self.runs_dir, self.data_dir)
+            for path in folder.rglob("*")
+            if path.is_file() and not path.name.endswith((".lock", ".tmp"))
+        ]
+        # Hydra notes what a grid was asked for.
+        return [path for path in found if path != self.runs_dir / "multirun.yaml"]
+
+
+@contextlib.contextmanager
+def _argv(*words: str) -> Iterator[None]:
+    before, sys.argv = sys.argv, list(words)
+    try:
+        yield
+    finally:
+        sys.argv = before

@@ -1,0 +1,121 @@
+"""Every YAML under conf/ composes, is valid, and says how it is launched."""
+
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from experiments.compose import CONF, choices, compose, groups, typed
+from experiments.hyperparameters import PADDOCK_KEYS, keys_read, training_keys
+from experiments.validate import check, resolve_model
+
+from .command_line import ROOT
+
+MANDATORY = {
+    "dataset=atomic": ["dataset.source=datasets/tiny"],
+    "model=recbole": ["model.name=NARM"],
+    "tracking=server": ["tracking.uri=http://localhost:5000"],
+}
+"""Option -> a value for what its file leaves to the command."""
+
+OPTIONS = [f"{group}={choice}" for group in groups() for choice in choices(group)]
+LAUNCHED = [
+    path
+    for group in ("model", "dataset", "experiment", "search")
+    for path in sorted((CONF / group).glob("*.yaml"))
+]
+
+
+def test_every_group_has_options() -> None:
+    assert {"dataset", "protocol", "model", "tracking", "experiment"} <= set(groups())
+    for group in groups():
+        assert choices(group), group
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_option_composes_and_is_valid(option: str) -> None:
+    check(typed(compose([option, *MANDATORY.get(option, [])])))
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option in MANDATORY])
+def test_mandatory_value_is_left_to_the_command(
+    option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    key = MANDATORY[option][0].partition("=")[0]
+    with pytest.raises(Exception, match=key):
+        typed(compose([option]))
+
+
+@pytest.mark.parametrize("model", choices("model"))
+def test_model_reads_every_key_of_its_yaml(model: str) -> None:
+    option = f"model={model}"
+    content = typed(compose([option, *MANDATORY.get(option, [])])).model
+    resolved = resolve_model(content)
+    name, strategy = resolved["name"], resolved["strategy"]
+    read = {*keys_read(name), *training_keys(name, strategy), *PADDOCK_KEYS}
+    assert set(content) <= read
+    for stage, own in (content.get("stages") or {}).items():
+        assert set(own) <= read, stage
+    # Nothing is lost or altered on the way to the model.
+    assert {key: resolved[key] for key in content} == content
+
+
+def _launch_command(path: str) -> list[str]:
+    lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
+    comments = [line for line in lines if line.startswith("#") and "@package" not in line]
+    first, *_ = comments
+    return shlex.split(first.removeprefix("#").strip())
+
+
+@pytest.mark.parametrize("path", [str(path.relative_to(ROOT)) for path in LAUNCHED])
+def test_first_comment_is_a_launch_command(path: str) -> None:
+    python, script, *overrides = _launch_command(path)
+    assert python == "python"
+    assert (ROOT / script).name in ("run.py", "tune.py")
+    group, _, file = path.removeprefix("conf/").removesuffix(".yaml").partition("/")
+    assert f"{group}={file}" in overrides, "the command must launch the file that it stands in"
+    if script == "run.py":
+        check(typed(compose([word for word in overrides if word != "-m"])))
+
+
+def test_the_schema_of_a_comment_is_the_one_that_runs() -> None:
+    """A wrong launch command would be noticed: the composition above refuses it."""
+    with pytest.raises(Exception, match="n_hidden"):
+        check(typed(compose(["model=recbole", "model.name=NARM", "model.n_hidden=64"])))
+
+
+@pytest.fixture(scope="module")
+def help_text() -> str:
+    done = subprocess.run(
+        [sys.executable, "run.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_help_lists_every_option(help_text: str) -> None:
+    listed = {}
+    for line in help_text.splitlines():
+        group, colon, options = line.partition(": ")
+        if colon and group in groups():
+            listed.setdefault(group, [option.strip() for option in options.split(",")])
+    assert listed == {group: choices(group) for group in groups()}
+
+
+def test_examples_of_help_compose(help_text: str) -> None:
+    examples = [
+        shlex.split(line.partition("python run.py ")[2])
+        for line in help_text.splitlines()
+        if "python run.py " in line
+    ]
+    assert len(examples) >= 6
+    for words in examples:
+        swept = [word for word in words if word not in ("-m", "--cfg", "job")]
+        # One job of a grid stands for all: the grid itself is tested elsewhere.
+        overrides = [f"{key}={value.split(',')[0]}" for key, _, value in map(_parted, swept)]
+        check(typed(compose(overrides)))
+
+
+def _parted(word: str) -> tuple[str, str, str]:
+    return word.partition("=")
