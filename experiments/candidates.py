@@ -15,8 +15,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from experiments import files
+from experiments.draws import words_of
 from experiments.errors import PaddockError
-from experiments.split import Interactions, Phase, Split, sorted_distinct
+from experiments.sequences import sorted_distinct
+from experiments.split import Interactions, Phase, Split
 
 # Rows drawn at a time. It bounds the memory, and since the generator is read in this rhythm it is
 # part of what a seed means: another value draws other candidates.
@@ -79,11 +81,7 @@ def _draw(data: Interactions, split: Split, phase: Phase, *, size: int, seed: in
     users = sequences.row_of_item().astype(np.int32)
     seen = _Seen(data)
     _check_enough(seen, users, size)
-    name = json.dumps([seed, phase, split.hash]).encode()
-    key = np.frombuffer(hashlib.sha256(name).digest()[:16], dtype="<u8")
-    # Raw words of a counter-based generator: numpy keeps them the same in every version, unlike
-    # what its distribution methods make of them.
-    words = np.random.Philox(key=key.astype(np.uint64))
+    words = words_of(seed, phase, split.hash)
     items_TC = np.empty((len(users), size), dtype=np.int32)
     for start in range(0, len(users), _ROWS_AT_A_TIME):
         chunk = slice(start, start + _ROWS_AT_A_TIME)

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.compose import CONF, explain, loosened, typed
-from experiments.config import Config, Mode
+from experiments.config import Config, Mode, TrackingConfig
 from experiments.errors import PaddockError
 from experiments.validate import check
 
@@ -156,7 +156,9 @@ def _point_to_dashboard(config: Config, console: "Console") -> None:
     from experiments.tracking import ui_command
 
     if config.tracking.uri is not None:
-        console.print(f"Dashboard: {ui_command(config.tracking)}", highlight=False)
+        usual = config.tracking.uri == TrackingConfig.uri
+        opener = "make ui" if usual else ui_command(config.tracking)
+        console.print(f"Dashboard: {opener}", highlight=False)
 
 
 def _console() -> "Console":

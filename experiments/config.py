@@ -58,17 +58,46 @@ class TextConfig:
 
 
 @dataclass
+class FilesConfig:
+    """Which files of the source hold what, for all formats but atomic.
+
+    Names are relative to the source's folder, archive or URL; `{category}` stands for
+    `dataset.category`. Without `item` there are no titles.
+    """
+
+    inter: str | None = None
+    item: str | None = None
+    user: str | None = None
+
+
+@dataclass
+class CsvConfig:
+    """How cells stand in the lines of `format: csv`. `separator: null` finds it."""
+
+    separator: str | None = None
+    encoding: str = "utf-8"
+    header: list[str] | None = None
+
+
+@dataclass
 class DatasetConfig:
     """One data set: where its files are, which columns count, which rows are kept.
 
-    `source` is a folder of RecBole atomic files, or `recbole:NAME` for a data set that the installed
-    recbole package carries. `prefix` is the files' common name (NAME.inter, NAME.item, NAME.user),
-    by default the folder's.
+    `source` is a folder, file or archive, a URL that is downloaded once, or `recbole:NAME` for a
+    data set that the installed recbole package carries. `format` is atomic, movielens, amazon,
+    steam, csv or json. `prefix` is the common name of atomic files (NAME.inter, NAME.item,
+    NAME.user), by default the folder's. `checksum`, as in "md5:..." or "sha256:...", is that of the
+    one file that the URL names.
     """
 
     name: str = MISSING
     source: str = MISSING
+    format: str = "atomic"
     prefix: str | None = None
+    category: str | None = None
+    checksum: str | None = None
+    files: FilesConfig = field(default_factory=FilesConfig)
+    csv: CsvConfig = field(default_factory=CsvConfig)
     columns: ColumnsConfig = field(default_factory=ColumnsConfig)
     filters: FiltersConfig = field(default_factory=FiltersConfig)
     text: TextConfig = field(default_factory=TextConfig)
@@ -85,14 +114,34 @@ class RankingConfig:
 
 
 @dataclass
+class SlicesConfig:
+    """Which share of the trained items is cold, and which warm; so of the users. Null: no such slice."""
+
+    items: float | None = 0.35
+    users: float | None = 0.35
+
+
+@dataclass
 class ProtocolConfig:
-    """Who is scored on what: the split, the rankings, the metrics, and the one that selects."""
+    """Who is scored on what: the split, the rankings, the metrics, and the one that selects.
+
+    `ratios` are the shares of train, valid and test (splits temporal and random), `cut_times` the
+    times at which valid and test begin (temporal), `seed` draws the split (random). `beyond` and
+    `slices` concern the test phase alone.
+    """
 
     name: str = MISSING
     split: str = "loo"
+    ratios: list[float] | None = None
+    cut_times: list[float] | None = None
+    seed: int | None = None
     rankings: dict[str, RankingConfig] = field(default_factory=dict)
     metrics: list[str] = field(default_factory=lambda: ["hit", "ndcg"])
     valid_metric: str = "full/ndcg_at_10"
+    beyond: list[str] = field(
+        default_factory=lambda: ["coverage", "gini", "popularity", "novelty", "diversity"]
+    )
+    slices: SlicesConfig = field(default_factory=SlicesConfig)
 
 
 @dataclass

@@ -29,9 +29,22 @@ class Counter:
         raise NotImplementedError
 
     def values(
-        self, users: Ints, metrics: Sequence[str], cutoffs: Sequence[int]
+        self,
+        users: Ints,
+        metrics: Sequence[str],
+        cutoffs: Sequence[int],
+        *,
+        among: NDArray[np.bool_] | None = None,
     ) -> dict[str, NDArray[np.float64]]:
-        """Every metric of every user, once all blocks are counted."""
+        """Every metric of every user, once all blocks are counted.
+
+        Parameters
+        ----------
+        users : of all blocks
+        among : one entry per target of the phase, user by user
+            Measures these targets alone, as if the phase had no others: a user's other targets are
+            out of competition, and users without one of these have no value.
+        """
         raise NotImplementedError
 
     def _collect(self, above_T: torch.Tensor, level_T: torch.Tensor) -> None:
@@ -63,10 +76,20 @@ class FullCounter(Counter):
         self._collect(*counts)
 
     def values(
-        self, users: Ints, metrics: Sequence[str], cutoffs: Sequence[int]
+        self,
+        users: Ints,
+        metrics: Sequence[str],
+        cutoffs: Sequence[int],
+        *,
+        among: NDArray[np.bool_] | None = None,
     ) -> dict[str, NDArray[np.float64]]:
         row = self._targets.take(users).row_of_item()
-        groups = groups_of(row, *self._counts(), n_rows=len(users))
+        above, level = self._counts()
+        n_rows = len(users)
+        if among is not None:
+            row, above, level = _alone(row, above, level, among)
+            n_rows = int(row[-1]) + 1 if len(row) else 0
+        groups = groups_of(row, above, level, n_rows=n_rows)
         return per_row(groups, metrics=metrics, cutoffs=cutoffs)
 
 
@@ -98,17 +121,56 @@ class CandidateCounter(Counter):
         self._collect(_count_true(scores_TC > scores_T1), _count_true(scores_TC == scores_T1))
 
     def values(
-        self, users: Ints, metrics: Sequence[str], cutoffs: Sequence[int]
+        self,
+        users: Ints,
+        metrics: Sequence[str],
+        cutoffs: Sequence[int],
+        *,
+        among: NDArray[np.bool_] | None = None,
     ) -> dict[str, NDArray[np.float64]]:
-        n_rows = len(self._candidates.users)
-        groups = groups_of(np.arange(n_rows), *self._counts(), n_rows=n_rows)
+        row_user = np.searchsorted(users, self._candidates.users)
+        above, level = self._counts()
+        if among is not None:
+            row_user, above, level = _ranks_of(row_user[among]), above[among], level[among]
+        n_rows = len(row_user)
+        groups = groups_of(np.arange(n_rows), above, level, n_rows=n_rows)
         by_target = per_row(groups, metrics=metrics, cutoffs=cutoffs)
-        user = np.searchsorted(users, self._candidates.users)
-        n_targets = np.bincount(user, minlength=len(users))
+        n_targets = np.bincount(row_user)
         return {
-            name: np.bincount(user, column, len(users)) / n_targets
-            for name, column in by_target.items()
+            name: np.bincount(row_user, column) / n_targets for name, column in by_target.items()
         }
+
+
+def _ranks_of(ascending: Ints) -> Ints:
+    """Different numbers as 0, 1, ..., equal ones alike."""
+    return np.cumsum(np.diff(ascending, prepend=ascending[:1]) > 0)
+
+
+def _alone(
+    row: Ints, above: Ints, level: Ints, among: NDArray[np.bool_]
+) -> tuple[Ints, Ints, Ints]:
+    """Row, items above and items level of the chosen targets, all other targets taken away.
+
+    Targets of one row that are level have equally many items above, and others have not.
+    """
+    order = np.lexsort((above, row))
+    sorted_row, sorted_above = row[order], above[order]
+    starts_row = np.diff(sorted_row, prepend=-1) > 0
+    group = np.cumsum(starts_row | (np.diff(sorted_above, prepend=-1) != 0)) - 1
+    others: Ints = (~among[order]).astype(np.int64)
+    others_level = np.bincount(group, others).astype(np.int64)
+    others_before: Ints = np.cumsum(others) - others
+    # Counted from the row's start to the start of the target's group.
+    group_starts = np.searchsorted(group, group)
+    row_starts = np.flatnonzero(starts_row)[np.cumsum(starts_row) - 1]
+    others_above: Ints = others_before[group_starts] - others_before[row_starts]
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    return (
+        _ranks_of(row[among]),
+        (above - others_above[back])[among],
+        (level - others_level[group[back]])[among],
+    )
 
 
 def _count_by_comparing(

@@ -10,7 +10,7 @@ candidates of a target, K length of a list.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,12 +18,17 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from experiments.beyond import PER_USER, SYSTEM, ListStatistics
 from experiments.candidates import Candidates
-from experiments.config import RankingConfig
+from experiments.catalogue import Catalogue
+from experiments.config import RankingConfig, SlicesConfig
 from experiments.counters import CandidateCounter, Counter, FullCounter
 from experiments.errors import PaddockError
 from experiments.scores import Ints, any_bad, check_scores, comparable, on_device
-from experiments.split import Phase, Sequences, Split
+from experiments.slices import slices
+from experiments.split import Phase, Split
+from experiments.topk import best_items
+from experiments.topk import topk as topk
 
 _BLOCK_BYTES = 64 * 2**20
 _MOST_USERS = 4096
@@ -54,6 +59,11 @@ class Evaluation:
         `user` (Int32, ascending) and a Float64 column "<ranking>/<metric>_at_<cutoff>" for each.
     means : dict
         The mean over users of every such column.
+    system : dict
+        "<ranking>/<metric>_at_<cutoff>" of all lists together, such as "full/coverage_at_10".
+    slices : dict
+        "slice/<slice>/<ranking>/<metric>_at_<cutoff>", the mean over the slice's users, and
+        "slice/<slice>/targets" and "slice/<slice>/users", how many there are in it.
     seconds : float
         Wall time, scoring included.
     n_users : int
@@ -63,6 +73,13 @@ class Evaluation:
     means: dict[str, float]
     seconds: float
     n_users: int
+    system: dict[str, float] = field(default_factory=dict)
+    slices: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def aggregates(self) -> dict[str, float]:
+        """Every number that is not of a single user."""
+        return {**self.means, **self.system, **self.slices}
 
 
 def evaluate(
@@ -73,6 +90,9 @@ def evaluate(
     rankings: Mapping[str, RankingConfig],
     candidates: Mapping[str, Candidates],
     metrics: Sequence[str],
+    catalogue: Catalogue | None = None,
+    beyond: Sequence[str] = (*SYSTEM, *PER_USER),
+    slicing: SlicesConfig | None = None,
     progress: Callable[[int, int], None] | None = None,
     block: int | None = None,
 ) -> Evaluation:
@@ -87,6 +107,11 @@ def evaluate(
     candidates : ranking name -> Candidates
         For every ranking with candidates.
     metrics : names of `experiments.metrics.METRICS`
+    catalogue : Catalogue
+        If given, the best items of the rankings of all items are measured beyond accuracy.
+    beyond : names of `experiments.beyond.SYSTEM` and `PER_USER`
+    slicing : SlicesConfig
+        If given, every metric is also measured by slice.
     progress : called after every block with the users done and all users
     block : users scored at a time, by default as many as 64 MB of scores hold
 
@@ -105,6 +130,11 @@ def evaluate(
         else CandidateCounter(candidates[name])
         for name, ranking in rankings.items()
     }
+    lists = {
+        name: ListStatistics(catalogue, names=beyond, cutoffs=ranking.cutoffs)
+        for name, ranking in rankings.items()
+        if catalogue is not None and beyond and ranking.candidates is None
+    }
     step = block or _users_at_a_time(scorer, split)
     with torch.no_grad():
         for start in range(0, len(users), step):
@@ -112,16 +142,30 @@ def evaluate(
             scores_BN = _scores(scorer, users_B, split, phase) if _is_full(scorer) else None
             for counter in counters.values():
                 counter.count(scorer, users_B, scores_BN)
+            if lists and scores_BN is not None:
+                longest = max(statistics.longest for statistics in lists.values())
+                masked = split.masked(phase).take(users_B)
+                items_BK = best_items(scores_BN, masked, longest)
+                for statistics in lists.values():
+                    statistics.add(items_BK)
             if progress is not None:
                 progress(start + len(users_B), len(users))
     columns: dict[str, NDArray[Any]] = {"user": users.astype(np.int32)}
     for name, ranking in rankings.items():
         values = counters[name].values(users, metrics, ranking.cutoffs)
         columns |= {f"{name}/{metric}": column for metric, column in values.items()}
+    system: dict[str, float] = {}
+    for name, statistics in lists.items():
+        columns |= {f"{name}/{metric}": each for metric, each in statistics.per_user().items()}
+        system |= {f"{name}/{metric}": value for metric, value in statistics.system().items()}
     per_user = pl.DataFrame(columns)
     return Evaluation(
         per_user=per_user,
         means=mean_over_users(per_user),
+        system=system,
+        slices={}
+        if slicing is None
+        else _by_slice(split, phase, slicing, counters, rankings, metrics),
         seconds=time.perf_counter() - begin,
         n_users=len(users),
     )
@@ -134,40 +178,27 @@ def mean_over_users(per_user: pl.DataFrame) -> dict[str, float]:
     }
 
 
-def topk(
-    scores_BN: torch.Tensor, history: Sequences, k: int
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """The k best items of every row, the row's history left out, equal scores by ascending id.
-
-    Parameters
-    ----------
-    scores_BN : (B, n_items + 1)
-        Column 0 is the padding.
-    history : Sequences
-        Row b is the history of row b of the scores: ``split.history(phase).take(users_B)``.
-    k : int
-
-    Returns
-    -------
-    items_BK : int32
-        Where fewer than k items are left the list ends in 0.
-    scores_BK : float64
-        Minus infinity beside an item 0.
-    """
-    scores = comparable(scores_BN)
-    rows, items = on_device(scores.device, history.row_of_item(), history.items)
-    out = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
-    out[:, 0] = True
-    out[rows, items] = True
-    scores = scores.masked_fill(out, -torch.inf)
-    check_scores(scores, np.arange(len(scores)), what="row")
-    order = torch.sort(scores, dim=1, descending=True, stable=True).indices
-    # An item left in the list may score minus infinity too, and goes before all that are out.
-    order = order.gather(1, torch.sort(out.gather(1, order).byte(), dim=1, stable=True).indices)
-    order = order[:, :k]
-    items_BK = order.masked_fill(out.gather(1, order), 0)
-    scores_BK = scores.gather(1, order)
-    return items_BK.cpu().numpy().astype(np.int32), scores_BK.double().cpu().numpy()
+def _by_slice(
+    split: Split,
+    phase: Phase,
+    slicing: SlicesConfig,
+    counters: Mapping[str, Counter],
+    rankings: Mapping[str, RankingConfig],
+    metrics: Sequence[str],
+) -> dict[str, float]:
+    users, users_T = split.users(phase), split.targets(phase).row_of_item()
+    numbers: dict[str, float] = {}
+    for slice_name, among in slices(split, phase, slicing).items():
+        path = f"slice/{slice_name}"
+        numbers[f"{path}/targets"] = float(np.count_nonzero(among))
+        numbers[f"{path}/users"] = float(len(np.unique(users_T[among])))
+        if not among.any():
+            continue
+        for name, ranking in rankings.items():
+            values = counters[name].values(users, metrics, ranking.cutoffs, among=among)
+            means = mean_over_users(pl.DataFrame(values))
+            numbers |= {f"{path}/{name}/{metric}": mean for metric, mean in means.items()}
+    return numbers
 
 
 def _is_full(scorer: Scorer) -> bool:

@@ -55,7 +55,12 @@ def plain(config: Config) -> dict[str, Any]:
 
 
 def config_hash(
-    *, model: Mapping[str, Any], hashes: Mapping[str, str], metric: str, device: str, threads: int
+    *,
+    model: Mapping[str, Any],
+    hashes: Mapping[str, str],
+    protocol: Mapping[str, Any],
+    device: str,
+    threads: int,
 ) -> str:
     """The hash that two runs share if only their seeds differ.
 
@@ -65,8 +70,8 @@ def config_hash(
         The resolved model, no value left to a default elsewhere.
     hashes
         Of the data, the split and the candidates: the data counts by content, not by name or place.
-    metric
-        The metric that selects epochs.
+    protocol
+        What is measured and what selects epochs; its name counts for nothing.
     device, threads
         Where it is computed: the order of floating-point sums depends on both.
     """
@@ -75,7 +80,7 @@ def config_hash(
             "format": FORMAT,
             "model": dict(model),
             "hashes": dict(hashes),
-            "metric": metric,
+            "protocol": {key: value for key, value in protocol.items() if key != "name"},
             "device": device,
             "threads": threads,
         }

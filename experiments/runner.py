@@ -1,7 +1,7 @@
 """The way of one run: prepare, split, train, evaluate, track."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from recbole.model.abstract_recommender import AbstractRecommender
@@ -12,6 +12,7 @@ from experiments import provenance
 from experiments.arena import Arena, arena
 from experiments.bridge.dataset import TrainingRows
 from experiments.bridge.scorer import RecBoleScorer
+from experiments.catalogue import catalogue, item_features
 from experiments.config import Config, ProtocolConfig
 from experiments.evaluate import Evaluation, evaluate
 from experiments.files import atomic_folder, atomic_path, lock, write_json, write_text
@@ -20,8 +21,9 @@ from experiments.memory import keep_freed_memory
 from experiments.phases import Phases
 from experiments.progress import RunProgress
 from experiments.run_folder import RunFolder, run_path
+from experiments.slices import definition_hash
 from experiments.split import Phase
-from experiments.tracking import Tracker
+from experiments.tracking import Tracker, is_published
 from experiments.training import checkpoint
 from experiments.training.loop import Metrics
 from experiments.training.stages import Hooks, Trained, stage_configs, train
@@ -61,8 +63,8 @@ def run(config: Config, *, choices: Mapping[str, str], console: Console, bars: b
         shared = arena(config)
     identity = config_hash(
         model=model,
-        hashes=shared.hashes,
-        metric=config.protocol.valid_metric,
+        hashes=_hashes(config, shared),
+        protocol=plain(config)["protocol"],
         device=device.type,
         threads=config.threads,
     )
@@ -79,26 +81,44 @@ def run(config: Config, *, choices: Mapping[str, str], console: Console, bars: b
         folder = RunFolder(path)
         if folder.exists and folder.finished and not config.force:
             console.print(f"{label}: finished before, reused ({path})", highlight=False)
-            Tracker(config.tracking, folder).finish()
+            if not is_published(folder, config.tracking):
+                Tracker(config.tracking, folder).finish()
             return folder
+        for phase in get_args(Phase):
+            if (unseen := shared.split.unseen(phase)).many:
+                console.print(f"{label}: {phase}: {unseen}", highlight=False)
         folder = _begin(
             config, folder, model=model, identity=identity, shared=shared, choices=choices
         )
         with RunProgress(
             label=label, metric=f"valid/{config.protocol.valid_metric}", bars=bars, console=console
         ) as progress:
-            _train_and_evaluate(
-                config,
-                folder,
-                model=model,
-                identity=identity,
-                shared=shared,
-                device=device,
-                phases=phases,
-                progress=progress,
-            )
+            tracker = Tracker(config.tracking, folder)
+            tracker.start()
+            try:
+                _train_and_evaluate(
+                    config,
+                    folder,
+                    model=model,
+                    identity=identity,
+                    shared=shared,
+                    device=device,
+                    phases=phases,
+                    progress=progress,
+                    tracker=tracker,
+                )
+            except BaseException as error:
+                tracker.fail("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+                raise
+        tracker.finish()
+        _note_tracking(folder, tracker.seconds)
     _report(folder, label=label, metric=config.protocol.valid_metric, console=console)
     return folder
+
+
+def _hashes(config: Config, shared: Arena) -> dict[str, str]:
+    """Of all that makes the numbers of two runs comparable."""
+    return {**shared.hashes, "slices": definition_hash(config.protocol.slices)}
 
 
 def _begin(
@@ -126,7 +146,7 @@ def _begin(
             "seed": config.seed,
             "command": command(config, choices=choices),
             "config": content,
-            "hashes": shared.hashes,
+            "hashes": _hashes(config, shared),
             "git": provenance.git(),
             "packages": provenance.packages(),
             "host": provenance.host(),
@@ -150,10 +170,8 @@ def _train_and_evaluate(
     device: torch.device,
     phases: Phases,
     progress: RunProgress,
+    tracker: Tracker,
 ) -> None:
-    tracker = Tracker(config.tracking, folder)
-    tracker.start()
-
     def on_epoch(record: dict[str, Any]) -> None:
         folder.append_epoch(record)
         tracker.epoch(record)
@@ -196,18 +214,18 @@ def _train_and_evaluate(
         {
             "metrics": {
                 **{f"valid/{name}": value for name, value in valid.means.items()},
-                **{f"test/{name}": value for name, value in test.means.items()},
+                **{f"test/{name}": value for name, value in test.aggregates.items()},
             },
+            "unseen": {phase: shared.split.unseen(phase)._asdict() for phase in get_args(Phase)},
             "phases": {**phases.measured, "track": {"seconds": tracker.seconds}},
             "best_epoch": trained.standing.best_epoch,
             "epochs": trained.standing.epoch,
             "users": test.n_users,
-            "scoring_ms_per_user": 1e3 * test.seconds / test.n_users,
+            "scoring_ms_per_user": 1e3 * valid.seconds / valid.n_users,
         }
     )
     for left in folder.path.glob("*.safetensors"):
         left.unlink()
-    tracker.finish()
 
 
 def evaluation(
@@ -217,7 +235,12 @@ def evaluation(
     shared: Arena,
     protocol: ProtocolConfig,
 ) -> Evaluation:
-    """All metrics of the protocol for one phase."""
+    """All metrics of the protocol for one phase; beyond accuracy and by slice for the test alone."""
+    final = phase == "test"
+    items = None
+    if final and protocol.beyond:
+        told = item_features(shared.data) if "diversity" in protocol.beyond else None
+        items = catalogue(shared.split, told)
     return evaluate(
         RecBoleScorer(model, dataset=dataset, history=shared.split.history(phase)),
         split=shared.split,
@@ -225,6 +248,9 @@ def evaluation(
         rankings=protocol.rankings,
         candidates=shared.candidates[phase],
         metrics=protocol.metrics,
+        catalogue=items,
+        beyond=protocol.beyond,
+        slicing=protocol.slices if final else None,
     )
 
 
@@ -243,6 +269,13 @@ def validate(
         metrics=sorted(wanted),
     )
     return {f"valid/{name}": value for name, value in made.means.items()}
+
+
+def _note_tracking(folder: RunFolder, seconds: float) -> None:
+    """Complete the seconds of the tracking phase by those of the upload itself."""
+    result = folder.result
+    result["phases"]["track"]["seconds"] = seconds
+    write_json(folder.path / "result.json", result)
 
 
 def _save_model(folder: RunFolder, trained: Trained, model: dict[str, Any]) -> None:

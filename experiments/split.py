@@ -7,92 +7,63 @@ import difflib
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from experiments.config import ProtocolConfig
 from experiments.errors import PaddockError
+from experiments.sequences import Sequences, by_user, sorted_distinct
+from experiments.splits import SPLITS
+from experiments.splits.parts import TEST, TRAIN, VALID, Interactions, Parts, Phase
+from experiments.splits.settings import check_split
 
-TRAIN, VALID, TEST = 0, 1, 2
-Phase = Literal["valid", "test"]
+__all__ = [
+    "TEST",
+    "TRAIN",
+    "VALID",
+    "Interactions",
+    "Phase",
+    "Sequences",
+    "Split",
+    "Unseen",
+    "split_interactions",
+]
+
 _PART_OF: dict[str, int] = {"valid": VALID, "test": TEST}
 
 
-class Interactions(Protocol):
-    """What the protocol reads of a prepared data set.
-
-    Rows are grouped by user, ascending, and in time order inside a user; ids start at 1, because 0
-    is the padding. The rows of user u are indptr[u]:indptr[u + 1].
-    """
-
-    @property
-    def users(self) -> NDArray[np.int32]: ...
-    @property
-    def items(self) -> NDArray[np.int32]: ...
-    @property
-    def indptr(self) -> NDArray[np.int64]: ...
-    @property
-    def n_users(self) -> int: ...
-    @property
-    def n_items(self) -> int: ...
-    @property
-    def hash(self) -> str: ...
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Sequences:
-    """Items by row, stored back to back; a row is a user id unless `take` chose the rows.
+class Unseen(NamedTuple):
+    """What a phase asks for that training never showed, and of how many.
 
     Attributes
     ----------
-    indptr : int64, (rows + 1,)
-        The items of row r are items[indptr[r]:indptr[r + 1]]. For rows that are user ids there are
-        n_users + 1 of them, and row 0, the padding, is empty.
-    items : int32
+    users, of_users : int
+        Users with a target; those without a training interaction.
+    items, of_items : int
+        Different items among the targets; those without a training interaction.
+    targets, of_targets : int
+        Targets; those that are such items.
     """
 
-    indptr: NDArray[np.int64]
-    items: NDArray[np.int32]
-
-    def __len__(self) -> int:
-        return len(self.indptr) - 1
+    users: int
+    of_users: int
+    items: int
+    of_items: int
+    targets: int
+    of_targets: int
 
     @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Items of each row."""
-        return np.diff(self.indptr)
+    def many(self) -> bool:
+        """True for one in a hundred users or targets, below which nobody need be told."""
+        return 100 * self.users >= self.of_users or 100 * self.targets >= self.of_targets
 
-    def of(self, row: int) -> NDArray[np.int32]:
-        """The items of one row, in order."""
-        return self.items[self.indptr[row] : self.indptr[row + 1]]
-
-    def row_of_item(self) -> NDArray[np.int64]:
-        """The row of every entry of `items`."""
-        return np.repeat(np.arange(len(self)), self.lengths)
-
-    def take(self, rows_B: NDArray[np.integer]) -> "Sequences":
-        """The given rows, in the given order, as rows 0 to B - 1."""
-        starts, lengths = self.indptr[rows_B], self.indptr[np.asarray(rows_B) + 1]
-        lengths = lengths - starts
-        indptr = np.concatenate(([0], np.cumsum(lengths)))
-        positions = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], lengths)
-        return Sequences(indptr=indptr, items=self.items[positions])
-
-
-def sorted_distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Every number once, ascending: `np.unique` through a sort, which beats its hashing tenfold."""
-    ordered = np.sort(numbers)
-    first = np.ones(len(ordered), dtype=bool)
-    first[1:] = ordered[1:] != ordered[:-1]
-    return ordered[first]
-
-
-def _sequences(users: NDArray[np.integer], items: NDArray[np.int32], n_users: int) -> Sequences:
-    """Rows grouped by user, ascending, as one sequence per user id."""
-    counts = np.bincount(users, minlength=n_users + 1)
-    return Sequences(indptr=np.concatenate(([0], np.cumsum(counts))), items=items)
+    def __str__(self) -> str:
+        return (
+            f"{self.users} of {self.of_users} users and {self.items} of {self.of_items} items "
+            f"({self.targets} of {self.of_targets} targets) are not in training; all stay in"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -114,7 +85,7 @@ class Split:
     n_items: int
     row_users: NDArray[np.int32]
     row_items: NDArray[np.int32]
-    part: NDArray[np.int8]
+    part: Parts
     hash: str
     _made: dict[tuple[str, str], Sequences] = field(default_factory=dict, init=False, repr=False)
 
@@ -133,7 +104,8 @@ class Split:
     def history(self, phase: Phase) -> Sequences:
         """What is known of every user when the phase is scored, in time order.
 
-        The train rows for "valid"; the train and valid rows for "test".
+        The train rows for "valid"; the train and valid rows for "test". Where the split is not by
+        time (random), that may hold what happened after a target.
         """
         return self._once("history", phase, self._history)
 
@@ -152,6 +124,21 @@ class Split:
         """Ids of the users that have a target in the phase, ascending."""
         return np.flatnonzero(self.targets(phase).lengths)
 
+    def unseen(self, phase: Phase) -> Unseen:
+        """The users and items that the phase asks for although training never showed them."""
+        targets, users = self.targets(phase), self.users(phase)
+        new_users = np.bincount(self.train_users, minlength=self.n_users + 1)[users] == 0
+        is_new = np.bincount(self.train_items, minlength=self.n_items + 1)[targets.items] == 0
+        items = targets.items.astype(np.int64)
+        return Unseen(
+            users=int(new_users.sum()),
+            of_users=len(users),
+            items=len(sorted_distinct(items[is_new])),
+            of_items=len(sorted_distinct(items)),
+            targets=int(is_new.sum()),
+            of_targets=len(items),
+        )
+
     def _once(self, what: str, phase: Phase, make: Callable[[Phase], Sequences]) -> Sequences:
         # Validation asks for the same sequences every epoch, and they cost a pass over all rows.
         if phase not in _PART_OF:
@@ -162,7 +149,7 @@ class Split:
 
     def _history(self, phase: Phase) -> Sequences:
         known = self.part < _PART_OF[phase]
-        return _sequences(self.row_users[known], self.row_items[known], self.n_users)
+        return by_user(self.row_users[known], self.row_items[known], self.n_users)
 
     def _targets(self, phase: Phase) -> Sequences:
         rows = self.rows(_PART_OF[phase])
@@ -170,7 +157,7 @@ class Split:
         if np.any(users[1:] == users[:-1]):
             _, first = np.unique(self._keys(users, self.row_items[rows]), return_index=True)
             rows = rows[np.sort(first)]
-        return _sequences(self.row_users[rows], self.row_items[rows], self.n_users)
+        return by_user(self.row_users[rows], self.row_items[rows], self.n_users)
 
     def _masked(self, phase: Phase) -> Sequences:
         history, targets = self.history(phase), self.targets(phase)
@@ -180,7 +167,7 @@ class Split:
         again = at[np.append(keys, -1)[at] == target_keys]
         keys = np.delete(keys, again)
         users, items = np.divmod(keys, self.n_items + 1)
-        return _sequences(users, items.astype(np.int32), self.n_users)
+        return by_user(users, items.astype(np.int32), self.n_users)
 
     def _keys(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> NDArray[np.int64]:
         """One number per pair of user and item, in the order of user, then item."""
@@ -193,15 +180,16 @@ def split_interactions(data: Interactions, protocol: ProtocolConfig) -> Split:
     Raises
     ------
     PaddockError
-        For an unknown split, or one that leaves no user to train on, to validate or to test.
+        For an unknown split, settings that it cannot work with, or one that leaves no user to train on, to validate or to test.
     """
     name = protocol.split
     if name not in SPLITS:
         nearest = difflib.get_close_matches(name, SPLITS, n=1)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; known: {', '.join(SPLITS)}"
         raise PaddockError(f"protocol.split: {name!r} is unknown{hint}")
+    check_split(protocol)
     assert len(data.indptr) == data.n_users + 2, "indptr runs over the user ids 0 to n_users"
-    part = SPLITS[name](data, protocol).astype(np.int8)
+    part = SPLITS[name](data, protocol)
     _check(name, data, part)
     content = hashlib.sha256(f"{data.hash}\n{name}\n".encode())
     content.update(part.tobytes())
@@ -216,7 +204,7 @@ def split_interactions(data: Interactions, protocol: ProtocolConfig) -> Split:
     )
 
 
-def _check(name: str, data: Interactions, part: NDArray[np.int8]) -> None:
+def _check(name: str, data: Interactions, part: Parts) -> None:
     counts = {
         label: np.count_nonzero(np.bincount(data.users[part == number]))
         for label, number in (("train", TRAIN), ("valid", VALID), ("test", TEST))
@@ -229,20 +217,3 @@ def _check(name: str, data: Interactions, part: NDArray[np.int8]) -> None:
             f"{data.n_users} users with {len(data.users)} interactions there are {told}; "
             f"take more data or loosen dataset.filters"
         )
-
-
-def _leave_one_out(data: Interactions, protocol: ProtocolConfig) -> NDArray[np.int8]:
-    """The last interaction tests, the one before validates, all others train.
-
-    A user with fewer than three interactions only trains, for nothing would be left of him to
-    train on.
-    """
-    after = data.indptr[data.users + 1] - 1 - np.arange(len(data.users))
-    part = np.select([after == 0, after == 1], [TEST, VALID], TRAIN)
-    part[np.diff(data.indptr)[data.users] < 3] = TRAIN
-    return part.astype(np.int8)
-
-
-SPLITS: dict[str, Callable[[Interactions, ProtocolConfig], NDArray[np.int8]]] = {
-    "loo": _leave_one_out,
-}

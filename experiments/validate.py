@@ -19,10 +19,12 @@ from experiments.hyperparameters import (
     refusal,
     training_keys,
 )
+from experiments.splits import SPLITS
+from experiments.splits.settings import check_clock, check_split
 from experiments.values import at_least, check_value, kind_of, nearest, of_type
 
-SPLITS = ("loo",)
 METRICS = ("hit", "ndcg", "recall", "precision", "mrr", "map")
+BEYOND = ("coverage", "gini", "popularity", "novelty", "diversity")
 STAGE_KEY = "train_stage"
 """How a staged model of RecBole's is told which of its stages it is in."""
 
@@ -53,10 +55,19 @@ def check(config: Config) -> None:
         "dataset.filters.min_item_interactions", config.dataset.filters.min_item_interactions, 0
     )
     check_protocol(config.protocol)
+    check_clock(config.protocol, config.dataset)
     if config.mode in (Mode.run, Mode.recommend):
         resolve_model(dict(config.model))
-    if config.mode is Mode.recommend and config.user is None:
+    if config.mode is Mode.recommend:
+        _check_users(config.user)
+
+
+def _check_users(asked: Any) -> None:
+    if asked is None:
         raise PaddockError("mode=recommend needs user=ID (or user=[ID,ID]), as in the data set")
+    ids = asked if isinstance(asked, list | tuple) else [asked]
+    if not ids or not all(isinstance(each, str | int | float) for each in ids):
+        raise PaddockError(f"user={asked} names nobody: give an id or a list of ids")
 
 
 def check_protocol(protocol: ProtocolConfig) -> None:
@@ -69,6 +80,7 @@ def check_protocol(protocol: ProtocolConfig) -> None:
         raise PaddockError(
             f"protocol.split={protocol.split} is unknown: {nearest(protocol.split, SPLITS)}"
         )
+    check_split(protocol)
     if not protocol.metrics:
         raise PaddockError("protocol.metrics is empty: name at least one metric")
     for metric in protocol.metrics:
@@ -76,6 +88,14 @@ def check_protocol(protocol: ProtocolConfig) -> None:
             raise PaddockError(
                 f"protocol.metrics holds {metric}, which is unknown: {nearest(metric, METRICS)}"
             )
+    for metric in protocol.beyond:
+        if metric not in BEYOND:
+            raise PaddockError(
+                f"protocol.beyond holds {metric}, which is unknown: {nearest(metric, BEYOND)}"
+            )
+    for side, share in vars(protocol.slices).items():
+        if share is not None and not 0 < share <= 0.5:
+            raise PaddockError(f"protocol.slices.{side}={share} must be above 0 and at most 0.5")
     if not protocol.rankings:
         raise PaddockError("protocol.rankings is empty: name at least one ranking")
     for name, ranking in protocol.rankings.items():

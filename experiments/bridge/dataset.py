@@ -140,6 +140,11 @@ class TrainingPrefixes(TrainingRows, SequentialDataset):
         first_R = np.r_[True, users_R[1:] != users_R[:-1]]
         starts_R = np.maximum.accumulate(np.where(first_R, np.arange(len(users_R)), 0))
         rows_P = np.flatnonzero(~first_R)
+        if len(rows_P) == 0:
+            raise PaddockError(
+                f"no user of {self._data.name} has two training interactions, so that "
+                f"{self.config['model']} has no history to learn from"
+            )
         lengths_P = np.minimum(rows_P - starts_R[rows_P], self.max_item_list_len)
         offsets_L = np.arange(self.max_item_list_len)
         inside_PL = offsets_L < lengths_P[:, None]

@@ -7,15 +7,14 @@ CRLF line ends and a byte order mark are accepted.
 A file that breaks these rules is refused with its line (the header is line 1), column and value.
 """
 
-import difflib
 import mmap
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from experiments.data.table import OPTIONAL, Table, cell_error, check_text, require, shown
 from experiments.errors import PaddockError
 
 TYPES = ("token", "float", "token_seq", "float_seq")
@@ -23,38 +22,9 @@ TYPES = ("token", "float", "token_seq", "float_seq")
 _BOM = b"\xef\xbb\xbf"
 _CHUNK = 1 << 24
 _FIRST_ROW = 2
-# The keys whose columns hold numbers, and may be null.
-_OPTIONAL = (".time", ".rating")
 
 
-@dataclass(frozen=True, kw_only=True)
-class AtomicFile:
-    """The cells of one atomic file.
-
-    Attributes
-    ----------
-    path : Path
-    types : dict of str to str
-        Column to type, every column of the file in its order.
-    cells : polars.DataFrame
-        Strings, null where a cell is empty; the columns that were asked for, in the file's order.
-    """
-
-    path: Path
-    types: dict[str, str]
-    cells: pl.DataFrame
-
-    @staticmethod
-    def line(row: int) -> int:
-        """The line of a row; row 0 is the first below the header, which is line 1."""
-        return row + _FIRST_ROW
-
-    def error(self, row: int, column: str, problem: str) -> PaddockError:
-        """The exception that refuses the cell of `row` in `column`."""
-        return _error(self.path, self.line(row), column, problem)
-
-
-def read_atomic(path: Path, *, required: Mapping[str, str], rest: bool = True) -> AtomicFile:
+def read_atomic(path: Path, *, required: Mapping[str, str], rest: bool = True) -> Table:
     """Read an atomic file whose every line has been checked for its shape, not for its values.
 
     Parameters
@@ -79,13 +49,12 @@ def read_atomic(path: Path, *, required: Mapping[str, str], rest: bool = True) -
         header, body = _split_header(path, data)
         types = _parse_header(path, header)
         for column, key in required.items():
-            _require(path, column, key, types)
+            require(path, column, key, types)
         rows = _check_lines(path, data, body, list(types))
     wanted = [name for name in types if rest or name in required]
     if rows == 0:
-        return AtomicFile(
-            path=path, types=types, cells=pl.DataFrame(schema=dict.fromkeys(wanted, pl.String))
-        )
+        empty = pl.DataFrame(schema=dict.fromkeys(wanted, pl.String))
+        return Table(path=path, types=types, cells=empty, line_of=_line_of)
     cells = (
         pl.scan_csv(
             path,
@@ -101,32 +70,18 @@ def read_atomic(path: Path, *, required: Mapping[str, str], rest: bool = True) -
         .collect()
     )
     assert cells.height == rows, (cells.height, rows)
-    return AtomicFile(path=path, types=types, cells=cells)
+    return Table(path=path, types=types, cells=cells, line_of=_line_of)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """What to say about a column that is not there: the nearest one, and all of them."""
-    names = list(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.0)
-    hint = f"the nearest is {close[0]!r}; " if close else ""
-    return f"{hint}the columns are {', '.join(names)}"
-
-
-def shown(value: object) -> str:
-    """A value as an error message shows it: quoted, and cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _error(path: Path, line: int, column: str, problem: str) -> PaddockError:
-    return PaddockError(f"{path}, line {line}, column {column!r}: {problem}")
+def _line_of(row: int) -> int:
+    return row + _FIRST_ROW
 
 
 def _example(required: Mapping[str, str]) -> str:
     """A header of the required columns, as an error message shows it."""
     return repr(
         "\t".join(
-            f"{name}:{'float' if key.endswith(_OPTIONAL) else 'token'}"
+            f"{name}:{'float' if key.endswith(OPTIONAL) else 'token'}"
             for name, key in required.items()
         )
     )
@@ -138,7 +93,7 @@ def _split_header(path: Path, data: mmap.mmap) -> tuple[str, int]:
     body = len(data) if end < 0 else end + 1
     start = len(_BOM) if data[: len(_BOM)] == _BOM else 0
     line = data[start:body].rstrip(b"\r\n")
-    _check_text(path, line, offset=start, line=1, columns=[])
+    check_text(path, line, offset=start, line=1, columns=[])
     return line.decode(), body
 
 
@@ -147,7 +102,7 @@ def _parse_header(path: Path, header: str) -> dict[str, str]:
     if len(cells) == 1 and header.count(":") > 1:
         for separator in (",", ";", "|", " "):
             if separator in header:
-                raise _error(
+                raise cell_error(
                     path,
                     1,
                     header,
@@ -157,30 +112,21 @@ def _parse_header(path: Path, header: str) -> dict[str, str]:
     for cell in cells:
         name, colon, kind = cell.rpartition(":")
         if not colon:
-            raise _error(
+            raise cell_error(
                 path, 1, cell, f"no type; write it {cell + ':token'!r} or {cell + ':float'!r}"
             )
         if not name:
-            raise _error(path, 1, cell, f"no name in front of the type: {shown(cell)}")
+            raise cell_error(path, 1, cell, f"no name in front of the type: {shown(cell)}")
         if kind not in TYPES:
-            raise _error(
+            raise cell_error(
                 path, 1, name, f"unknown type {shown(kind)}; write one of {', '.join(TYPES)}"
             )
         if name in types:
-            raise _error(path, 1, name, f"the header names {shown(name)} twice; rename or drop one")
+            raise cell_error(
+                path, 1, name, f"the header names {shown(name)} twice; rename or drop one"
+            )
         types[name] = kind
     return types
-
-
-def _require(path: Path, column: str, key: str, types: Mapping[str, str]) -> None:
-    if column not in types:
-        without = f", or {key}=null" if key.endswith(_OPTIONAL) else ""
-        raise _error(
-            path,
-            1,
-            column,
-            f"no such column; {nearest(column, types)}; write {key}=COLUMN{without}",
-        )
 
 
 def _check_lines(path: Path, data: mmap.mmap, body: int, columns: list[str]) -> int:
@@ -195,35 +141,10 @@ def _check_lines(path: Path, data: mmap.mmap, body: int, columns: list[str]) -> 
         stop = end if stop < 0 else stop
         chunk = data[start:stop]
         line = rows + _FIRST_ROW
-        _check_text(path, chunk, offset=start, line=line, columns=columns)
+        check_text(path, chunk, offset=start, line=line, columns=columns)
         rows += _check_cells(path, chunk, line=line, columns=columns)
         start = stop + 1
     return rows
-
-
-def _check_text(path: Path, chunk: bytes, *, offset: int, line: int, columns: list[str]) -> None:
-    """Refuse NUL bytes and bytes that are not UTF-8."""
-    problem = ""
-    at = chunk.find(b"\0")
-    if at >= 0:
-        problem = f"a NUL byte (byte {offset + at} of the file): not a text file, or not UTF-8"
-    elif not chunk.isascii():
-        try:
-            chunk.decode()
-        except UnicodeDecodeError as error:
-            at = error.start
-            problem = f"byte {chunk[at]:#04x} (byte {offset + at} of the file) is not UTF-8"
-    if problem:
-        first = chunk.rfind(b"\n", 0, at) + 1
-        cell = chunk[first:].split(b"\n", 1)[0].split(b"\t")[chunk[first:at].count(b"\t")]
-        place = chunk[first:at].count(b"\t")
-        column = columns[place] if place < len(columns) else f"{place + 1}"
-        raise _error(
-            path,
-            line + chunk.count(b"\n", 0, at),
-            column,
-            f"{problem}, in {shown(cell)}; save the file as UTF-8",
-        )
 
 
 def _check_cells(path: Path, chunk: bytes, *, line: int, columns: list[str]) -> int:
@@ -244,15 +165,15 @@ def _check_cells(path: Path, chunk: bytes, *, line: int, columns: list[str]) -> 
     cells = text.split("\t")
     if not text:
         problem = f"the line is blank where the header has {len(columns)} cells; drop it"
-        raise _error(path, line + row, columns[0], problem)
+        raise cell_error(path, line + row, columns[0], problem)
     if len(cells) < len(columns):
         problem = (
             f"the line ends before it: {len(cells)} cells where the header has {len(columns)}, "
             f"in {shown(text)}; part cells by tabs, and leave a missing value empty"
         )
-        raise _error(path, line + row, columns[len(cells)], problem)
+        raise cell_error(path, line + row, columns[len(cells)], problem)
     problem = (
         f"{len(cells)} cells where the header has {len(columns)}, the first too many is "
         f"{shown(cells[len(columns)])}; drop it or name its column in the header"
     )
-    raise _error(path, line + row, columns[-1], problem)
+    raise cell_error(path, line + row, columns[-1], problem)

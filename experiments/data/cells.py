@@ -1,16 +1,17 @@
-"""The cells of atomic files turned into values: tokens, numbers, times, features."""
+"""The cells of tables turned into values: tokens, numbers, times, features."""
 
 import numpy as np
 import polars as pl
 
-from experiments.data.atomic import AtomicFile, shown
+from experiments.data.table import Table, shown
 from experiments.errors import PaddockError
 
 # Past this size a 64-bit float cannot tell one whole number from the next.
 _EXACT = 2.0**53
+_DATE = r"^\d{4}-\d{2}-\d{2}"
 
 
-def tokens(file: AtomicFile, column: str) -> pl.Series:
+def tokens(file: Table, column: str) -> pl.Series:
     """The strings of a column of ids, none of them empty."""
     if file.types[column] != "token":
         raise _retype(file, column, "token", "ids")
@@ -24,21 +25,24 @@ def tokens(file: AtomicFile, column: str) -> pl.Series:
     return cells
 
 
-def numbers(file: AtomicFile, column: str) -> np.ndarray:
+def numbers(file: Table, column: str) -> np.ndarray:
     """The numbers of a column that lacks none: float64, all finite."""
-    if file.types[column] != "float":
+    if file.types[column] not in ("float", "time"):
         raise _retype(file, column, "float", "numbers")
     cells = file.cells[column]
     _refuse_first(file, column, cells.is_null(), "no number; fill it in or drop the row")
     return _floats(file, column, cells).to_numpy()
 
 
-def times(file: AtomicFile, column: str) -> np.ndarray:
+def times(file: Table, column: str) -> np.ndarray:
     """The time of each row: int64 when all are whole numbers, else float64.
 
-    Float32, which RecBole reads times into, is 64 seconds coarse for seconds since 1970.
+    Float32, which RecBole reads times into, is 64 seconds coarse for seconds since 1970. Where a
+    column of type time begins with an ISO date, all its cells are dates, told in seconds since 1970.
     """
-    if file.types[column] == "float":
+    if file.types[column] == "time" and file.cells[column].head(1).str.contains(_DATE).any():
+        return _dates(file, column)
+    if file.types[column] in ("float", "time"):
         whole = file.cells[column].cast(pl.Int64, strict=False)
         if whole.null_count() == 0:
             return whole.to_numpy()
@@ -52,7 +56,7 @@ def times(file: AtomicFile, column: str) -> np.ndarray:
     return values
 
 
-def features(file: AtomicFile) -> pl.DataFrame:
+def features(file: Table) -> pl.DataFrame:
     """All columns by their types: String, Float64, List(String), List(Float64).
 
     An empty cell is null, in a sequence column an empty list.
@@ -79,10 +83,10 @@ def first_true(flags: pl.Series) -> int | None:
     return flags.arg_max() if flags.any() else None
 
 
-def _feature(file: AtomicFile, column: str) -> pl.Series:
+def _feature(file: Table, column: str) -> pl.Series:
     cells = file.cells[column]
     kind = file.types[column]
-    if kind == "token":
+    if kind == "token" or isinstance(cells.dtype, pl.List):
         return cells
     if kind == "float":
         return _floats(file, column, cells)
@@ -96,7 +100,20 @@ def _feature(file: AtomicFile, column: str) -> pl.Series:
     return values
 
 
-def _floats(file: AtomicFile, column: str, cells: pl.Series) -> pl.Series:
+def _dates(file: Table, column: str) -> np.ndarray:
+    """Seconds since 1970 of ISO dates with or without a time of day: int64 when all are whole."""
+    cells = file.cells[column].str.replace("Z$", "").str.replace("T", " ")
+    days = cells.str.to_datetime("%Y-%m-%d", strict=False, time_unit="us")
+    exact = cells.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="us")
+    moments = pl.select(pl.coalesce(exact, days)).to_series()
+    _refuse_first(
+        file, column, moments.is_null(), "no date such as 2017-12-31 or 2017-12-31 23:59:59"
+    )
+    micros = moments.dt.epoch("us").to_numpy()
+    return micros // 1_000_000 if not (micros % 1_000_000).any() else micros / 1e6
+
+
+def _floats(file: Table, column: str, cells: pl.Series) -> pl.Series:
     """Numbers where there is a cell, null where it is empty."""
     values = cells.cast(pl.Float64, strict=False)
     _refuse_first(
@@ -108,7 +125,7 @@ def _floats(file: AtomicFile, column: str, cells: pl.Series) -> pl.Series:
     return values
 
 
-def _refuse_first(file: AtomicFile, column: str, bad: pl.Series, problem: str) -> None:
+def _refuse_first(file: Table, column: str, bad: pl.Series, problem: str) -> None:
     """Refuse the first cell where `bad` is true."""
     row = first_true(bad)
     if row is not None:
@@ -116,7 +133,7 @@ def _refuse_first(file: AtomicFile, column: str, bad: pl.Series, problem: str) -
         raise file.error(row, column, f"{shown('' if value is None else value)} is {problem}")
 
 
-def _retype(file: AtomicFile, column: str, kind: str, what: str) -> PaddockError:
+def _retype(file: Table, column: str, kind: str, what: str) -> PaddockError:
     # The header is one line above the first row.
     return file.error(
         -1,

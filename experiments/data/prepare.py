@@ -1,13 +1,15 @@
-"""Prepare a data set: read its atomic files, filter, number, order, and keep the result.
+"""Prepare a data set: read its files, filter, number, order, and keep the result.
 
 Rules that fix the result:
 
 - Rows below `filters.min_rating` go first, then the k-core of the rest is taken.
-- Ids number the tokens that are left, from 1, in the order of their first appearance in the .inter
-  file. Users and items without an interaction that is kept have no id.
+- Ids number the tokens that are left, from 1, in the order of their first appearance in the file
+  of interactions. Users and items without an interaction that is kept have no id.
 - The rows of a user are in time order by a stable sort of the exact times; rows of the same time stay
   in file order. Without a time column the file order is the time order.
 - Repeated interactions of a user with an item are all kept.
+- Atomic files must tell every item and user of theirs once. Elsewhere metadata may lack some, which
+  then have no title, and of repeated rows the first counts.
 """
 
 import glob
@@ -21,12 +23,13 @@ import pyarrow as pa
 
 from experiments import files
 from experiments.data import prepared
-from experiments.data.atomic import AtomicFile, read_atomic, shown
 from experiments.data.cells import encode, features, first_true, numbers, times, tokens
 from experiments.data.filters import k_core
 from experiments.data.fingerprint import Fingerprint
+from experiments.data.formats import check_format, read_tables
 from experiments.data.prepared import Prepared, open_prepared
 from experiments.data.sources import Sources, dataset_name, find_sources
+from experiments.data.table import Table, shown
 from experiments.data.text import item_texts, item_titles
 from experiments.errors import PaddockError
 
@@ -34,11 +37,10 @@ __all__ = ["dataset_name", "prepare"]
 
 
 class _Side(NamedTuple):
-    """Items or users: their column, the key that names it, and their file where there is one."""
+    """Items or users: their column, and their file where there is one."""
 
     column: str
-    key: str
-    file: AtomicFile | None
+    file: Table | None
     features: pl.DataFrame | None
 
 
@@ -53,7 +55,7 @@ class _Interactions(NamedTuple):
     item_tokens: pl.Series
 
 
-def prepare(dataset: Any, *, data_dir: Path | str) -> Prepared:
+def prepare(dataset: Any, *, data_dir: Path | str, progress: bool = True) -> Prepared:
     """The prepared form of a data set, made unless the same sources and settings made it before.
 
     Parameters
@@ -61,16 +63,19 @@ def prepare(dataset: Any, *, data_dir: Path | str) -> Prepared:
     dataset : DatasetConfig
         Or an OmegaConf node of that type.
     data_dir : Path or str
-        Holds one folder a product, named `<name>-<12 hexadecimal digits>`.
+        Holds one folder a product, named `<name>-<12 hexadecimal digits>`, and what is downloaded.
+    progress : bool
+        Whether downloads show a bar on the terminal.
 
     Raises
     ------
     PaddockError
         When a source is missing or malformed, or the filters leave nothing.
     """
-    sources = find_sources(dataset)
-    recipe = _recipe(dataset, sources)
     data_dir = Path(data_dir)
+    check_format(dataset.format)
+    sources = find_sources(dataset, data_dir=data_dir, progress=progress)
+    recipe = _recipe(dataset, sources)
     folder = data_dir / f"{recipe['name']}-{files.hash_of(recipe)[:12]}"
     if not (folder / prepared.MANIFEST).is_file():
         with files.lock(data_dir / f".{folder.name}.lock"):
@@ -89,7 +94,15 @@ def _recipe(dataset: Any, sources: Sources) -> dict[str, Any]:
             f"dataset.filters.min_rating is {filters.min_rating} but dataset.columns.rating names "
             f"no column; set it, or drop the filter"
         )
+    reader: dict[str, Any] = {"format": dataset.format}
+    if dataset.format == "csv":
+        reader["csv"] = {
+            "separator": dataset.csv.separator,
+            "encoding": dataset.csv.encoding,
+            "header": list(dataset.csv.header) if dataset.csv.header else None,
+        }
     return {
+        **({"reader": reader} if dataset.format != "atomic" else {}),
         "format": prepared.FORMAT,
         "name": dataset_name(dataset),
         "licence": dataset.licence or "",
@@ -121,10 +134,12 @@ def _sweep(folder: Path) -> None:
 def _write(recipe: dict[str, Any], sources: Sources, folder: Path) -> None:
     """Read, filter, number and order the sources, and write the product into `folder`."""
     columns = recipe["columns"]
-    user_side = _read_side(sources.user, columns["user"], "dataset.columns.user")
-    item_side = _read_side(sources.item, columns["item"], "dataset.columns.item")
+    tables = read_tables(recipe, sources)
+    user_side = _read_side(tables.user, columns["user"])
+    item_side = _read_side(tables.item, columns["item"])
     texts = _texts(item_side, recipe["text"], sources)
-    rows = _read_interactions(sources.inter, columns, user_side, item_side)
+    rows = _read_interactions(tables.inter, columns, user_side, item_side)
+    del tables
     kept, dropped = _filter(rows, recipe["filters"])
 
     users, user_tokens = _renumber(rows.users[kept], rows.user_tokens)
@@ -179,6 +194,8 @@ def _write(recipe: dict[str, Any], sources: Sources, folder: Path) -> None:
                 "users": len(user_tokens),
                 "items_read": len(rows.item_tokens),
                 "items": len(item_tokens),
+                **_uncovered(item_side, item_tokens, "items"),
+                **_uncovered(user_side, user_tokens, "users"),
             },
             "feature_types": {
                 "user": list(types["user"].items()),
@@ -189,11 +206,14 @@ def _write(recipe: dict[str, Any], sources: Sources, folder: Path) -> None:
     )
 
 
-def _read_side(path: Path | None, column: str, key: str) -> _Side:
-    """The .user or .item file, whose rows must have different tokens."""
-    if path is None:
-        return _Side(column, key, None, None)
-    file = read_atomic(path, required={column: key})
+def _read_side(file: Table | None, column: str) -> _Side:
+    """Items or users, whose rows must have different tokens; of metadata the first of each counts."""
+    if file is None:
+        return _Side(column, None, None)
+    if not file.complete:
+        known = file.cells[column]
+        kept = (known.is_first_distinct() & known.is_not_null()).arg_true()
+        file = file.take(kept.to_numpy())
     cells = tokens(file, column)
     row = first_true(~cells.is_first_distinct())
     if row is not None:
@@ -205,7 +225,7 @@ def _read_side(path: Path | None, column: str, key: str) -> _Side:
             f"{shown(cells[row])} has a row already, line {file.line(first)}; drop one of them",
         )
     frame = features(file)
-    return _Side(column, key, file, frame.select(column, pl.exclude(column)))
+    return _Side(column, file, frame.select(column, pl.exclude(column)))
 
 
 def _texts(side: _Side, text: dict[str, str | None], sources: Sources) -> pl.DataFrame | None:
@@ -215,7 +235,7 @@ def _texts(side: _Side, text: dict[str, str | None], sources: Sources) -> pl.Dat
             if value:
                 raise PaddockError(
                     f"dataset.text.{key} is {value!r} but {sources.inter.parent} has no file "
-                    f"{sources.inter.stem + '.item'!r}; add it, or set dataset.text.{key}=null"
+                    f"{sources.item_name}; add it, or set dataset.text.{key}=null"
                 )
         return None
     titles = item_titles(side.file, text["title"])
@@ -227,15 +247,11 @@ def _texts(side: _Side, text: dict[str, str | None], sources: Sources) -> pl.Dat
 
 
 def _read_interactions(
-    path: Path, columns: dict[str, str | None], user_side: _Side, item_side: _Side
+    file: Table, columns: dict[str, str | None], user_side: _Side, item_side: _Side
 ) -> _Interactions:
-    required = {
-        column: f"dataset.columns.{role}" for role, column in columns.items() if column is not None
-    }
-    file = read_atomic(path, required=required, rest=False)
     if file.cells.height == 0:
         raise PaddockError(
-            f"{path}, line 2: no interaction below the header ({', '.join(file.types)}); "
+            f"{file.path}, line 2: no interaction below the header ({', '.join(file.types)}); "
             f"write one row an interaction"
         )
     users, user_tokens = _known(file, user_side)
@@ -251,10 +267,14 @@ def _read_interactions(
     )
 
 
-def _known(file: AtomicFile, side: _Side) -> tuple[np.ndarray, pl.Series]:
+def _known(file: Table, side: _Side) -> tuple[np.ndarray, pl.Series]:
     """Code and tokens of a column of ids, all of which the side's own file must know."""
     codes, found = encode(tokens(file, side.column))
-    if side.file is not None:
+    code = first_true(found.str.contains(r"[\t\n]"))
+    if code is not None:
+        row = int(np.argmax(codes == code))
+        raise file.error(row, side.column, f"{shown(found[code])} is an id that holds a line break")
+    if side.file is not None and side.file.complete:
         unknown = ~found.is_in(side.file.cells[side.column].implode())
         code = first_true(unknown)
         if code is not None:
@@ -314,7 +334,15 @@ def _told(texts: pl.DataFrame | None, ids: pl.Series) -> pl.DataFrame:
     """Title and text of each id."""
     if texts is None:
         return pl.DataFrame({"title": [""] * len(ids), "text": [""] * len(ids)})
-    return _of_ids(texts, "token", ids).select("title", "text")
+    return _of_ids(texts, "token", ids).select(pl.col("title", "text").fill_null(""))
+
+
+def _uncovered(side: _Side, ids: pl.Series, what: str) -> dict[str, int]:
+    """How many ids the metadata lacks, where it may."""
+    if side.file is None or side.file.complete:
+        return {}
+    known = side.file.cells[side.column].implode()
+    return {f"{what}_without_metadata": int((~ids.is_in(known)).sum())}
 
 
 def _type(side: _Side, column: str) -> str:

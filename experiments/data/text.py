@@ -4,19 +4,22 @@ import string
 
 import polars as pl
 
-from experiments.data.atomic import AtomicFile, nearest
+from experiments.data.table import Table, nearest
 from experiments.errors import PaddockError
 
 
-def item_titles(file: AtomicFile, title: str | None) -> pl.Series:
+def item_titles(file: Table, title: str | None) -> pl.Series:
     """The title of each row, "" where it is missing, its blanks as they are in the file."""
     if not title:
         return pl.Series("title", [""] * file.cells.height, dtype=pl.String)
     _check_column(file, title, "dataset.text.title")
-    return file.cells[title].fill_null("").rename("title")
+    cells = file.cells[title]
+    if isinstance(cells.dtype, pl.List):
+        cells = cells.list.join(" ")
+    return cells.fill_null("").rename("title")
 
 
-def item_texts(file: AtomicFile, template: str) -> pl.Series:
+def item_texts(file: Table, template: str) -> pl.Series:
     """The template filled in for each row.
 
     Where a column is empty, the brackets and marks that it leaves bare go with it; where all are,
@@ -35,7 +38,12 @@ def item_texts(file: AtomicFile, template: str) -> pl.Series:
         .str.strip_chars(" :,;-|/")
     )
     empty = [pl.col(column).is_null() for column in columns]
-    return file.cells.select(
+    cells = file.cells.with_columns(
+        pl.col(name).list.join(", ").replace("", None)
+        for name, dtype in file.cells.schema.items()
+        if isinstance(dtype, pl.List)
+    )
+    return cells.select(
         pl.when(pl.all_horizontal(empty))
         .then(pl.lit(""))
         .when(pl.any_horizontal(empty))
@@ -45,7 +53,7 @@ def item_texts(file: AtomicFile, template: str) -> pl.Series:
     )["text"]
 
 
-def _parse(file: AtomicFile, template: str) -> list[tuple[bool, str]]:
+def _parse(file: Table, template: str) -> list[tuple[bool, str]]:
     """The template's pieces in order: (is a column, its name or the words between)."""
     key = "dataset.text.template"
     try:
@@ -69,7 +77,7 @@ def _parse(file: AtomicFile, template: str) -> list[tuple[bool, str]]:
     return parts
 
 
-def _check_column(file: AtomicFile, column: str, key: str) -> None:
+def _check_column(file: Table, column: str, key: str) -> None:
     if column not in file.types:
         raise PaddockError(
             f"{key}: {file.path} has no column {column!r}; {nearest(column, file.types)}"

@@ -16,6 +16,14 @@ from experiments.tracking.commands import ui_command
 from experiments.tracking.mlflow_import import preload
 from experiments.tracking.publishing import publish
 from experiments.tracking.tracker import Tracker
-from experiments.tracking.upload import Uploads, upload_pending
+from experiments.tracking.upload import Uploads, is_published, upload_pending
 
-__all__ = ["Tracker", "Uploads", "preload", "publish", "ui_command", "upload_pending"]
+__all__ = [
+    "Tracker",
+    "Uploads",
+    "is_published",
+    "preload",
+    "publish",
+    "ui_command",
+    "upload_pending",
+]

@@ -1,6 +1,7 @@
 """Opening the store that `tracking.uri` names."""
 
-from contextlib import AbstractContextManager, nullcontext
+import sqlite3
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,8 @@ def connect(tracking: TrackingConfig) -> Store:
     lock_file = None if database is None else database.with_name(database.name + ".lock")
     if is_http(uri):
         _probe(uri)
+    if database is not None:
+        _probe_file(database)
     mlflow = load_mlflow(uri)
     # The first client creates the schema, by some seventy migrations: one process at a time.
     with _guard(lock_file):
@@ -99,6 +102,12 @@ def reason(error: Exception, tracking: TrackingConfig) -> str:
 
 def _guard(lock_file: Path | None) -> AbstractContextManager[Any]:
     return nullcontext() if lock_file is None else lock(lock_file, timeout=_LOCK_SECONDS)
+
+
+def _probe_file(database: Path) -> None:
+    """Refuse a file that cannot be opened as a database, which MLflow would try for 100 seconds."""
+    with closing(sqlite3.connect(database, timeout=_PROBE_SECONDS)) as connection:
+        connection.execute("PRAGMA schema_version")
 
 
 def _probe(uri: str) -> None:

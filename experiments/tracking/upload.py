@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from experiments.config import TrackingConfig
 from experiments.errors import PaddockError
-from experiments.run_folder import find_runs
+from experiments.run_folder import RunFolder, find_runs
 from experiments.tracking.address import absolute, without_password
 from experiments.tracking.publishing import publish_or_warn
 from experiments.tracking.store import reach
@@ -23,6 +23,13 @@ class Uploads:
     already: int
 
 
+def is_published(folder: RunFolder, tracking: TrackingConfig) -> bool:
+    """Whether the store has the whole run, as far as the folder knows; True where there is none."""
+    if tracking.uri is None:
+        return True
+    return folder.published.get("tracking_uri") == without_password(absolute(tracking.uri))
+
+
 def upload_pending(
     runs_dir: str | Path, tracking: TrackingConfig, *, console: Console | None = None
 ) -> Uploads:
@@ -35,9 +42,8 @@ def upload_pending(
     """
     if tracking.uri is None:
         raise PaddockError("tracking.uri is null: name the store that the runs are uploaded to.")
-    shown = without_password(absolute(tracking.uri))
     folders = find_runs(runs_dir, finished=True)
-    pending = [folder for folder in folders if folder.published.get("tracking_uri") != shown]
+    pending = [folder for folder in folders if not is_published(folder, tracking)]
     store = reach(tracking)
     uploaded = 0
     columns = (TextColumn("uploading"), BarColumn(), MofNCompleteColumn())

@@ -99,6 +99,8 @@ def train(
         The valid metric that selects epochs.
     """
     stages = stage_configs(model_values)
+    for left in folder.glob(".*.tmp"):
+        left.unlink()  # half a file of a killed process; a checkpoint's may be large
     previous: tuple[Any, Any] | None = None
     first_step = 0
     trained: Trained | None = None

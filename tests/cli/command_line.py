@@ -5,7 +5,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,14 +55,13 @@ class CommandLine:
         from experiments import cli
 
         GlobalHydra.instance().clear()
-        out, err, code = io.StringIO(), io.StringIO(), 0
-        with _argv("run.py", *self.words(*words)):
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                try:
-                    cli.main()
-                except SystemExit as end:
-                    assert isinstance(end.code, int)
-                    code = end.code
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            _argv("run.py", *self.words(*words)),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            code = _exit_code(cli.main)
         GlobalHydra.instance().clear()
         return Answer(code, out.getvalue(), err.getvalue())
 
@@ -96,6 +95,14 @@ class CommandLine:
         ]
         # Hydra notes what a grid was asked for.
         return [path for path in found if path != self.runs_dir / "multirun.yaml"]
+
+
+def _exit_code(main: Callable[[], None]) -> int:
+    try:
+        main()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
 
 
 @contextlib.contextmanager

@@ -313,7 +313,7 @@ class TestReuse:
     ) -> None:
         dataset = dataset_of(write())
         first = prepare(dataset, data_dir=data_dir)
-        monkeypatch.setattr(prepare_module, "read_atomic", pytest.fail)
+        monkeypatch.setattr(prepare_module, "read_tables", pytest.fail)
         assert prepare(dataset, data_dir=data_dir).path == first.path
         assert len(folders(data_dir)) == 1
 

@@ -92,10 +92,13 @@ class TestSASRec:
         )
         assert type(ours) is SASRec
         assert type(theirs) is RecBoleSASRec
-        # Untrained biases are 0 and norms are 1, which would hide a missing one.
-        for name, value in ours.state_dict().items():
+        # Untrained biases are 0, norms are 1 and attention is even, which would hide a missing one.
+        generator = torch.Generator().manual_seed(0)
+        for value in ours.state_dict().values():
             if value.ndim == 1:
-                value.add_(0.3 * torch.randn(value.shape, generator=torch.manual_seed(len(name))))
+                value.add_(0.3 * torch.randn(value.shape, generator=generator))
+            else:
+                value.mul_(10)
         theirs.load_state_dict(ours.state_dict())
         return ours, theirs
 
@@ -103,7 +106,7 @@ class TestSASRec:
     def test_scores(self, pair: tuple[Any, Any], batch: Interaction) -> None:
         ours, theirs = pair
         expected = theirs.full_sort_predict(batch)
-        assert expected.std() > 0.1
+        assert expected.std() > 0.5
         torch.testing.assert_close(ours.full_sort_predict(batch), expected, atol=1e-5, rtol=0)
         torch.testing.assert_close(
             ours.predict(batch), theirs.predict(batch), atol=1e-5, rtol=0
@@ -240,13 +243,6 @@ class TestLightGCN:
 class TestRaCT:
     SMALL = {"mlp_hidden_size": [16], "latent_dimension": 8, "critic_layers": [5]}
     USERS = Interaction({"user_id": torch.arange(1, 21)})
-
-    def stage(self, both: Any, name: str) -> RaCT:
-        """Our model of a stage; RecBole's own reads a pickle in all but the first."""
-        ours, _ = both(RecBoleRaCT, **self.SMALL)
-        config = resolve_model({"name": "RaCT", "train_stage": name, **self.SMALL})
-        assert config["train_stage"] == name
-        return ours
 
     @pytest.fixture
     def at(self, tiny_data: Prepared, tiny_split: Split, tmp_path: Path) -> Callable[[str], RaCT]:

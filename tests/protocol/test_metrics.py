@@ -169,16 +169,6 @@ def test_equal_to_ranx(untied):
                 assert ours[f"{name}_at_{k}"] == pytest.approx(expected, abs=1e-12), (name, k, row)
 
 
-@pytest.fixture
-def recbole_metrics(monkeypatch):
-    # RecBole 1.2.1 speaks of names that numpy 2 dropped.
-    names = {"float": np.float64, "float_": np.float64, "complex_": complex, "unicode_": np.str_}
-    for name, meant in names.items():
-        if name not in vars(np):
-            monkeypatch.setattr(np, name, meant, raising=False)
-    return pytest.importorskip("recbole.evaluator.metrics")
-
-
 def test_equal_to_recbole(untied, recbole_metrics):
     scores, targets = untied
     k_max = max(CUTOFFS)

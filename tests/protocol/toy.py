@@ -19,10 +19,16 @@ class Toy:
     n_users: int
     n_items: int
     hash: str = "toy"
+    timestamps: np.ndarray | None = None
 
 
-def toy(histories: list[list[int]], n_items: int, hash: str = "toy") -> Toy:
-    """Data of the users 1, 2, ... with the given items in time order."""
+def toy(
+    histories: list[list[int]],
+    n_items: int,
+    hash: str = "toy",
+    times: list[list[int]] | None = None,
+) -> Toy:
+    """Data of the users 1, 2, ... with the given items in time order, at the given times if any."""
     lengths = [len(history) for history in histories]
     return Toy(
         users=np.repeat(np.arange(1, len(histories) + 1), lengths).astype(np.int32),
@@ -31,18 +37,29 @@ def toy(histories: list[list[int]], n_items: int, hash: str = "toy") -> Toy:
         n_users=len(histories),
         n_items=n_items,
         hash=hash,
+        timestamps=None if times is None else np.array([t for line in times for t in line]),
     )
 
 
 def random_toy(seed: int, *, n_users: int, n_items: int, longest: int, shortest: int = 3) -> Toy:
+    """Histories of different items, at random times of one clock."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(shortest, longest + 1, n_users)
     lengths[::10] = shortest
-    return toy([list(rng.permutation(n_items)[:n] + 1) for n in lengths], n_items)
+    histories = [list(rng.permutation(n_items)[:n] + 1) for n in lengths]
+    times = [sorted(rng.integers(0, 1000, n).tolist()) for n in lengths]
+    return toy(histories, n_items, times=times)
 
 
 def loo(data: Toy) -> Split:
     return split_interactions(data, ProtocolConfig(name="loo", split="loo"))
+
+
+PROTOCOLS = {
+    "loo": ProtocolConfig(name="loo", split="loo"),
+    "temporal": ProtocolConfig(name="temporal", split="temporal", ratios=[0.8, 0.1, 0.1]),
+    "random": ProtocolConfig(name="random", split="random", ratios=[0.8, 0.1, 0.1], seed=2024),
+}
 
 
 def split_of(data: Toy, part: np.ndarray) -> Split:

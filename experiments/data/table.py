@@ -1,0 +1,141 @@
+"""The cells of one source file, whatever its format, and how a wrong one is told."""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from experiments.errors import PaddockError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The rows of one file of interactions, items or users.
+
+    Attributes
+    ----------
+    path : Path
+    types : dict of str to str
+        Column to type: token, float, token_seq, float_seq, or time (a number or an ISO date).
+    cells : polars.DataFrame
+        Strings, null where a cell is empty; lists of strings where the file itself holds lists.
+    line_of : callable
+        The line of a row, both counted from 0 and 1: row 0 is the first that holds data.
+    complete : bool
+        Whether the file must hold every user or item that interacts, each of them once. Metadata
+        that was collected apart from the interactions is not complete.
+    names : mapping of str to str
+        What the file itself calls a column, where that differs.
+    """
+
+    path: Path
+    types: dict[str, str]
+    cells: pl.DataFrame
+    line_of: Callable[[int], int]
+    complete: bool = True
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def line(self, row: int) -> int:
+        """The line of a row; row 0 is the first that holds data."""
+        return self.line_of(row)
+
+    def error(self, row: int, column: str, problem: str) -> PaddockError:
+        """The exception that refuses the cell of `row` in `column`."""
+        return cell_error(self.path, self.line(row), self.names.get(column, column), problem)
+
+    def take(self, rows: np.ndarray) -> "Table":
+        """The given rows, which keep their lines."""
+        line_of = self.line_of
+        return replace(self, cells=self.cells[rows], line_of=lambda row: line_of(int(rows[row])))
+
+
+class Tables(NamedTuple):
+    """One data set as its files tell it."""
+
+    inter: Table
+    item: Table | None
+    user: Table | None
+
+
+def cell_error(path: Path, line: int, column: str, problem: str) -> PaddockError:
+    """The exception that refuses one cell."""
+    return PaddockError(f"{path}, line {line}, column {column!r}: {problem}")
+
+
+def line_error(path: Path, line: int, problem: str) -> PaddockError:
+    """The exception that refuses a line which has no cells."""
+    return PaddockError(f"{path}, line {line}: {problem}")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """What to say about a column that is not there: the nearest one, and all of them."""
+    names = list(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.0)
+    hint = f"the nearest is {close[0]!r}; " if close else ""
+    return f"{hint}the columns are {', '.join(names)}"
+
+
+def shown(value: object) -> str:
+    """A value as an error message shows it: quoted, and cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def require(path: Path, column: str, key: str, known: Iterable[str], *, line: int = 1) -> None:
+    """Refuse a file that lacks a column, naming the key that asks for it."""
+    names = list(known)
+    if column not in names:
+        without = f", or {key}=null" if key.endswith(OPTIONAL) else ""
+        raise cell_error(
+            path,
+            line,
+            column,
+            f"no such column; {nearest(column, names)}; write {key}=COLUMN{without}",
+        )
+
+
+OPTIONAL = (".time", ".rating")
+"""The ends of the keys whose columns hold numbers, and may be null."""
+
+
+def check_text(
+    path: Path,
+    chunk: bytes,
+    *,
+    offset: int,
+    line: int,
+    columns: list[str],
+    separator: bytes = b"\t",
+) -> None:
+    """Refuse NUL bytes and bytes that are not UTF-8.
+
+    Parameters
+    ----------
+    chunk : bytes
+        Whole lines, of which the first is line `line` and begins at byte `offset`.
+    """
+    problem = ""
+    at = chunk.find(b"\0")
+    if at >= 0:
+        problem = f"a NUL byte (byte {offset + at} of the file): not a text file, or not UTF-8"
+    elif not chunk.isascii():
+        try:
+            chunk.decode()
+        except UnicodeDecodeError as error:
+            at = error.start
+            problem = f"byte {chunk[at]:#04x} (byte {offset + at} of the file) is not UTF-8"
+    if problem:
+        first = chunk.rfind(b"\n", 0, at) + 1
+        place = chunk[first:at].count(separator)
+        cell = chunk[first:].split(b"\n", 1)[0].split(separator)[place]
+        column = columns[place] if place < len(columns) else f"{place + 1}"
+        raise cell_error(
+            path,
+            line + chunk.count(b"\n", 0, at),
+            column,
+            f"{problem}, in {shown(cell)}; save the file as UTF-8",
+        )

@@ -1,0 +1,66 @@
+"""The parts of a split, and what a split reads of a data set.
+
+Dimensions: R interactions (rows), G groups that are split one by one.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+TRAIN, VALID, TEST = 0, 1, 2
+Phase = Literal["valid", "test"]
+Parts = NDArray[np.int8]
+
+
+class Interactions(Protocol):
+    """What the protocol reads of a prepared data set.
+
+    Rows are grouped by user, ascending, and in time order inside a user; ids start at 1, because 0
+    is the padding. The rows of user u are indptr[u]:indptr[u + 1].
+    """
+
+    @property
+    def users(self) -> NDArray[np.int32]: ...
+    @property
+    def items(self) -> NDArray[np.int32]: ...
+    @property
+    def indptr(self) -> NDArray[np.int64]: ...
+    @property
+    def timestamps(self) -> NDArray[np.int64] | NDArray[np.float64] | None: ...
+    @property
+    def n_users(self) -> int: ...
+    @property
+    def n_items(self) -> int: ...
+    @property
+    def hash(self) -> str: ...
+
+
+def counts_by_ratio(
+    totals_G: NDArray[np.integer], ratios: Sequence[float]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """How many of each group's interactions train, validate and test.
+
+    RecBole's rounding (recbole/data/dataset/dataset.py, _calcu_split_ids): valid and test are
+    rounded down and training gets the rest. Where a share comes to less than one interaction it
+    gets one nevertheless, test before valid, as long as training keeps one.
+
+    Parameters
+    ----------
+    totals_G : (G,)
+    ratios : of train, valid and test
+
+    Returns
+    -------
+    train_G, valid_G, test_G : int64, (G,)
+    """
+    shares = [ratio / sum(ratios) for ratio in ratios]
+    exact = [share * totals_G for share in shares]
+    valid_G, test_G = (np.floor(exact[part]).astype(np.int64) for part in (VALID, TEST))
+    train_G = totals_G.astype(np.int64) - valid_G - test_G
+    for part, count_G in ((TEST, test_G), (VALID, valid_G)):
+        lifted_G = (train_G > 1) & (exact[part] > 0) & (exact[part] < 1)
+        count_G += lifted_G
+        train_G -= lifted_G
+    return train_G, valid_G, test_G

@@ -1,0 +1,204 @@
+"""Grids through the real command line: sequential, parallel, resumed, and reproduced one by one."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.run_folder import RunFolder
+
+from .command_line import ROOT, Answer, CommandLine
+
+GRID = (
+    "-m",
+    "model=bpr,lightgcn",
+    "seed=1,2",
+    "dataset=tiny",
+    "model.epochs=2",
+    "device=cpu",
+    "threads=1",
+)
+PARALLEL = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+
+Grid = tuple[CommandLine, Answer]
+
+
+@pytest.fixture(scope="module", params=["sequential", "parallel"])
+def grid(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Grid:
+    paddock = CommandLine(tmp_path_factory.mktemp(request.param))
+    answer = paddock.process(*GRID, *(PARALLEL if request.param == "parallel" else ()))
+    assert answer.code == 0, answer.err
+    return paddock, answer
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """One member of the grid, trained by itself in a process and a folder of its own."""
+    paddock = CommandLine(tmp_path_factory.mktemp("alone"))
+    words = [word for word in GRID if "=" in word and not word.startswith(("model=", "seed="))]
+    answer = paddock.process("model=lightgcn", "seed=2", *words)
+    assert answer.code == 0, answer.err
+    (folder,) = paddock.runs
+    return folder
+
+
+def _key(run: RunFolder) -> tuple[str, int]:
+    return run.run["model_key"], run.run["seed"]
+
+
+def test_every_combination_has_a_finished_run(grid: Grid) -> None:
+    paddock, _ = grid
+    assert sorted(map(_key, paddock.runs)) == [
+        ("bpr", 1), ("bpr", 2), ("lightgcn", 1), ("lightgcn", 2)
+    ]  # fmt: skip
+    assert all(run.finished for run in paddock.runs)
+    for run in paddock.runs:
+        assert run.path.name == f"seed-{run.run['seed']}"
+        assert len(run.curve) == 2
+
+
+def test_all_runs_answer_the_same_question(grid: Grid) -> None:
+    paddock, _ = grid
+    hashes = {json.dumps(run.run["hashes"], sort_keys=True) for run in paddock.runs}
+    assert len(hashes) == 1
+    assert {"dataset", "split", "candidates_c20_valid", "candidates_c20_test"} == set(
+        json.loads(hashes.pop())
+    )
+
+
+def test_seeds_share_a_configuration_and_differ_in_numbers(grid: Grid) -> None:
+    paddock, _ = grid
+    by_key = {_key(run): run for run in paddock.runs}
+    assert len({run.run["config_hash"] for run in paddock.runs}) == 2
+    for model in ("bpr", "lightgcn"):
+        one, two = by_key[model, 1], by_key[model, 2]
+        assert one.run["config_hash"] == two.run["config_hash"]
+        assert one.result["metrics"] != two.result["metrics"]
+
+
+def test_a_leaderboard_ends_the_grid(grid: Grid) -> None:
+    _, answer = grid
+    board = answer.out[answer.out.rindex("seeds") :].splitlines()
+    rows = {words[0]: words for words in map(str.split, board) if words}
+    assert rows["bpr"][1] == "2"
+    assert rows["lightgcn"][1] == "2"
+    assert "±" in answer.out
+
+
+def test_the_same_grid_again_trains_nothing(grid: Grid) -> None:
+    paddock, first = grid
+    before = {run.path: (run.path / "result.json").stat().st_mtime_ns for run in paddock.runs}
+    again = paddock(*GRID)
+    assert again.code == 0
+    assert again.out.count("reused") == 4
+    after = {run.path: (run.path / "result.json").stat().st_mtime_ns for run in paddock.runs}
+    assert after == before
+    assert _board(again.out) == _board(first.out)
+
+
+def _board(out: str) -> list[str]:
+    return [line for line in out.splitlines() if line.strip().startswith(("bpr ", "lightgcn "))][
+        -2:
+    ]
+
+
+def test_a_single_run_reproduces_a_member_to_the_last_bit(grid: Grid, alone: RunFolder) -> None:
+    paddock, _ = grid
+    (member,) = [run for run in paddock.runs if _key(run) == _key(alone)]
+    assert alone.result["metrics"] == member.result["metrics"]
+    assert alone.run["config_hash"] == member.run["config_hash"]
+    assert _weights(alone) == _weights(member)
+    assert (alone.path / "per_user.parquet").read_bytes() == (
+        member.path / "per_user.parquet"
+    ).read_bytes()
+
+
+def _weights(run: RunFolder) -> bytes:
+    return (run.path / "model" / "model.safetensors").read_bytes()
+
+
+def test_the_command_of_a_run_gives_it_again(alone: RunFolder) -> None:
+    """Executed by a shell, it leads to the same folder; with force=true, to the same numbers."""
+    metrics, started = alone.result["metrics"], alone.run["started"]
+    runs_dir = alone.path.parents[3]
+    places = f"tracking=off runs_dir={runs_dir} data_dir={runs_dir.parent / 'data'}"
+
+    reused = _shell(f"{alone.run['command']} {places}")
+    assert "reused" in reused
+    assert str(alone.path) in reused
+    assert alone.run["started"] == started
+
+    _shell(f"{alone.run['command']} {places} force=true")
+    assert len(list(runs_dir.glob("*/*/*/seed-*"))) == 1
+    assert alone.run["started"] != started
+    assert alone.result["metrics"] == metrics
+
+
+def _shell(command: str) -> str:
+    # `python` is the one that runs the tests, whatever is installed beside it.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        command, shell=True, cwd=ROOT, env={**os.environ, "PATH": path},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_command_says_what_was_asked(alone: RunFolder) -> None:
+    words = shlex.split(alone.run["command"])
+    assert words[:2] == ["python", "run.py"]
+    assert {"dataset=tiny", "model=lightgcn", "seed=2", "model.epochs=2"} <= set(words)
+    assert not [word for word in words if word.startswith(("runs_dir", "data_dir", "tracking"))]
+
+
+def test_a_grid_over_data_sets_ends_with_a_board_for_each(
+    paddock: CommandLine, tmp_path: Path
+) -> None:
+    source = tmp_path / "toy"
+    source.mkdir()
+    rows = [
+        f"u{user}\ti{(user + 3 * step) % 25}\t{step}" for user in range(40) for step in range(5)
+    ]
+    (source / "toy.inter").write_text(
+        "\n".join(["user_id:token\titem_id:token\ttimestamp:float", *rows]) + "\n"
+    )
+    answer = paddock("-m", "model=pop", "dataset=atomic", f"dataset.source=datasets/tiny,{source}")
+    assert answer.code == 0, answer.err
+    assert sorted(run.run["dataset"] for run in paddock.runs) == ["tiny", "toy"]
+    assert answer.out.count("hit@1 ") >= 2
+    assert len([line for line in answer.out.splitlines() if line.split()[:2] == ["pop", "1"]]) == 2
+
+
+HEAVY = ("torch", "recbole", "mlflow", "polars", "pandas")
+
+
+@pytest.mark.parametrize("words", [("--help",), ("--cfg", "job"), ("model=bpr", "sed=1")])
+def test_answers_that_train_nothing_import_nothing_heavy(words: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "run.py", *words],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    imported = {
+        line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()
+    }
+    assert "hydra" in imported
+    assert not imported & set(HEAVY)
+
+
+def test_cfg_shows_what_would_run(paddock: CommandLine) -> None:
+    answer = paddock("model=sasrec", "dataset=tiny", "model.epochs=7", "--cfg", "job")
+    assert answer.code == 0
+    assert "epochs: 7" in answer.out
+    assert "source: datasets/tiny" in answer.out
+    assert paddock.complete == []
+
+
+def test_options_may_stand_anywhere(paddock: CommandLine) -> None:
+    answer = paddock("dataset=tiny", "-m", "model=pop", "seed=1,2")
+    assert answer.code == 0, answer.err
+    assert sorted(map(_key, paddock.runs)) == [("pop", 1), ("pop", 2)]

@@ -1,0 +1,250 @@
+"""What holds for every split, and what each of them promises of itself."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from recbole.data.dataset import Dataset
+
+from experiments.candidates import candidates
+from experiments.config import ProtocolConfig
+from experiments.errors import PaddockError
+from experiments.split import TEST, TRAIN, VALID, split_interactions
+from experiments.splits import SPLITS
+from experiments.splits.parts import counts_by_ratio
+
+from .toy import PROTOCOLS, random_toy, toy
+
+N_ITEMS = 14
+PARTS = (TRAIN, VALID, TEST)
+TESTS = Path(__file__).parents[1]
+GOLDEN = {
+    "loo": "LOO",
+    "temporal": "TEMPORAL",
+    "random": "RANDOM",
+}
+
+
+@st.composite
+def interactions(draw):
+    """A data set with a clock, with repeats and ties, which every split can cut."""
+    histories, times = [], []
+    for user in range(draw(st.integers(1, 7))):
+        shortest = 3 if user == 0 else 1
+        line = st.lists(st.integers(1, N_ITEMS - 4), min_size=shortest, max_size=12)
+        histories.append(draw(line))
+        n = len(histories[-1])
+        times.append(sorted(draw(st.lists(st.integers(0, 30), min_size=n, max_size=n))))
+    return toy(histories, N_ITEMS, times=times)
+
+
+def cut(data, name):
+    """The split, or None where the data rightly cannot be split so."""
+    try:
+        return split_interactions(data, PROTOCOLS[name])
+    except PaddockError as error:
+        assert "leaves" in str(error)  # noqa: PT017
+        return None
+
+
+def test_every_split_is_tested():
+    assert set(PROTOCOLS) == set(GOLDEN) == set(SPLITS)
+
+
+@pytest.mark.parametrize("name", SPLITS)
+@settings(deadline=None)
+@given(interactions())
+def test_every_interaction_is_in_exactly_one_part(name, data):
+    split = cut(data, name)
+    if split is None:
+        return
+    rows = np.concatenate([split.rows(part) for part in PARTS])
+    assert sorted(rows) == list(range(len(data.items)))
+    for user in range(1, data.n_users + 1):
+        of_user = data.users == user
+        for phase, part in (("valid", VALID), ("test", TEST)):
+            # Rows are in time order, and so is whatever is chosen of them.
+            assert list(split.history(phase).of(user)) == list(
+                data.items[of_user & (split.part < part)]
+            )
+            asked = data.items[of_user & (split.part == part)]
+            assert list(split.targets(phase).of(user)) == list(dict.fromkeys(asked))
+
+
+@settings(deadline=None)
+@given(interactions())
+def test_no_later_interaction_is_in_an_earlier_part(data):
+    if (split := cut(data, "temporal")) is not None:
+        by_part = [data.timestamps[split.part == part] for part in PARTS]
+        assert by_part[0].max() < by_part[1].min()
+        assert by_part[1].max() < by_part[2].min()
+    if (split := cut(data, "loo")) is not None:
+        for user in range(1, data.n_users + 1):
+            assert list(np.sort(split.part[data.users == user])) == list(
+                split.part[data.users == user]
+            )
+
+
+@pytest.mark.parametrize("name", SPLITS)
+@settings(deadline=None, max_examples=40)
+@given(interactions(), st.integers(0, 1000))
+def test_candidates_hold_the_target_once_and_nothing_else_of_the_user(name, data, seed):
+    split = cut(data, name)
+    if split is None:
+        return
+    for phase in ("valid", "test"):
+        with tempfile.TemporaryDirectory() as folder:
+            drawn = candidates(data, split, phase, size=5, seed=seed, folder=Path(folder))
+        assert list(drawn.users) == list(split.targets(phase).row_of_item())
+        assert list(drawn.targets) == list(split.targets(phase).items)
+        for user, target, row in zip(drawn.users, drawn.targets, drawn.items_TC, strict=True):
+            assert len(set(row)) == len(row)
+            assert set(row) & set(data.items[data.users == user]) == {target}
+
+
+@settings(deadline=None)
+@given(interactions())
+def test_unseen_users_and_items_stay_and_are_counted(data):
+    split = cut(data, "temporal")
+    if split is None:
+        return
+    trained = split.part == TRAIN
+    for phase, part in (("valid", VALID), ("test", TEST)):
+        asked = split.part == part
+        users, items = set(data.users[asked]), set(data.items[asked])
+        assert list(split.users(phase)) == sorted(users)
+        pairs = set(zip(data.users[asked], data.items[asked], strict=True))
+        known = set(data.items[trained])
+        assert split.unseen(phase) == (
+            len(users - set(data.users[trained])),
+            len(users),
+            len(items - known),
+            len(items),
+            sum(item not in known for _, item in pairs),
+            len(pairs),
+        )
+
+
+def test_unseen_is_told_in_words():
+    data = toy([[1, 2], [3, 4], [5, 1]], 6, times=[[0, 1], [2, 5], [8, 9]])
+    protocol = ProtocolConfig(name="t", split="temporal", cut_times=[2, 8])
+    split = split_interactions(data, protocol)
+    assert [list(split.history("test").of(user)) for user in (1, 2, 3)] == [[1, 2], [3, 4], []]
+    assert split.unseen("test").many
+    assert str(split.unseen("test")).startswith("1 of 1 users and 1 of 2 items (1 of 2 targets)")
+    assert not split.unseen("test")._replace(users=0, targets=0).many
+
+
+ratios = st.lists(st.floats(0.01, 1), min_size=3, max_size=3).map(
+    lambda drawn: [each / sum(drawn) for each in drawn]
+)
+
+
+@settings(deadline=None)
+@given(ratios | st.just([0.8, 0.1, 0.1]), st.lists(st.integers(0, 400), min_size=1, max_size=30))
+def test_counts_are_recboles(shares, totals):
+    shares = [share / sum(shares) for share in shares]
+    ours = np.stack(counts_by_ratio(np.array(totals), shares), axis=1)
+    for total, counts in zip(totals, ours, strict=True):
+        theirs = Dataset._calcu_split_ids(None, total, [s / sum(shares) for s in shares])
+        assert list(np.cumsum(counts)[:-1]) == list(theirs)
+        assert counts.sum() == total
+
+
+@settings(deadline=None)
+@given(interactions())
+def test_random_counts_per_user_are_recboles(data):
+    split = cut(data, "random")
+    if split is None:
+        return
+    for user in range(1, data.n_users + 1):
+        part = split.part[data.users == user]
+        ids = Dataset._calcu_split_ids(None, len(part), [0.8, 0.1, 0.1])
+        assert list(np.cumsum(np.bincount(part, minlength=3))[:-1]) == list(ids)
+
+
+def test_random_parts_fall_everywhere_and_follow_the_seed():
+    data = toy([list(range(1, 11))] * 4000, 10)
+    split = split_interactions(data, PROTOCOLS["random"])
+    place = np.tile(np.arange(10), 4000)
+    for part, share in ((VALID, 0.1), (TEST, 0.1), (TRAIN, 0.8)):
+        found = np.bincount(place[split.part == part], minlength=10) / 4000
+        np.testing.assert_allclose(found, share, atol=0.03)
+    other = split_interactions(data, replace(PROTOCOLS["random"], seed=1))
+    assert other.hash != split.hash
+    assert np.mean(other.part == split.part) < 0.8
+
+
+def test_ties_at_a_cut_go_to_the_later_part():
+    times = [[0, 1, 2, 3, 4, 5, 6, 6, 6, 9]]
+    data = toy([list(range(1, 11))], 10, times=times)
+    split = split_interactions(
+        data, ProtocolConfig(name="t", split="temporal", ratios=[0.7, 0.2, 0.1])
+    )
+    # 7 of 10 would train, but the seventh is as late as the eighth.
+    assert list(split.part) == [0] * 6 + [1] * 3 + [2]
+    at_times = ProtocolConfig(name="t", split="temporal", cut_times=[3, 6])
+    assert list(split_interactions(data, at_times).part) == [0] * 3 + [1] * 3 + [2] * 4
+
+
+def test_shares_of_different_times_are_exact():
+    rng = np.random.default_rng(0)
+    times = np.split(rng.permutation(1000) / 7, 10)
+    data = toy([list(range(1, 101))] * 10, 100, times=[sorted(line) for line in times])
+    split = split_interactions(data, PROTOCOLS["temporal"])
+    assert list(np.bincount(split.part)) == [800, 100, 100]
+
+
+def test_what_cannot_be_cut_by_time_is_refused():
+    with pytest.raises(PaddockError, match=r"the data set has none \(dataset.columns.time is null"):
+        split_interactions(toy([[1, 2, 3, 4]], 5), PROTOCOLS["temporal"])
+    data = toy([[1, 2, 3, 4]], 5, times=[[7, 7, 7, 7]])
+    with pytest.raises(
+        PaddockError, match=r"of 4 interactions 0 in train, 0 in valid, 4 in test.*7 to 7"
+    ):
+        split_interactions(data, PROTOCOLS["temporal"])
+    with pytest.raises(PaddockError, match=r"2 in train, 2 in valid, 0 in test"):
+        split_interactions(
+            toy([[1, 2, 3, 4]], 5, times=[[1, 2, 3, 4]]),
+            ProtocolConfig(name="t", split="temporal", cut_times=[3, 8]),
+        )
+
+
+def golden_hash(name):
+    """Of data from a plain formula, so that no generator stands behind the golden hash."""
+    histories = [[1 + (u * 7 + n * 11) % 40 for n in range(3 + u % 9)] for u in range(1, 26)]
+    times = [[(u * 13) % 50 + 3 * n for n in range(3 + u % 9)] for u in range(1, 26)]
+    return split_interactions(toy(histories, 40, times=times), PROTOCOLS[name]).hash
+
+
+def test_every_process_and_machine_splits_the_same():
+    assert {name: golden_hash(name) for name in GOLDEN} == GOLDEN
+    code = f"""
+import sys
+sys.path.insert(0, {str(TESTS)!r})
+from protocol.test_splits import GOLDEN, golden_hash
+print(*(golden_hash(name) for name in GOLDEN))
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=TESTS.parent,
+        env=os.environ | {"PYTHONHASHSEED": "7"},
+    )
+    assert told.stdout.split() == list(GOLDEN.values())
+
+
+def test_the_tiny_data_set_splits_every_way(tiny_data):
+    for name in SPLITS:
+        split = split_interactions(tiny_data, PROTOCOLS[name])
+        assert len(np.unique(split.part)) == 3
+    assert random_toy(1, n_users=9, n_items=20, longest=9).timestamps is not None
