@@ -10,7 +10,7 @@ from rich.table import Table
 from experiments.files import write_json
 from experiments.provenance import host, packages
 
-NAMES = ("evaluation", "sasrec")
+NAMES = ("evaluation", "preparation", "sasrec")
 OUT = Path(__file__).resolve().parent / "out"
 
 
@@ -26,6 +26,8 @@ def main() -> None:
         table.add_column(column, justify="left" if column == "Benchmark" else "right")
     for name in names:
         measured = importlib.import_module(f"benchmarks.{name}").measure()
+        if measured is None:
+            continue
         summary = measured.summary()
         write_json(OUT / f"{name}.json", {**summary, "packages": packages(), "host": host()})
         ratio = summary["ratio"]

@@ -106,6 +106,7 @@ def _guard(lock_file: Path | None) -> AbstractContextManager[Any]:
 
 def _probe_file(database: Path) -> None:
     """Refuse a file that cannot be opened as a database, which MLflow would try for 100 seconds."""
+    database.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(database, timeout=_PROBE_SECONDS)) as connection:
         connection.execute("PRAGMA schema_version")
 

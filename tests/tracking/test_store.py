@@ -10,8 +10,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
 from experiments.config import TrackingConfig
+from experiments.errors import PaddockError
 from experiments.run_folder import RunFolder
 from experiments.tracking import publish, ui_command
+from experiments.tracking.store import reach
 
 from .mlflow_state import assert_mirrors, runs_by_kind, sqlite_tracking, without_fsync
 from .run_folders import begin_run, end_run, make_run, result_of, train
@@ -101,3 +103,10 @@ def test_the_configurations_fit_the_schema(monkeypatch):
         _ = load("server").uri
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     assert load("server").uri == "http://127.0.0.1:5000"
+
+
+def test_a_file_that_is_no_database_is_refused_at_once(tmp_path):
+    (tmp_path / "notes.db").write_text("not a database, but long enough to be read as its header")
+    tracking = TrackingConfig(uri=f"sqlite:///{tmp_path / 'notes.db'}")
+    with pytest.raises(PaddockError, match=r"cannot be reached: file is not a database"):
+        reach(tracking)

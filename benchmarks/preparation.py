@@ -1,0 +1,144 @@
+"""Preparation: from atomic files to leave-one-out parts, RecBole's Dataset and ours.
+
+    python -m benchmarks.preparation [--data FOLDER] [--rows N]
+
+Each measurement is a fresh process, which tells the seconds after its imports and the most memory it
+held. RecBole creates its Dataset and builds the parts, in memory. Paddock checks, prepares and
+splits: cold, which writes the product, and warm, which opens it. FOLDER holds MovieLens-1M as
+atomic files, by default ../shared/data/ml-1m beside the repository. With --rows, a generated set of
+the shape of MovieLens-32M (200,948 users, 84,432 items, 32,000,000 rows, popularity by a power law)
+is measured too, its users and rows scaled down to N rows.
+
+RecBole runs on pandas 3 here because only interactions are loaded: its filling of empty features
+does nothing there, and its reading of sequences fails.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from benchmarks.measure import Measured
+from experiments.files import write_json
+from experiments.provenance import host, packages
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = ROOT / "benchmarks" / "out"
+DATA = ROOT.parent / "shared" / "data" / "ml-1m"
+REPEATS = 3
+FULL_ROWS, FULL_USERS, FULL_ITEMS = 32_000_000, 200_948, 84_432
+
+
+@dataclass(kw_only=True)
+class Prepared(Measured):
+    """Seconds as in `Measured`, ours cold; with ours warm, and the peak memory of each process."""
+
+    warm: list[float] = field(default_factory=list)
+    megabytes: dict[str, list[float]] = field(
+        default_factory=lambda: {"recbole": [], "paddock": [], "paddock_warm": []}
+    )
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            **super().summary(),
+            "paddock_warm_seconds": self.warm,
+            "peak_megabytes": self.megabytes,
+        }
+
+
+def measure(data: Path = DATA) -> Prepared | None:
+    """Interleave the two preparations of MovieLens-1M; None where its files are absent."""
+    if not (data / f"{data.name}.inter").is_file():
+        print(f"preparation: {data} holds no {data.name}.inter; skipped", file=sys.stderr)
+        return None
+    return _measure(data, f"preparation of {data.name}, seconds (cold)", REPEATS)
+
+
+def measure_large(rows: int) -> Prepared:
+    """Measure each side once on a generated set of `rows` rows."""
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "large"
+        folder.mkdir()
+        generate(folder / "large.inter", rows)
+        return _measure(folder, f"preparation of {rows:,} generated rows, seconds (cold)", 1)
+
+
+def generate(path: Path, rows: int) -> None:
+    """Write interactions whose users and items are drawn by power laws, from a fixed seed."""
+    random = np.random.default_rng(0)
+    users = max(100, FULL_USERS * rows // FULL_ROWS)
+
+    def draw(size: int, slope: float) -> np.ndarray:
+        return np.minimum((size * random.random(rows) ** slope).astype(np.int64), size - 1) + 1
+
+    pl.DataFrame(
+        {
+            "user_id:token": draw(users, 2.0),
+            "item_id:token": draw(FULL_ITEMS, 3.5),
+            "rating:float": random.integers(1, 11, rows) / 2,
+            "timestamp:float": random.integers(800_000_000, 1_700_000_000, rows),
+        }
+    ).write_csv(path, separator="\t")
+
+
+def _measure(folder: Path, name: str, repeats: int) -> Prepared:
+    measured = Prepared(name=name)
+    for _ in range(repeats):
+        with TemporaryDirectory() as out:
+            theirs = _child("recbole", folder, out)
+            cold, warm = _child("paddock", folder, out), _child("paddock", folder, out)
+        assert theirs["parts"] == cold["parts"] == warm["parts"], (theirs, cold, warm)
+        measured.theirs.append(theirs["seconds"])
+        measured.ours.append(cold["seconds"])
+        measured.warm.append(warm["seconds"])
+        for side, told in (("recbole", theirs), ("paddock", cold), ("paddock_warm", warm)):
+            measured.megabytes[side].append(told["megabytes"])
+    return measured
+
+
+def _child(side: str, folder: Path, out: str) -> dict[str, Any]:
+    """What a fresh process of one thread tells."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "benchmarks.preparation_child", side, folder, out],
+        cwd=ROOT,
+        env=os.environ | {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{side} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Measure, print, and write benchmarks/out/preparation.json and preparation-large.json."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.preparation",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", type=Path, default=DATA, help="MovieLens-1M as atomic files")
+    parser.add_argument("--rows", type=int, help="measure a generated set of so many rows too")
+    arguments = parser.parse_args()
+    found = {"preparation": measure(arguments.data.resolve())}
+    if arguments.rows:
+        found["preparation-large"] = measure_large(arguments.rows)
+    for name, measured in found.items():
+        if measured is not None:
+            summary = measured.summary()
+            write_json(OUT / f"{name}.json", {**summary, "packages": packages(), "host": host()})
+            print(json.dumps(summary, indent=2))
+
+
+if __name__ == "__main__":
+    main()

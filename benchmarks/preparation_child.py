@@ -1,0 +1,62 @@
+"""One preparation in a process of its own: SIDE FOLDER OUT, told as a line of JSON."""
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+
+def recbole(folder: Path, out: Path) -> tuple[float, list[int]]:
+    """RecBole's Dataset of the interactions, built into leave-one-out parts."""
+    import models  # noqa: F401  RecBole's numpy aliases
+    from recbole.config import Config
+    from recbole.data import create_dataset
+
+    # RecBole reads the command line too.
+    sys.argv = sys.argv[:1]
+    config = Config(
+        model="BPR",
+        dataset=folder.name,
+        config_dict={
+            "data_path": str(folder.parent),
+            "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+            "eval_args": {
+                "split": {"LS": "valid_and_test"},
+                "order": "TO",
+                "group_by": "user",
+                "mode": "full",
+            },
+            "checkpoint_dir": str(out),
+            "show_progress": False,
+            "state": "ERROR",
+        },
+    )
+    started = time.perf_counter()
+    parts = create_dataset(config).build()
+    return time.perf_counter() - started, [len(part) for part in parts]
+
+
+def paddock(folder: Path, out: Path) -> tuple[float, list[int]]:
+    """Our prepared data set and its leave-one-out split."""
+    from experiments.config import DatasetConfig, ProtocolConfig
+    from experiments.data.prepare import prepare
+    from experiments.split import TEST, TRAIN, VALID, split_interactions
+
+    started = time.perf_counter()
+    data = prepare(DatasetConfig(source=str(folder)), data_dir=out)
+    split = split_interactions(data, ProtocolConfig(name="loo", split="loo"))
+    seconds = time.perf_counter() - started
+    return seconds, [int((split.part == part).sum()) for part in (TRAIN, VALID, TEST)]
+
+
+def main() -> None:
+    side, folder, out = sys.argv[1:4]
+    run = {"recbole": recbole, "paddock": paddock}[side]
+    seconds, parts = run(Path(folder), Path(out))
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({"seconds": seconds, "parts": parts, "megabytes": kilobytes / 1024}))
+
+
+if __name__ == "__main__":
+    main()
