@@ -1,6 +1,6 @@
 # Everything starts here: `make run` and `make test` set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow smoke lint format ui bench report clean
+.PHONY: help run test test-slow smoke lint format ui bench clean
 
 PYTHON ?= python3.11
 VENV := .venv

@@ -110,8 +110,7 @@ def _child(side: str, folder: Path, out: str) -> dict[str, Any]:
         [sys.executable, "-W", "ignore", "-m", "benchmarks.preparation_child", side, folder, out],
         cwd=ROOT,
         env=os.environ | {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )

@@ -1,5 +1,6 @@
 """One preparation in a process of its own: SIDE FOLDER OUT, told as a line of JSON."""
 
+import importlib
 import json
 import resource
 import sys
@@ -9,7 +10,8 @@ from pathlib import Path
 
 def recbole(folder: Path, out: Path) -> tuple[float, list[int]]:
     """RecBole's Dataset of the interactions, built into leave-one-out parts."""
-    import models  # noqa: F401  RecBole's numpy aliases
+    # It lets RecBole find the names that numpy 2 dropped, and must come first.
+    importlib.import_module("models")
     from recbole.config import Config
     from recbole.data import create_dataset
 

@@ -54,6 +54,15 @@ def test_a_file_appears_whole(tmp_path: Path) -> None:
     assert _names(target.parent) == ["file.txt"]
 
 
+def test_a_file_is_replaced_at_once_and_not_overwritten(tmp_path: Path) -> None:
+    target = tmp_path / "file.txt"
+    write_text(target, "before")
+    with target.open() as reader:
+        write_text(target, "after")
+        assert reader.read() == "before"
+    assert target.read_text() == "after"
+
+
 @pytest.mark.parametrize("before", [None, "before"])
 def test_an_exception_leaves_the_file_as_it_was(tmp_path: Path, before: str | None) -> None:
     target = tmp_path / "file.txt"

@@ -6,7 +6,6 @@ import io
 import re
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, cast
 
@@ -14,32 +13,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pc
 
+from experiments.data.dialect import UNIT, Dialect, Parted, find_separator
 from experiments.data.table import Table, cell_error, check_text, line_error, require, shown
 from experiments.errors import PaddockError
 
-SEPARATORS = ("\t", ",", ";", "|", "::")
 _BLOCK = 1 << 24
 _BREAKS = r"\s*[\t\r\n]+\s*"
-# What stands for a separator of two characters, which the parser does not know.
-_UNIT = "\x1f"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dialect:
-    """How cells stand in a line.
-
-    Attributes
-    ----------
-    separator : str, optional
-        One character or "::"; found in the first line where it is not given.
-    encoding : str
-    header : list of str, optional
-        The columns of a file whose first line is data. Quotes are plain characters there.
-    """
-
-    separator: str | None = None
-    encoding: str = "utf-8"
-    header: list[str] | None = None
 
 
 def read_delimited(
@@ -131,7 +110,7 @@ class _Text:
         self._path = path
         self._encoding = dialect.encoding
         first = self._first_line()
-        self._separator = dialect.separator or _separator(first, wanted)
+        self._separator = dialect.separator or find_separator(first, wanted)
         if len(self._separator) != 1 and self._separator != "::":
             raise PaddockError(
                 f"dataset.csv.separator: {shown(self._separator)} is neither one character nor '::'"
@@ -148,7 +127,7 @@ class _Text:
 
     def _parted(self, line: str) -> str:
         """The separator, which the csv module takes as one character."""
-        return self._separator if len(self._separator) == 1 else _UNIT
+        return self._separator if len(self._separator) == 1 else UNIT
 
     def _first_line(self) -> str:
         with self._open() as stream:
@@ -184,7 +163,7 @@ class _Text:
             with (
                 raw,
                 pc.open_csv(
-                    pa.PythonFile(_Parted(raw, self._separator.encode()) if two else raw, mode="r"),
+                    pa.PythonFile(Parted(raw, self._separator.encode()) if two else raw, mode="r"),
                     read_options=pc.ReadOptions(
                         use_threads=False,
                         block_size=_BLOCK,
@@ -192,7 +171,7 @@ class _Text:
                         column_names=None if self._has_header else self.header,
                     ),
                     parse_options=pc.ParseOptions(
-                        delimiter=_UNIT if two else self._separator,
+                        delimiter=UNIT if two else self._separator,
                         quote_char=self._quote or False,
                         newlines_in_values=self._quote is not None,
                         invalid_row_handler=refuse,
@@ -218,7 +197,7 @@ class _Text:
         if refused:
             row = refused[0]
             line = self.line_of(row.number - 1 - self._has_header)
-            cells = row.text.replace(_UNIT, self._separator)
+            cells = row.text.replace(UNIT, self._separator)
             known = self.header
             if row.actual_columns < row.expected_columns:
                 column = known[row.actual_columns]
@@ -269,36 +248,3 @@ class _Text:
                 return
             reader = csv.reader(text, delimiter=self._separator)
             yield from (reader.line_num for cells in reader if cells)
-
-
-class _Parted(io.RawIOBase):
-    """A stream in which one character stands for the separator of two."""
-
-    def __init__(self, stream: BinaryIO, separator: bytes) -> None:
-        self._stream = stream
-        self._separator = separator
-        self._held = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        while True:
-            chunk = self._stream.read(max(size - len(self._held), 2) if size >= 0 else -1)
-            out = (self._held + chunk).replace(self._separator, _UNIT.encode())
-            self._held = b""
-            # Half a separator at the end of a chunk waits for the other half.
-            if chunk and out.endswith(self._separator[:1]):
-                out, self._held = out[:-1], out[-1:]
-            if out or not chunk:
-                return out
-
-
-def _separator(line: str, wanted: list[str]) -> str:
-    """The separator that parts the first line into the wanted columns, or into the most cells."""
-
-    def merit(separator: str) -> tuple[int, int]:
-        cells = [cell.strip('"') for cell in line.split(separator)]
-        return sum(name in cells for name in wanted), len(cells)
-
-    return max(SEPARATORS, key=merit)

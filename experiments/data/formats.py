@@ -10,7 +10,8 @@ from typing import Any
 
 from experiments.data import amazon, movielens, steam
 from experiments.data.atomic import read_atomic
-from experiments.data.delimited import Dialect, read_delimited
+from experiments.data.delimited import read_delimited
+from experiments.data.dialect import Dialect
 from experiments.data.jsonlines import known_fields, lists, read_objects
 from experiments.data.sources import Sources
 from experiments.data.table import Table, Tables, nearest, require

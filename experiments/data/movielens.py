@@ -9,7 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
-from experiments.data.delimited import Dialect, read_delimited
+from experiments.data.delimited import read_delimited
+from experiments.data.dialect import Dialect
 from experiments.data.table import Table
 
 RATINGS = {"user_id": "userId", "item_id": "movieId", "rating": "rating", "timestamp": "timestamp"}

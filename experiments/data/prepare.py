@@ -23,25 +23,18 @@ import pyarrow as pa
 
 from experiments import files
 from experiments.data import prepared
-from experiments.data.cells import encode, features, first_true, numbers, times, tokens
+from experiments.data.cells import encode, first_true, numbers, times, tokens
 from experiments.data.filters import k_core
 from experiments.data.fingerprint import Fingerprint
 from experiments.data.formats import check_format, read_tables
+from experiments.data.order import by_user_and_time
 from experiments.data.prepared import Prepared, open_prepared
+from experiments.data.sides import Side, of_ids, read_side, side_texts, told, type_of, uncovered
 from experiments.data.sources import Sources, dataset_name, find_sources
 from experiments.data.table import Table, shown
-from experiments.data.text import item_texts, item_titles
 from experiments.errors import PaddockError
 
 __all__ = ["dataset_name", "prepare"]
-
-
-class _Side(NamedTuple):
-    """Items or users: their column, and their file where there is one."""
-
-    column: str
-    file: Table | None
-    features: pl.DataFrame | None
 
 
 class _Interactions(NamedTuple):
@@ -135,9 +128,9 @@ def _write(recipe: dict[str, Any], sources: Sources, folder: Path) -> None:
     """Read, filter, number and order the sources, and write the product into `folder`."""
     columns = recipe["columns"]
     tables = read_tables(recipe, sources)
-    user_side = _read_side(tables.user, columns["user"])
-    item_side = _read_side(tables.item, columns["item"])
-    texts = _texts(item_side, recipe["text"], sources)
+    user_side = read_side(tables.user, columns["user"])
+    item_side = read_side(tables.item, columns["item"])
+    texts = side_texts(item_side, recipe["text"], sources)
     rows = _read_interactions(tables.inter, columns, user_side, item_side)
     del tables
     kept, dropped = _filter(rows, recipe["filters"])
@@ -145,8 +138,7 @@ def _write(recipe: dict[str, Any], sources: Sources, folder: Path) -> None:
     users, user_tokens = _renumber(rows.users[kept], rows.user_tokens)
     items, item_tokens = _renumber(rows.items[kept], rows.item_tokens)
     when = None if rows.times is None else rows.times[kept]
-    # lexsort is stable and sorts by its last key first.
-    order = np.lexsort((users,) if when is None else (when, users))
+    order = by_user_and_time(users, when)
     arrays = {"user": users[order], "item": items[order]}
     if when is not None:
         arrays["time"] = when[order]
@@ -154,13 +146,13 @@ def _write(recipe: dict[str, Any], sources: Sources, folder: Path) -> None:
         arrays["rating"] = rows.ratings[kept][order].astype(np.float32)
 
     frames = {
-        "user": _of_ids(user_side.features, user_side.column, user_tokens),
-        "item": _of_ids(item_side.features, item_side.column, item_tokens),
-        "text": _told(texts, item_tokens),
+        "user": of_ids(user_side.features, user_side.column, user_tokens),
+        "item": of_ids(item_side.features, item_side.column, item_tokens),
+        "text": told(texts, item_tokens),
     }
     types = {
-        "user": {name: _type(user_side, name) for name in frames["user"].columns},
-        "item": {name: _type(item_side, name) for name in frames["item"].columns},
+        "user": {name: type_of(user_side, name) for name in frames["user"].columns},
+        "item": {name: type_of(item_side, name) for name in frames["item"].columns},
         "text": {"title": "token", "text": "token"},
     }
     fingerprint = Fingerprint()
@@ -194,8 +186,8 @@ def _write(recipe: dict[str, Any], sources: Sources, folder: Path) -> None:
                 "users": len(user_tokens),
                 "items_read": len(rows.item_tokens),
                 "items": len(item_tokens),
-                **_uncovered(item_side, item_tokens, "items"),
-                **_uncovered(user_side, user_tokens, "users"),
+                **uncovered(item_side, item_tokens, "items"),
+                **uncovered(user_side, user_tokens, "users"),
             },
             "feature_types": {
                 "user": list(types["user"].items()),
@@ -206,48 +198,8 @@ def _write(recipe: dict[str, Any], sources: Sources, folder: Path) -> None:
     )
 
 
-def _read_side(file: Table | None, column: str) -> _Side:
-    """Items or users, whose rows must have different tokens; of metadata the first of each counts."""
-    if file is None:
-        return _Side(column, None, None)
-    if not file.complete:
-        known = file.cells[column]
-        kept = (known.is_first_distinct() & known.is_not_null()).arg_true()
-        file = file.take(kept.to_numpy())
-    cells = tokens(file, column)
-    row = first_true(~cells.is_first_distinct())
-    if row is not None:
-        first = first_true(cells == cells[row])
-        assert first is not None
-        raise file.error(
-            row,
-            column,
-            f"{shown(cells[row])} has a row already, line {file.line(first)}; drop one of them",
-        )
-    frame = features(file)
-    return _Side(column, file, frame.select(column, pl.exclude(column)))
-
-
-def _texts(side: _Side, text: dict[str, str | None], sources: Sources) -> pl.DataFrame | None:
-    """Token, title and text of each row of the .item file."""
-    if side.file is None:
-        for key, value in text.items():
-            if value:
-                raise PaddockError(
-                    f"dataset.text.{key} is {value!r} but {sources.inter.parent} has no file "
-                    f"{sources.item_name}; add it, or set dataset.text.{key}=null"
-                )
-        return None
-    titles = item_titles(side.file, text["title"])
-    template = text["template"]
-    told = item_texts(side.file, template) if template else titles
-    return pl.DataFrame(
-        [side.file.cells[side.column].alias("token"), titles.alias("title"), told.alias("text")]
-    )
-
-
 def _read_interactions(
-    file: Table, columns: dict[str, str | None], user_side: _Side, item_side: _Side
+    file: Table, columns: dict[str, str | None], user_side: Side, item_side: Side
 ) -> _Interactions:
     if file.cells.height == 0:
         raise PaddockError(
@@ -267,7 +219,7 @@ def _read_interactions(
     )
 
 
-def _known(file: Table, side: _Side) -> tuple[np.ndarray, pl.Series]:
+def _known(file: Table, side: Side) -> tuple[np.ndarray, pl.Series]:
     """Code and tokens of a column of ids, all of which the side's own file must know."""
     codes, found = encode(tokens(file, side.column))
     code = first_true(found.str.contains(r"[\t\n]"))
@@ -320,30 +272,3 @@ def _renumber(codes: np.ndarray, known: pl.Series) -> tuple[np.ndarray, pl.Serie
     used[codes] = True
     ids = np.cumsum(used, dtype=np.int32)
     return ids[codes], known.filter(pl.Series(used))
-
-
-def _of_ids(frame: pl.DataFrame | None, column: str, ids: pl.Series) -> pl.DataFrame:
-    """The rows of `frame` in the order of the ids; of no frame, the tokens alone."""
-    left = pl.DataFrame([ids.alias(column)])
-    if frame is None:
-        return left
-    return left.join(frame, on=column, how="left", maintain_order="left")
-
-
-def _told(texts: pl.DataFrame | None, ids: pl.Series) -> pl.DataFrame:
-    """Title and text of each id."""
-    if texts is None:
-        return pl.DataFrame({"title": [""] * len(ids), "text": [""] * len(ids)})
-    return _of_ids(texts, "token", ids).select(pl.col("title", "text").fill_null(""))
-
-
-def _uncovered(side: _Side, ids: pl.Series, what: str) -> dict[str, int]:
-    """How many ids the metadata lacks, where it may."""
-    if side.file is None or side.file.complete:
-        return {}
-    known = side.file.cells[side.column].implode()
-    return {f"{what}_without_metadata": int((~ids.is_in(known)).sum())}
-
-
-def _type(side: _Side, column: str) -> str:
-    return "token" if side.file is None else side.file.types[column]

@@ -209,11 +209,30 @@ def _copied(node: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"threads": 2}, {"device": "cuda"}, {"metric": "full/hit_at_1"},
+    "changed", [{"threads": 2}, {"device": "cuda"},
                 {"hashes": {"dataset": "d", "split": "t"}}],
 )  # fmt: skip
 def test_everything_else_that_changes_a_number(changed: dict[str, Any]) -> None:
     assert identity(composed(), **changed) != identity(composed())
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "protocol.valid_metric=c20/hit_at_1",
+        "protocol.metrics=[ndcg]",
+        "protocol.rankings.full.cutoffs=[1,10,50]",
+        "protocol.rankings.c20.candidates=30",
+        "protocol.rankings.c20.seed=7",
+        "~protocol.rankings.c20",
+    ],
+)
+def test_what_a_protocol_measures_is_part_of_the_identity(override: str) -> None:
+    assert identity(composed(override)) != identity(composed())
+
+
+def test_the_name_of_a_protocol_is_not() -> None:
+    assert identity(composed("protocol.name=other")) == identity(composed())
 
 
 REFLECTED = {
@@ -248,7 +267,6 @@ def test_place_and_name_of_the_data_do_not_count(paddock: CommandLine) -> None:
     assert elsewhere.data.name == "other"
 
 
-@pytest.mark.xfail(strict=True, reason="the identity knows neither cut-offs nor metrics")
 def test_a_finished_run_that_lacks_a_metric_is_not_taken_for_the_one_asked(
     paddock: CommandLine,
 ) -> None:

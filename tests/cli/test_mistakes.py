@@ -37,7 +37,7 @@ def idle(paddock: CommandLine, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
 
 
 UNKNOWN = {
-    "dataset=ml-1m": ("dataset=ml-1m", "did you mean ml-100k?"),
+    "dataset=ml-100": ("dataset=ml-100", "did you mean ml-100k?"),
     "model=sasrek": ("model=sasrek", "did you mean sasrec?"),
     "protocol=looo": ("protocol=looo", "did you mean loo?"),
     "tracking=remote": ("tracking=remote", "local, off, server"),

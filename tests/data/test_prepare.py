@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from experiments.config import DatasetConfig
 from experiments.data import prepare as prepare_module
 from experiments.data.filters import k_core
+from experiments.data.order import by_user_and_time
 from experiments.data.prepare import dataset_name, prepare
 from experiments.data.prepared import MANIFEST, Prepared, open_prepared
 from experiments.errors import PaddockError
@@ -411,6 +412,23 @@ class TestCore:
         assert made.n_interactions == len(frame)
         assert set(made.user_tokens[1:]) == set(frame["user_id"])
         assert set(made.item_tokens[1:]) == set(frame["item_id"])
+
+
+class TestOrder:
+    @given(
+        rows=st.lists(st.tuples(st.integers(0, 5), st.integers(-(2**63), 2**63 - 1)), max_size=40),
+        coarse=st.sampled_from([1, 2**20, 2**61]),
+        kind=st.sampled_from([np.int64, np.float64]),
+    )
+    @settings(max_examples=150, deadline=None)
+    def test_equals_a_stable_sort_by_two_keys(
+        self, rows: list[tuple[int, int]], coarse: int, kind: type
+    ) -> None:
+        users = np.array([user for user, _ in rows], dtype=np.int32)
+        times = np.array([time // coarse for _, time in rows], dtype=kind)
+        order = by_user_and_time(users, times)
+        assert order.tolist() == np.lexsort((times, users)).tolist()
+        assert by_user_and_time(users, None).tolist() == np.argsort(users, kind="stable").tolist()
 
 
 class TestNames:

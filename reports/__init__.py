@@ -1,1 +1,0 @@
-"""Reports from tracked runs; they read the tracking store only."""
