@@ -151,6 +151,22 @@ def is_closed_form(model: str) -> bool:
     )
 
 
+@cache
+def is_pairwise(model: str) -> bool:
+    """Whether the model learns from (user, item, negative), and not from rows or sequences.
+
+    RecBole calls its autoencoders pairwise too, and feeds them users alone.
+    """
+    path = model_files()[model]
+    bases = [base for base, _ in _imports(path).values() if base.stem == path.stem]
+    names = {
+        getattr(node, "attr", getattr(node, "id", None))
+        for source in (path, *bases)
+        for node in ast.walk(_tree(source))
+    }
+    return "PAIRWISE" in names and "AutoEncoderMixin" not in names and not is_sequential(model)
+
+
 def training_keys(model: str, strategy: str) -> tuple[str, ...]:
     """The training keys that a strategy reads for a model."""
     return CLOSED_FORM_KEYS if is_closed_form(model) else STRATEGY_KEYS[strategy]

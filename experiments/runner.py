@@ -1,31 +1,28 @@
 """The way of one run: prepare, split, train, evaluate, track."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, get_args
 
 import torch
-from recbole.model.abstract_recommender import AbstractRecommender
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
 from experiments import provenance
 from experiments.arena import Arena, arena
-from experiments.bridge.dataset import TrainingRows
-from experiments.bridge.scorer import RecBoleScorer
-from experiments.catalogue import catalogue, item_features
-from experiments.config import Config, ProtocolConfig
-from experiments.evaluate import Evaluation, evaluate
+from experiments.config import Config
+from experiments.errors import PaddockError
 from experiments.files import atomic_folder, atomic_path, lock, write_json, write_text
 from experiments.identity import command, config_hash, plain
 from experiments.memory import keep_freed_memory
 from experiments.phases import Phases
 from experiments.progress import RunProgress
 from experiments.run_folder import RunFolder, run_path
+from experiments.scoring import evaluation, validate
 from experiments.slices import definition_hash
 from experiments.split import Phase
 from experiments.tracking import Tracker, is_published
 from experiments.training import checkpoint
-from experiments.training.loop import Metrics
 from experiments.training.stages import Hooks, Trained, stage_configs, train
 from experiments.training.state import model_state
 from experiments.validate import check, resolve_model
@@ -35,6 +32,10 @@ def device_of(name: str) -> torch.device:
     """`auto` is the GPU if there is one."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and int(name[5:] or 0) >= torch.cuda.device_count():
+        raise PaddockError(
+            f"device={name}: there are {torch.cuda.device_count()} GPUs; choose cpu or auto"
+        )
     return torch.device(name)
 
 
@@ -189,7 +190,7 @@ def _train_and_evaluate(
             metric=f"valid/{config.protocol.valid_metric}",
             checkpoint_seconds=config.checkpoint_seconds,
             hooks=Hooks(
-                validate=lambda m, d: validate(m, d, shared=shared, protocol=config.protocol),
+                validate=partial(validate, shared=shared, protocol=config.protocol),
                 on_stage=progress.stage,
                 on_epoch=on_epoch,
                 rewind=folder.truncate_curve,
@@ -226,49 +227,6 @@ def _train_and_evaluate(
     )
     for left in folder.path.glob("*.safetensors"):
         left.unlink()
-
-
-def evaluation(
-    model: AbstractRecommender,
-    dataset: TrainingRows,
-    phase: Phase,
-    shared: Arena,
-    protocol: ProtocolConfig,
-) -> Evaluation:
-    """All metrics of the protocol for one phase; beyond accuracy and by slice for the test alone."""
-    final = phase == "test"
-    items = None
-    if final and protocol.beyond:
-        told = item_features(shared.data) if "diversity" in protocol.beyond else None
-        items = catalogue(shared.split, told)
-    return evaluate(
-        RecBoleScorer(model, dataset=dataset, history=shared.split.history(phase)),
-        split=shared.split,
-        phase=phase,
-        rankings=protocol.rankings,
-        candidates=shared.candidates[phase],
-        metrics=protocol.metrics,
-        catalogue=items,
-        beyond=protocol.beyond,
-        slicing=protocol.slices if final else None,
-    )
-
-
-def validate(
-    model: AbstractRecommender, dataset: TrainingRows, *, shared: Arena, protocol: ProtocolConfig
-) -> Metrics:
-    """The valid metrics that are worth a curve: those of the ranking that selects epochs."""
-    ranking, _, selecting = protocol.valid_metric.partition("/")
-    wanted = {selecting.partition("_at_")[0], "hit", "ndcg"} & set(protocol.metrics)
-    made = evaluate(
-        RecBoleScorer(model, dataset=dataset, history=shared.split.history("valid")),
-        split=shared.split,
-        phase="valid",
-        rankings={ranking: protocol.rankings[ranking]},
-        candidates=shared.candidates["valid"],
-        metrics=sorted(wanted),
-    )
-    return {f"valid/{name}": value for name, value in made.means.items()}
 
 
 def _note_tracking(folder: RunFolder, seconds: float) -> None:

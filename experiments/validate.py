@@ -13,6 +13,7 @@ from experiments.hyperparameters import (
     STRATEGY_KEYS,
     defaults,
     is_closed_form,
+    is_pairwise,
     keys_read,
     model_files,
     own_folder,
@@ -224,6 +225,11 @@ def _check_together(values: Mapping[str, Any], *, name: str, strategy: str, path
                 f"{path}.loss_type={values['loss_type']}: strategy windows trains by "
                 "cross-entropy; use loss_type=CE or strategy=recbole"
             )
+    if strategy == "pairs" and not is_pairwise(name):
+        raise PaddockError(
+            f"{path}.strategy=pairs needs a model that learns from (user, item, negative); "
+            f"{name} does not: use model.strategy=recbole"
+        )
     width, heads = values.get("hidden_size"), values.get("n_heads")
     if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % heads:
         raise PaddockError(f"{path}.hidden_size={width} is not a multiple of n_heads={heads}")

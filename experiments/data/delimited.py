@@ -5,7 +5,8 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, cast
 
@@ -18,6 +19,7 @@ from experiments.data.table import Table, cell_error, check_text, line_error, re
 from experiments.errors import PaddockError
 
 _BLOCK = 1 << 24
+_Read = Callable[[list[str]], pl.DataFrame]
 _BREAKS = r"\s*[\t\r\n]+\s*"
 
 
@@ -50,14 +52,13 @@ def read_delimited(
         Naming file, line, column and value.
     """
     if path.suffix == ".parquet":
-        known, read = _open_parquet(path)
-        header_line = 1
+        known, read, line_of = _open_parquet(path)
     else:
         source = _Text(path, dialect, [(columns or {}).get(c, c) for c in required])
-        known, read, header_line = source.header, source.read, 1
+        known, read, line_of = source.header, source.read, source.line_of
     names = dict(columns) if columns is not None else {name: name for name in known}
     for column, key in required.items():
-        require(path, names.get(column, column), key, known, line=header_line)
+        require(path, names.get(column, column), key, known)
     cells = read([name for name in names.values() if name in known])
     found = {column: name for column, name in names.items() if name in known}
     kinds = {
@@ -71,7 +72,7 @@ def read_delimited(
         path=path,
         types=kinds,
         cells=told,
-        line_of=lambda row: row + 1 if path.suffix == ".parquet" else source.line_of(row),
+        line_of=line_of,
         complete=complete,
         names=found,
     )
@@ -94,13 +95,18 @@ def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
     return column.cast(pl.String)
 
 
-def _open_parquet(path: Path) -> tuple[list[str], Any]:
+def _open_parquet(path: Path) -> tuple[list[str], _Read, Callable[[int], int]]:
+    """Columns, what reads them, and the number of a row, which has no line, counted from 1."""
     try:
         frame = pl.scan_parquet(path, glob=False)
         known = frame.collect_schema().names()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise PaddockError(f"{path} is no Parquet file: {' '.join(str(error).split())}") from None
-    return known, lambda names: frame.select(names).collect(engine="streaming")
+
+    def read(names: list[str]) -> pl.DataFrame:
+        return frame.select(names).collect(engine="streaming")
+
+    return known, read, lambda row: row + 1
 
 
 class _Text:
@@ -111,23 +117,28 @@ class _Text:
         self._encoding = dialect.encoding
         first = self._first_line()
         self._separator = dialect.separator or find_separator(first, wanted)
-        if len(self._separator) != 1 and self._separator != "::":
+        if self._separator != "::" and (len(self._separator) != 1 or self._separator > "~"):
             raise PaddockError(
-                f"dataset.csv.separator: {shown(self._separator)} is neither one character nor '::'"
+                f"dataset.csv.separator: {shown(self._separator)} is neither one ASCII character "
+                f"nor '::'"
             )
         self._quote = None if dialect.header else '"'
         self._has_header = dialect.header is None
         if dialect.header is None:
-            self.header = next(csv.reader([first], delimiter=self._parted(first)))
+            self.header = next(csv.reader(self._parted([first]), delimiter=self._delimiter))
         else:
             self.header = list(dialect.header)
         for name in self.header:
             if self.header.count(name) > 1:
                 raise cell_error(path, 1, name, f"the header names {shown(name)} twice")
 
-    def _parted(self, line: str) -> str:
-        """The separator, which the csv module takes as one character."""
-        return self._separator if len(self._separator) == 1 else UNIT
+    @property
+    def _delimiter(self) -> str:
+        """The separator as one character, which is what parsers take."""
+        return UNIT if len(self._separator) == 2 else self._separator
+
+    def _parted(self, lines: Iterable[str]) -> Iterator[str]:
+        return (line.replace(self._separator, self._delimiter) for line in lines)
 
     def _first_line(self) -> str:
         with self._open() as stream:
@@ -142,7 +153,12 @@ class _Text:
         line = line.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")
         if self._encoding == "utf-8":
             check_text(self._path, line, offset=0, line=1, columns=[], separator=b",")
-        return line.decode(self._encoding)
+        try:
+            return line.decode(self._encoding)
+        except (LookupError, UnicodeDecodeError) as error:
+            raise line_error(
+                self._path, 1, f"dataset.csv.encoding={self._encoding} does not read it: {error}"
+            ) from None
 
     def _open(self) -> BinaryIO:
         if self._path.suffix == ".gz":
@@ -171,7 +187,7 @@ class _Text:
                         column_names=None if self._has_header else self.header,
                     ),
                     parse_options=pc.ParseOptions(
-                        delimiter=UNIT if two else self._separator,
+                        delimiter=self._delimiter,
                         quote_char=self._quote or False,
                         newlines_in_values=self._quote is not None,
                         invalid_row_handler=refuse,
@@ -236,9 +252,11 @@ class _Text:
     def line_of(self, row: int) -> int:
         """The line on which a row ends, found by reading up to it: only errors ask."""
         wanted = row + self._has_header
-        for place, line in enumerate(self._row_ends()):
-            if place == wanted:
-                return line
+        # The csv module refuses very long cells; then the row is counted as if it were a line.
+        with suppress(csv.Error):
+            for place, line in enumerate(self._row_ends()):
+                if place == wanted:
+                    return line
         return wanted + 1
 
     def _row_ends(self) -> Iterator[int]:
@@ -246,5 +264,5 @@ class _Text:
             if self._quote is None:
                 yield from (number for number, line in enumerate(text, 1) if line.strip("\r\n"))
                 return
-            reader = csv.reader(text, delimiter=self._separator)
+            reader = csv.reader(self._parted(text), delimiter=self._delimiter)
             yield from (reader.line_num for cells in reader if cells)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from experiments.data import amazon, movielens, steam
 from experiments.data.atomic import read_atomic
 from experiments.data.delimited import read_delimited
@@ -134,7 +136,7 @@ def _json(
         told = [
             name
             for name in table.cells.columns
-            if name != columns[role] and table.cells[name].str.starts_with("[").any()
+            if name != columns[role] and _holds_lists(table.cells[name].drop_nulls())
         ]
         return Table(
             path=path,
@@ -164,6 +166,10 @@ FORMATS: dict[
     "csv": _csv,
     "json": _json,
 }
+
+
+def _holds_lists(cells: pl.Series) -> bool:
+    return len(cells) > 0 and cells.str.starts_with("[").all()
 
 
 def _types(columns: Mapping[str, str | None]) -> dict[str, str]:

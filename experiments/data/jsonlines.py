@@ -9,7 +9,6 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, cast
 
@@ -94,15 +93,26 @@ def lists(texts: pl.Series) -> pl.Series:
     parts = [frame.filter(~(nested | flat))]
     for rows, dtype in ((flat, pl.List(pl.String)), (nested, pl.List(pl.List(pl.String)))):
         told = frame.filter(rows)
-        with suppress(pl.exceptions.PolarsError):
-            # Of texts that only look like lists, all of their kind are told as they are.
-            told = told.with_columns(text.str.json_decode(dtype)).explode("text")
-            if dtype.inner != pl.String:
-                told = told.explode("text")
+        try:
+            decoded = told.with_columns(text.str.json_decode(dtype)).explode("text")
+            told = decoded.explode("text") if rows is nested else decoded
+        except pl.exceptions.PolarsError:
+            # A text that only looks like a list is told as it is, which takes a look at each.
+            each = text.map_elements(_listed, return_dtype=pl.List(pl.String))
+            told = told.with_columns(each).explode("text")
         parts.append(told)
     found = pl.concat(parts).filter(text != "").group_by("row", maintain_order=True).agg("text")
     joined = frame.select("row").join(found, on="row", how="left", maintain_order="left")
     return joined["text"].fill_null([]).alias(texts.name)
+
+
+def _listed(text: str) -> list[str]:
+    """The strings of a list of strings or of lists of strings; a text that is none as a whole."""
+    try:
+        parts = json.loads(text)
+    except ValueError:
+        return [text]
+    return [str(inner) for part in parts for inner in (part if isinstance(part, list) else [part])]
 
 
 def _read_json(path: Path, fields: Mapping[str, str]) -> pl.DataFrame:

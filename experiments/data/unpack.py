@@ -1,5 +1,6 @@
 """Archives unpacked into folders, with nothing written outside of them."""
 
+import glob
 import gzip
 import re
 import shutil
@@ -44,6 +45,8 @@ def unpack(archive: Path, folder: Path) -> Path:
     if not target.is_dir():
         with files.lock(folder / f".{target.name}.lock"):
             if not target.is_dir():
+                for leftover in folder.glob(f".{glob.escape(target.name)}.*.tmp"):
+                    shutil.rmtree(leftover, ignore_errors=True)
                 try:
                     _check(archive)
                     with files.atomic_folder(target) as unfinished:

@@ -4,6 +4,7 @@ A model without `stages` has one stage, named train. Each finished stage leaves 
 the run folder, so that a killed run starts again within the stage it was in.
 """
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -99,8 +100,7 @@ def train(
         The valid metric that selects epochs.
     """
     stages = stage_configs(model_values)
-    for left in folder.glob(".*.tmp"):
-        left.unlink()  # half a file of a killed process; a checkpoint's may be large
+    _remove_halves(folder)
     previous: tuple[Any, Any] | None = None
     first_step = 0
     trained: Trained | None = None
@@ -155,6 +155,15 @@ def _validated(model: AbstractRecommender, *, hooks: Hooks, dataset: TrainingRow
 
 def _named(record: dict[str, Any], *, hooks: Hooks, stage: str) -> None:
     hooks.on_epoch({"stage": stage, **record})
+
+
+def _remove_halves(folder: Path) -> None:
+    """Remove what a killed process was writing; half a checkpoint may be large."""
+    for left in folder.glob(".*.tmp"):
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
 
 
 def _finished(path: Path, identity: str, model: AbstractRecommender) -> Standing | None:

@@ -257,6 +257,23 @@ def _early(rows: list[dict[str, Any]]) -> Rows:
 
 
 class TestAmazon:
+    def test_plain_texts_that_look_like_lists(self, tmp_path: Path, data_dir: Path) -> None:
+        _gz(tmp_path / "reviews_Beauty_5.json.gz", [json.dumps(row) for row in EARLY])
+        meta = [
+            {"asin": "0001", "title": "a", "description": '["odd" and "odder"]', "category": ["x"]},
+            {"asin": "0002", "title": "b", "description": "[new] one", "category": [["y", "z"]]},
+            {"asin": "0003", "title": "c", "description": ["p", "", "q"], "category": None},
+        ]
+        _gz(tmp_path / "meta_Beauty.json.gz", [json.dumps(row) for row in meta])
+        made = prepare(named("amazon-2014", tmp_path), data_dir=data_dir)
+        rows = made.item_features.rows_by_key("item_id", named=True, unique=True)
+        assert rows["0001"]["description"] == '["odd" and "odder"]'
+        assert rows["0002"]["description"] == "[new] one"
+        assert rows["0001"]["categories"] == ["x"]
+        assert rows["0002"]["categories"] == ["y", "z"]
+        assert rows["0003"]["categories"] == []
+        assert rows["0003"]["description"] == "p q"
+
     def test_2014_with_metadata_of_literals(self, tmp_path: Path, data_dir: Path) -> None:
         _gz(tmp_path / "reviews_Beauty_5.json.gz", [json.dumps(row) for row in EARLY])
         lines = [repr(row) for row in META_2014]
@@ -492,6 +509,11 @@ class TestCsv:
         dataset.csv.encoding = "latin-1"
         made = prepare(dataset, data_dir=data_dir)
         assert interactions(made) == [("é", "y", 881250948, 3), ("é", "x", 881250949, 3)]
+
+    def test_double_colons_below_a_header(self, tmp_path: Path, data_dir: Path) -> None:
+        (tmp_path / "r.csv").write_text("who::what::when::stars\na:::x::1::2\nb::y::0::3\n")
+        made = prepare(_csv_dataset(tmp_path / "r.csv"), data_dir=data_dir)
+        assert interactions(made) == [("a", ":x", 1, 2), ("b", "y", 0, 3)]
 
     @pytest.mark.parametrize("source", ["utf-8-sig", "crlf"])
     def test_other_dialects(self, source: str, tmp_path: Path, data_dir: Path) -> None:

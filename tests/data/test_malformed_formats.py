@@ -157,6 +157,20 @@ class TestPlaces:
         with pytest.raises(PaddockError, match=r"not a folder or file.*it holds a.csv"):
             prepare(DatasetConfig(source=str(tmp_path / "c.csv"), format="csv"), data_dir=data_dir)
 
+    @pytest.mark.parametrize("encoding", ["latin-11", "utf-16"])
+    def test_wrong_encoding(self, encoding: str, tmp_path: Path, data_dir: Path) -> None:
+        (tmp_path / "a.csv").write_bytes(CSV)
+        dataset = DatasetConfig(source=str(tmp_path), format="csv")
+        dataset.csv.encoding = encoding
+        with pytest.raises(PaddockError, match=rf"a.csv, line 1.*{encoding}|columns"):
+            prepare(dataset, data_dir=data_dir)
+
+    def test_no_parquet(self, tmp_path: Path, data_dir: Path) -> None:
+        (tmp_path / "a.parquet").write_bytes(CSV)
+        dataset = DatasetConfig(source=str(tmp_path / "a.parquet"), format="csv")
+        with pytest.raises(PaddockError, match=r"a.parquet is no Parquet file"):
+            prepare(dataset, data_dir=data_dir)
+
     def test_separator_of_three_characters(self, tmp_path: Path, data_dir: Path) -> None:
         (tmp_path / "a.csv").write_bytes(CSV)
         dataset = DatasetConfig(source=str(tmp_path), format="csv")

@@ -91,6 +91,7 @@ def test_prefixes_are_those_of_a_loop(prepared: Any, made: Any, longest: int) ->
     assert len(dataset) == len(expected)
 
 
+@pytest.mark.filterwarnings("ignore")  # pandas has much to say about RecBole's own data set
 @pytest.mark.parametrize("longest", [3, 50])
 def test_prefixes_are_recboles_own(
     prepared: Any, made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longest: int
@@ -201,9 +202,7 @@ def test_features(featured: tuple[Prepared, Split], made: Any) -> None:
     assert torch.equal(joined["studio"], items["studio"][joined["item_id"]])
 
 
-def test_floats_that_no_model_embeds_stay_out(
-    featured: tuple[Prepared, Split], made: Any
-) -> None:
+def test_floats_that_no_model_embeds_stay_out(featured: tuple[Prepared, Split], made: Any) -> None:
     data, split = featured
     _, dataset, _ = made(data, split, "FM")
     assert set(dataset.item_feat.columns) == {"item_id", "genres", "studio"}
@@ -261,9 +260,7 @@ def test_negatives_are_no_training_items_and_may_be_targets(prepared: Any, made:
     drawn = set()
     for _ in range(60):
         for batch in training_loader(config, dataset):
-            drawn |= set(
-                zip(batch["user_id"].tolist(), batch["neg_item_id"].tolist(), strict=True)
-            )
+            drawn |= set(zip(batch["user_id"].tolist(), batch["neg_item_id"].tolist(), strict=True))
     everything = {(u, i) for u in range(1, 4) for i in range(1, data.n_items + 1)}
     assert drawn == everything - trained
 

@@ -35,9 +35,7 @@ def config(model):
 
 CASES = {
     "numpy_aliases": """
-from recbole.data.interaction import Interaction
 import numpy as np
-import pandas as pd
 
 assert not hasattr(np, "float_"), "numpy has the names again"
 try:
@@ -122,22 +120,21 @@ handler = logging.Handler()
 handler.emit = lambda record: messages.append(record.getMessage())
 logging.getLogger().addHandler(handler)
 
-import types as t
 import torch
 from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
-import logging as l
+from recbole.utils import FeatureType
 
 def history():
     made = Dataset.__new__(Dataset)
     made.__dict__.update(
-        uid_field="u", iid_field="i", logger=l.getLogger(), field2type={}, alias={},
-        inter_feat=Interaction({"u": torch.tensor([1, 1]), "i": torch.tensor([1, 2])}),
+        uid_field="u",
+        iid_field="i",
+        logger=logging.getLogger(),
+        field2type={"u": FeatureType.TOKEN, "i": FeatureType.TOKEN},
         field2id_token={"u": [0, 1], "i": [0, 1, 2]},
-        field2seqlen={}, config={"numerical_features": []},
+        inter_feat=Interaction({"u": torch.tensor([1, 1]), "i": torch.tensor([1, 2])}),
     )
-    from recbole.utils import FeatureType
-    made.field2type.update(u=FeatureType.TOKEN, i=FeatureType.TOKEN)
     made.history_item_matrix()
 
 history()
@@ -239,7 +236,5 @@ def test_the_device_is_the_given_one() -> None:
 def test_negatives_that_a_family_trains_with(
     model: str, values: dict, negatives: str, tmp_path: Path
 ) -> None:
-    config = recbole_config(
-        model, values, seed=1, device=torch.device("cpu"), folder=str(tmp_path)
-    )
+    config = recbole_config(model, values, seed=1, device=torch.device("cpu"), folder=str(tmp_path))
     assert config["train_neg_sample_args"]["distribution"] == negatives

@@ -26,6 +26,9 @@ from experiments.training.stages import Trained, build, stage_configs
 from experiments.training.state import load_model_state, model_state
 from experiments.validate import resolve_model
 
+# What `models._compat.quiet_deprecations` keeps from users, pytest shows.
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+
 KEYS = sorted(path.stem for path in (CONF / "model").glob("*.yaml") if path.stem != "recbole")
 USERS = np.arange(1, 201)
 SMALL = {
@@ -150,9 +153,7 @@ class TestContract:
         fresh = fresh_model(key, tiny_data, tiny_split, tmp_path, seed=99)
         sections, _ = checkpoint.load(path)
         load_model_state(fresh["model"], *sections["model"])
-        loaded = Trained(
-            model=fresh["model"], dataset=fresh["dataset"], standing=trained.standing
-        )
+        loaded = Trained(model=fresh["model"], dataset=fresh["dataset"], standing=trained.standing)
         assert torch.equal(scores(loaded, tiny_split), scores(trained, tiny_split))
 
     def test_an_empty_history_is_scored(self, trained: Trained, tiny_data: Prepared) -> None:

@@ -12,6 +12,7 @@ from recbole.data.interaction import Interaction
 from recbole.model.general_recommender import LightGCN as RecBoleLightGCN
 from recbole.model.general_recommender import Pop as RecBolePop
 from recbole.model.general_recommender import RaCT as RecBoleRaCT
+from recbole.model.sequential_recommender import GRU4Rec as RecBoleGRU4Rec
 from recbole.model.sequential_recommender import SASRec as RecBoleSASRec
 from sklearn.metrics import ndcg_score
 from torch import nn
@@ -21,6 +22,7 @@ from experiments.split import Split
 from experiments.training.recbole_loop import training_loader
 from experiments.training.stages import build
 from experiments.validate import resolve_model
+from models.gru4rec import GRU4Rec
 from models.lightgcn import LightGCN, SymmetricProduct
 from models.pop import Pop
 from models.ract import STAGES, RaCT
@@ -108,9 +110,7 @@ class TestSASRec:
         expected = theirs.full_sort_predict(batch)
         assert expected.std() > 0.5
         torch.testing.assert_close(ours.full_sort_predict(batch), expected, atol=1e-5, rtol=0)
-        torch.testing.assert_close(
-            ours.predict(batch), theirs.predict(batch), atol=1e-5, rtol=0
-        )
+        torch.testing.assert_close(ours.predict(batch), theirs.predict(batch), atol=1e-5, rtol=0)
 
     def test_gradients_of_the_loss(self, pair: tuple[Any, Any], batch: Interaction) -> None:
         ours, theirs = pair
@@ -145,6 +145,22 @@ class TestSASRec:
             assert torch.equal(ours.calculate_loss(batch), still)
             ours.train()
             assert not torch.equal(ours.calculate_loss(batch), still)
+
+
+class TestGRU4Rec:
+    def test_states_of_all_positions_are_recboles_of_the_prefixes(self, both: Any) -> None:
+        ours, theirs = both(RecBoleGRU4Rec, MAX_ITEM_LIST_LENGTH=7, hidden_size=8, num_layers=2)
+        assert type(ours) is GRU4Rec
+        assert type(theirs) is RecBoleGRU4Rec
+        items_BL = torch.randint(1, 100, (5, 7), generator=torch.Generator().manual_seed(1))
+        states_BLD = ours.states(items_BL)
+        for length in range(1, 8):
+            prefix_BL = items_BL.clone()
+            prefix_BL[:, length:] = 0
+            lengths_B = torch.full((5,), length)
+            expected = theirs.forward(prefix_BL, lengths_B)
+            torch.testing.assert_close(states_BLD[:, length - 1], expected)
+            torch.testing.assert_close(ours.forward(prefix_BL, lengths_B), expected)
 
 
 class TestLightGCN:
@@ -308,11 +324,13 @@ class TestRaCT:
         }
         actor = stage != "critic_pretrain"
         assert moved == {"encoder": actor, "decoder": actor, "critic_net": not actor}
-        trainable = {name.partition(".")[0] for name, w in model.named_parameters() if w.requires_grad}
+        trainable = {
+            name.partition(".")[0] for name, w in model.named_parameters() if w.requires_grad
+        }
         assert trainable == ({"encoder", "decoder"} if actor else {"critic_net"})
 
     def test_an_unknown_stage(self, at: Any) -> None:
-        with pytest.raises(ValueError, match="must be one of actor_pretrain, .* not 'pretrain'"):
+        with pytest.raises(ValueError, match=r"must be one of actor_pretrain, .* not 'pretrain'"):
             at("pretrain")
 
     def test_the_actors_loss_and_scores_are_recboles(self, both: Any) -> None:

@@ -94,13 +94,23 @@ def test_a_state_is_a_copy(tmp_path: Path) -> None:
     ],
 )
 def test_what_recboles_models_keep_aside(
-    name: str, attributes: tuple[str, ...], fit: Any, tiny_data: Prepared, tiny_split: Split, tmp_path: Path
+    name: str,
+    attributes: tuple[str, ...],
+    fit: Any,
+    tiny_data: Prepared,
+    tiny_split: Split,
+    tmp_path: Path,
 ) -> None:
     values = resolve_model({"name": name, **({"epochs": 2} if name == "RaCT" else {})})
     trained = fit(values, tiny_data, tiny_split).model
     tensors, plain = round_trip(tmp_path / "c", model_state(trained))
     fresh, *_ = build(
-        values, data=tiny_data, split=tiny_split, seed=9, device=torch.device("cpu"), folder=tmp_path
+        values,
+        data=tiny_data,
+        split=tiny_split,
+        seed=9,
+        device=torch.device("cpu"),
+        folder=tmp_path,
     )
     load_model_state(fresh, tensors, plain)
     for attribute in attributes:
@@ -241,7 +251,9 @@ def loop_of(
 
     def validate(model: nn.Module) -> dict[str, float]:
         position = loop.standing.epoch - 1
-        drawn = sum(w.sum().item() for w in model.parameters()) if values is None else values[position]
+        drawn = (
+            sum(w.sum().item() for w in model.parameters()) if values is None else values[position]
+        )
         return {"m": drawn}
 
     def on_epoch(record: dict[str, Any]) -> None:
@@ -300,7 +312,9 @@ class TestEarlyStopping:
         assert self.epochs(tmp_path, [5, 1, 1, 1, 1, 1, 1], patience=0) == (7, 1)
 
     def test_patience_counts_validations(self, tmp_path: Path) -> None:
-        loop, records = loop_of(tmp_path, [0, 5, 0, 4, 0, 4, 9, 9], epochs=8, patience=2, eval_step=2)
+        loop, records = loop_of(
+            tmp_path, [0, 5, 0, 4, 0, 4, 9, 9], epochs=8, patience=2, eval_step=2
+        )
         assert loop.run().epoch == 6
         validated = ["m" in record["metrics"] for record in records[1:]]
         assert validated == [False, True] * 3
@@ -308,7 +322,13 @@ class TestEarlyStopping:
     def test_the_last_epoch_is_validated(self, tmp_path: Path) -> None:
         loop, records = loop_of(tmp_path, [0, 0, 1, 0, 2], epochs=5, eval_step=3)
         assert loop.run().best_epoch == 5
-        assert ["m" in record["metrics"] for record in records[1:]] == [False, False, True, False, True]
+        assert ["m" in record["metrics"] for record in records[1:]] == [
+            False,
+            False,
+            True,
+            False,
+            True,
+        ]
 
     @pytest.mark.parametrize(("keep", "kept"), [("best", 2), ("last", 4)])
     def test_which_epoch_is_kept(self, tmp_path: Path, keep: str, kept: int) -> None:

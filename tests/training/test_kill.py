@@ -1,7 +1,7 @@
 """Runs killed by SIGKILL end as undisturbed ones, bit for bit.
 
-The undisturbed run is the command itself. The killed ones are the same command in processes forked
-from one that has imported everything, which spares them the seconds of importing.
+Most runs are forked from a process that has imported everything, which spares them the seconds of
+importing; one is the command itself.
 """
 
 import json
@@ -61,16 +61,19 @@ def arguments(model: str, folder: Path) -> list[str]:
     ]
 
 
-def command(argv: list[str], slow: bool) -> None:
+def command(argv: list[str], output: Path, slow: bool) -> None:
     """run.py in this process; `slow` lets a watcher kill it where it wants to."""
     os.chdir(ROOT)
     sys.argv = ["run.py", *argv]
+    written = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(written, 1)
+    os.dup2(written, 2)
     if slow:
         append = RunFolder.append_epoch
 
         def append_and_wait(self: RunFolder, record: Any) -> None:
             append(self, record)
-            time.sleep(0.15)
+            time.sleep(0.05)
 
         RunFolder.append_epoch = append_and_wait  # type: ignore[method-assign]
     from experiments.cli import main
@@ -80,21 +83,37 @@ def command(argv: list[str], slow: bool) -> None:
 
 @pytest.fixture(scope="module")
 def forked() -> Callable[..., Any]:
+    """Start the command in a process forked from one that has imported everything."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["experiments.runner", "experiments.leaderboard"])
+    context.set_forkserver_preload(
+        ["experiments.runner", "experiments.leaderboard", "experiments.cli", "torch._dynamo"]
+    )
 
-    def start(argv: list[str], *, slow: bool) -> Any:
-        process = context.Process(target=command, args=(argv, slow))
+    def start(model: str, folder: Path, *, slow: bool) -> Any:
+        folder.mkdir(exist_ok=True)
+        asked = (arguments(model, folder), folder / "output", slow)
+        process = context.Process(target=command, args=asked)
         process.start()
         return process
 
     return start
 
 
+def kill(process: Any, folder: Path, *, epochs: int) -> None:
+    """SIGKILL once the curve holds so many epochs; 0 is before the first is trained."""
+    while (found := epochs_in(folder)) is None or found < epochs:
+        assert process.is_alive(), (folder / "output").read_text()
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert find_runs(folder / "runs", finished=True) == []
+
+
 def epochs_in(folder: Path) -> int | None:
     """The lines of the one run's curve, None before it has begun."""
-    for path in folder.glob("runs/tiny/loo/*/seed-1"):
-        curve = path / "curve.jsonl"
+    for begun in folder.glob("runs/tiny/loo/*/seed-1/config.yaml"):
+        curve = begun.with_name("curve.jsonl")
         return curve.read_bytes().count(b"\n") if curve.exists() else 0
     return None
 
@@ -120,54 +139,59 @@ def test_a_killed_run_ends_as_an_undisturbed_one(
     model: str, forked: Callable[..., Any], tmp_path: Path
 ) -> None:
     calm, rough = tmp_path / "calm", tmp_path / "rough"
-    undisturbed = subprocess.Popen(
-        [sys.executable, "run.py", *arguments(model, calm)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
     for epochs in KILLS[model]:
-        process = forked(arguments(model, rough), slow=True)
-        while (found := epochs_in(rough)) is None or found < epochs:
-            assert process.is_alive(), f"it ended after {found} epochs"
-            time.sleep(0.01)
-        os.kill(process.pid, signal.SIGKILL)
+        kill(forked(model, rough, slow=True), rough, epochs=epochs)
+    (run,) = rough.glob("runs/tiny/loo/*/seed-1")
+    # As if it had been killed while it wrote these.
+    (run / ".checkpoint.safetensors.x.tmp").write_bytes(b"half")
+    (run / ".model.x.tmp").mkdir()
+    (run / ".model.x.tmp" / "model.safetensors").write_bytes(b"half")
+    for folder in (calm, rough):
+        process = forked(model, folder, slow=False)
         process.join()
-        assert process.exitcode == -signal.SIGKILL
-        assert find_runs(rough / "runs", finished=True) == []
-    process = forked(arguments(model, rough), slow=False)
-    process.join()
-    assert process.exitcode == 0
-    output, _ = undisturbed.communicate()
-    assert undisturbed.returncode == 0, output
-
-    *expected, expected_users, _ = outcome(calm)
-    *found, found_users, _ = outcome(rough)
-    assert found == expected
-    assert found_users.equals(expected_users)
-    assert outcome(rough)[-1] == outcome(calm)[-1], "the saved weights differ"
+        assert process.exitcode == 0, (folder / "output").read_text()
+    check_equal(rough, calm)
     stages = [record["stage"] for record in outcome(calm)[1]]
     assert len(set(stages)) == (3 if model == "ract" else 1)
 
 
+def test_the_command_itself(forked: Callable[..., Any], tmp_path: Path) -> None:
+    killed, calm = tmp_path / "killed", tmp_path / "calm"
+    whole = forked("ract", calm, slow=False)
+    asked = [sys.executable, "run.py", *arguments("ract", killed)]
+    process = subprocess.Popen(
+        asked, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while (epochs_in(killed) or 0) < 1:
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert find_runs(killed / "runs", finished=True) == []
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    whole.join()
+    check_equal(killed, calm)
+
+
+def check_equal(rough: Path, calm: Path) -> None:
+    numbers, curve, files, users, weights = outcome(rough)
+    calm_numbers, calm_curve, calm_files, calm_users, calm_weights = outcome(calm)
+    assert numbers == calm_numbers
+    assert curve == calm_curve
+    assert users.equals(calm_users)
+    assert weights == calm_weights
+    assert files == calm_files
+
+
 def test_a_checkpoint_that_is_cut_short_is_told(forked: Callable[..., Any], tmp_path: Path) -> None:
     """It cannot come from a kill, since a checkpoint is renamed into place when it is whole."""
-    process = forked(arguments("bpr", tmp_path), slow=True)
-    while (epochs_in(tmp_path) or 0) < 2:
-        assert process.is_alive()
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
+    kill(forked("bpr", tmp_path, slow=True), tmp_path, epochs=2)
     (checkpoint,) = tmp_path.glob("runs/tiny/loo/*/seed-1/checkpoint.safetensors")
     checkpoint.write_bytes(checkpoint.read_bytes()[:100])
-    done = subprocess.run(
-        [sys.executable, "run.py", *arguments("bpr", tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "is not a checkpoint of Paddock" in done.stderr
-    assert "Traceback" not in done.stderr
+    process = forked("bpr", tmp_path, slow=False)
+    process.join()
+    assert process.exitcode == 2
+    told = (tmp_path / "output").read_text()
+    assert "is not a checkpoint of Paddock" in told
+    assert "Traceback" not in told
