@@ -1,7 +1,6 @@
 """What every model of an experiment shares: the data, the split, the frozen candidates."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from experiments.candidates import Candidates, candidates
 from experiments.config import Config
@@ -34,7 +33,7 @@ class Arena:
 
 def arena(config: Config) -> Arena:
     """Prepare the data set, split it, and draw or read the frozen candidates."""
-    data = prepare(config.dataset, data_dir=Path(config.data_dir))
+    data = prepare(config.dataset, data_dir=config.data_dir, progress=config.progress)
     split = split_interactions(data, config.protocol)
     phases: tuple[Phase, ...] = ("valid", "test")
     drawn = {

@@ -3,6 +3,7 @@
 Heavy imports wait until something trains, so that --help and --cfg answer at once.
 """
 
+import json
 import logging
 import os
 import sys
@@ -17,7 +18,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.compose import CONF, explain, loosened, typed
-from experiments.config import Config, Mode, TrackingConfig
+from experiments.config import Config, Format, Mode, TrackingConfig
 from experiments.errors import PaddockError
 from experiments.validate import check
 
@@ -81,6 +82,8 @@ def _answer(composed: DictConfig, *, grid: bool) -> str | None:
             _recommend(config, choices)
         case Mode.upload:
             _upload(config)
+        case Mode.inspect:
+            _inspect(config)
         case Mode.leaderboard:
             show_leaderboard(config)
     return None
@@ -104,6 +107,27 @@ def _recommend(config: Config, choices: dict[str, str]) -> None:
 
     key = choices["model"] if choices["model"] != "recbole" else config.model["name"].lower()
     show(recommend(config, model_key=key), form=config.format, console=_console())
+
+
+def _inspect(config: Config) -> None:
+    """Tell the facts of the data set, draw them, and keep both beside the prepared data."""
+    from experiments.data.inspect import inspect, table
+    from experiments.data.pictures import plots
+    from experiments.data.prepare import prepare
+    from experiments.files import write_json
+    from experiments.tracking.datasets import log_inspection
+
+    data = prepare(config.dataset, data_dir=config.data_dir, progress=config.progress)
+    facts, folder = inspect(data), data.path / "inspect"
+    write_json(folder / "facts.json", facts)
+    files = [folder / "facts.json", *plots(data, folder)]
+    console = _console()
+    if config.format is Format.json:
+        console.file.write(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    else:
+        console.print(table(facts))
+        console.print(f"Kept with two pictures in {folder}", highlight=False)
+    log_inspection(config.tracking, name=data.name, digest=data.hash, facts=facts, files=files)
 
 
 def _upload(config: Config) -> None:

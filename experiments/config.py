@@ -21,6 +21,7 @@ class Mode(Enum):
     recommend = "recommend"
     upload = "upload"
     leaderboard = "leaderboard"
+    inspect = "inspect"
 
 
 class Format(Enum):

@@ -42,7 +42,7 @@ def recommend(config: Config, *, model_key: str) -> list[Recommendation]:
     PaddockError
         If the run or a user is unknown, or the data is not what the run was trained on.
     """
-    data = prepare(config.dataset, data_dir=Path(config.data_dir))
+    data = prepare(config.dataset, data_dir=config.data_dir, progress=config.progress)
     folder = find_run(config, dataset=data.name, model_key=model_key)
     run = folder.run
     split = split_interactions(data, config.protocol)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from experiments.run_folder import RunFolder
+from experiments.tracking.datasets import link_dataset
 from experiments.tracking.describe import child_params, child_tags, made_by, send_params
 from experiments.tracking.experiment import experiment_of
 from experiments.tracking.parent import find_or_create_parent
@@ -55,6 +56,13 @@ def open_child(store: Store, folder: RunFolder, *, fresh: bool = False) -> Child
                 start_time=milliseconds(run["started"]),
                 tags=child_tags(folder, run, parent_id),
                 run_name=f"{run['model_key']} seed {run['seed']}",
+            )
+            link_dataset(
+                client,
+                own.info.run_id,
+                name=run["dataset"],
+                digest=run["hashes"]["dataset"],
+                context="training",
             )
         child = Child(own.info.run_id, experiment_id)
         # A logged parameter cannot change, and a resumed run may use another device.

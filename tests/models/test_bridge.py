@@ -1,6 +1,5 @@
 """RecBole's Dataset, sampler and scores over prepared arrays."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,11 +90,10 @@ def test_prefixes_are_those_of_a_loop(prepared: Any, made: Any, longest: int) ->
     assert len(dataset) == len(expected)
 
 
+@pytest.mark.usefixtures("recboles_own_config")
 @pytest.mark.filterwarnings("ignore")  # pandas has much to say about RecBole's own data set
 @pytest.mark.parametrize("longest", [3, 50])
-def test_prefixes_are_recboles_own(
-    prepared: Any, made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longest: int
-) -> None:
+def test_prefixes_are_recboles_own(prepared: Any, made: Any, tmp_path: Path, longest: int) -> None:
     data, split = prepared(HISTORIES)
     folder = tmp_path / "theirs"
     folder.mkdir()
@@ -106,7 +104,6 @@ def test_prefixes_are_recboles_own(
     ]
     header = "user_id:token\titem_id:token\ttimestamp:float\n"
     (folder / "theirs.inter").write_text(header + "".join(lines))
-    monkeypatch.setattr(sys, "argv", ["pytest"])
     theirs = create_dataset(
         Config(
             model="SASRec",

@@ -153,7 +153,7 @@ def python(code: str, *arguments: str, folder: Path) -> subprocess.CompletedProc
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "3"},
         capture_output=True,
         text=True,
         check=False,
@@ -175,7 +175,7 @@ import numpy as np, torch
 print(*[m for m in sys.modules if m.partition(".")[0] == "ray" or m == "recbole.quick_start"])
 assert not torch.is_anomaly_enabled()
 assert np.float_ is np.float64
-assert "CUDA_VISIBLE_DEVICES" not in os.environ
+assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
 """
     done = python(code, folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -187,14 +187,15 @@ def made(**values: object) -> TypedConfig:
     return TypedConfig(model="BPR", values=values, device=torch.device("cpu"))
 
 
-def test_strings_stay_strings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["pytest"])
+@pytest.mark.usefixtures("recboles_own_config")
+def test_strings_stay_strings() -> None:
     theirs = Config(model="BPR", dataset="none", config_dict={"note": "2024_01", "off": "False"})
     assert (theirs["note"], theirs["off"]) == (202401, False)
     ours = made(note="2024_01", off="False")
     assert (ours["note"], ours["off"]) == ("2024_01", "False")
 
 
+@pytest.mark.usefixtures("recboles_own_config")
 def test_the_command_line_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["run.py", "--learning_rate=9", "--embedding_size=3"])
     theirs = Config(model="BPR", dataset="none", config_dict={"learning_rate": 0.5})
@@ -203,8 +204,8 @@ def test_the_command_line_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (ours["learning_rate"], ours["embedding_size"]) == (0.5, 64)
 
 
+@pytest.mark.usefixtures("recboles_own_config")
 def test_the_visible_devices_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["pytest"])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
     made()
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "3,1"

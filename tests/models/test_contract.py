@@ -138,12 +138,14 @@ class TestContract:
         equal = torch.equal(scores(other, tiny_split), scores(trained, tiny_split))
         assert equal == is_closed_form(configured(key)["name"])
 
-    def test_training_moves_the_weights(
+    def test_training_changes_the_model(
         self, key: str, trained: Trained, tiny_data: Prepared, tiny_split: Split, tmp_path: Path
     ) -> None:
         fresh = fresh_model(key, tiny_data, tiny_split, tmp_path, seed=1)
         before, after = model_state(fresh["model"])[0], model_state(trained.model)[0]
-        assert any(not torch.equal(before[name], after[name]) for name in before)
+        changed = any(not torch.equal(before[name], after[name]) for name in before)
+        # What solves, solves while it is made.
+        assert changed or is_closed_form(configured(key)["name"])
 
     def test_saved_and_loaded_it_scores_the_same(
         self, key: str, trained: Trained, tiny_data: Prepared, tiny_split: Split, tmp_path: Path

@@ -52,6 +52,9 @@ def assert_mirrors(folder: RunFolder, tracking: TrackingConfig) -> None:
     assert child.info.status == "FINISHED"
     for key, moment in (("start_time", run["started"]), ("end_time", run["finished"])):
         assert getattr(child.info, key) == round(1000 * datetime.fromisoformat(moment).timestamp())
+    (entered,) = child.inputs.dataset_inputs
+    assert entered.dataset.name == run["dataset"]
+    assert entered.dataset.digest == run["hashes"]["dataset"][:36]
     final = folder.result["metrics"]
     for name in set(final) | set(folder.curve[0]["metrics"]):
         history = client.get_metric_history(child.info.run_id, name)
