@@ -38,8 +38,7 @@ class LightGCN(RecBoleLightGCN):
 
     def get_norm_adj_mat(self) -> torch.Tensor:
         """D^-1/2 A D^-1/2 as a sparse CSR tensor of shape (M, M)."""
-        seen_UN = self.interaction_matrix.tocsr()
-        seen_UN.data[:] = 1.0  # a repeated interaction is one edge
+        seen_UN = self.interaction_matrix.tocsr()  # a repeated interaction is one entry: one edge
         adjacency_MM = sp.bmat([[None, seen_UN], [seen_UN.T, None]], format="csr", dtype=np.float32)
         degree_M = np.diff(adjacency_MM.indptr)
         # RecBole's epsilon, added in double precision: it keeps isolated nodes finite.
