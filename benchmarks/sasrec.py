@@ -23,7 +23,7 @@ from experiments.training.strategy import Strategy, Task, strategy
 from experiments.validate import resolve_model
 
 REPEATS = 3
-SHARE = 0.02
+SHARE = 0.1
 """RecBole's pass takes minutes: so much of its batches is run, and the time scaled up."""
 
 

@@ -136,6 +136,10 @@ def _begin(
         return folder
     content = plain(config) | {"model": model}
     del content["tracking"]  # changes no number, and an address may hold a password
+    # run.json, which RunFolder.create writes, makes the folder a run to go on with: it comes last.
+    for left in folder.path.glob("*.safetensors"):
+        left.unlink()
+    write_text(folder.path / "config.yaml", _yaml(content))
     folder = RunFolder.create(
         folder.path,
         {
@@ -155,9 +159,6 @@ def _begin(
             "params_trained": None,
         },
     )
-    for left in folder.path.glob("*.safetensors"):
-        left.unlink()
-    write_text(folder.path / "config.yaml", _yaml(content))
     return folder
 
 

@@ -15,7 +15,7 @@ LOSSES = ("BCE", "BPR", "CE")
 MOST_NAMED = 10
 """How many words to choose from a message lists."""
 
-_REAL = re.compile(r".*(_prob|_ratio|_weight|_max)|q")
+_REAL = re.compile(r".*(_prob|_ratio|_weight|_max)")
 """Keys that are real numbers even where RecBole's default is written as an integer."""
 
 

@@ -169,7 +169,6 @@ def test_a_killed_run_ends_as_an_undisturbed_one(
     assert len(set(stages)) == (3 if model == "ract" else 1)
 
 
-@pytest.mark.xfail(reason="run.json, which makes it a run to go on with, is written before")
 def test_a_run_killed_before_its_config_is_written_has_one_in_the_end(
     forked: Callable[..., Any], tmp_path: Path
 ) -> None:
