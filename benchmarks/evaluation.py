@@ -10,10 +10,10 @@ from recbole.data.interaction import Interaction
 from recbole.evaluator import Collector, Evaluator
 
 from benchmarks.measure import Measured
+from experiments.arena import arena
 from experiments.bridge.scorer import RecBoleScorer
 from experiments.compose import compose, typed
 from experiments.evaluate import evaluate
-from experiments.arena import arena
 from experiments.training.stages import build, stage_configs
 from experiments.validate import resolve_model
 

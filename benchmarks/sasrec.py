@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from benchmarks.measure import Measured
+from experiments.arena import arena
 from experiments.compose import compose, typed
 from experiments.memory import keep_freed_memory
-from experiments.arena import arena
 from experiments.training.stages import build, stage_configs
 from experiments.training.strategy import Strategy, Task, strategy
 from experiments.validate import resolve_model

@@ -164,7 +164,7 @@ def resolve_model(model: Mapping[str, Any]) -> dict[str, Any]:
     if is_closed_form(name):
         values |= {"epochs": 1, "stopping_step": 0, "eval_step": 1, "keep": "last"}
     stages = model.get("stages")
-    if stages is None and STAGE_KEY in keys_read(name):
+    if stages is None and STAGE_KEY in keys_read(name) and STAGE_KEY not in model:
         raise PaddockError(
             f"model.stages is missing: {name} trains in stages; use model={name.lower()}"
         )

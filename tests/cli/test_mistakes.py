@@ -95,6 +95,7 @@ HYPERPARAMETERS = {
     ("ract", "model.stages.critic=3"): ("model.stages.critic=3",),
     ("ract", "model.stages={}"): None,
     ("recbole", "model.name=NARN"): ("model.name=NARN", "did you mean NARM?"),
+    ("recbole", "model.name=RaCT"): ("model.stages is missing", "use model=ract"),
     ("recbole", "model.name=3"): ("model.name=3", " others"),
     ("recbole", "dataset=tiny"): ("model.name is missing", "model.name=..."),
     ("bpr", "model.strategy=window"): ("model.strategy=window", "did you mean windows?"),

@@ -334,7 +334,7 @@ class TestRaCT:
             at("pretrain")
 
     def test_the_actors_loss_and_scores_are_recboles(self, both: Any) -> None:
-        ours, theirs = both(RecBoleRaCT, **self.SMALL)
+        ours, theirs = both(RecBoleRaCT, **self.SMALL, train_stage="actor_pretrain")
         assert type(theirs) is RecBoleRaCT
         losses = []
         for model in (ours.train(), theirs.train()):

@@ -46,6 +46,7 @@ MODELS: dict[str, dict[str, Any]] = {
     },
     "ract": {
         "name": "RaCT",
+        "train_stage": "actor_pretrain",
         "mlp_hidden_size": [32],
         "latent_dimension": 16,
         "epochs": 25,

@@ -101,7 +101,8 @@ def test_what_recboles_models_keep_aside(
     tiny_split: Split,
     tmp_path: Path,
 ) -> None:
-    values = resolve_model({"name": name, **({"epochs": 2} if name == "RaCT" else {})})
+    actor = {"epochs": 2, "train_stage": "actor_pretrain"}
+    values = resolve_model({"name": name, **(actor if name == "RaCT" else {})})
     trained = fit(values, tiny_data, tiny_split).model
     tensors, plain = round_trip(tmp_path / "c", model_state(trained))
     fresh, *_ = build(
