@@ -57,6 +57,7 @@ def open_child(store: Store, folder: RunFolder, *, fresh: bool = False) -> Child
                 tags=child_tags(folder, run, parent_id),
                 run_name=f"{run['model_key']} seed {run['seed']}",
             )
+        if own.inputs is None or not own.inputs.dataset_inputs:
             link_dataset(
                 client,
                 own.info.run_id,

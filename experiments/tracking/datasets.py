@@ -34,6 +34,7 @@ def link_dataset(
         What the run does with it, such as "training".
     """
     from mlflow.entities import Dataset, DatasetInput, InputTag
+    from mlflow.exceptions import MlflowException
 
     dataset = Dataset(
         name=name,
@@ -43,7 +44,12 @@ def link_dataset(
         profile=None if profile is None else json.dumps(profile),
     )
     tag = InputTag("mlflow.data.context", context)
-    client.log_inputs(run_id, datasets=[DatasetInput(dataset, [tag])])
+    inputs = [DatasetInput(dataset, [tag])]
+    try:
+        client.log_inputs(run_id, datasets=inputs)
+    except MlflowException:
+        # Two runs that enter one data set at once both find it missing, and the slower insert fails.
+        client.log_inputs(run_id, datasets=inputs)
 
 
 def log_inspection(
