@@ -10,12 +10,9 @@ from recbole.data.interaction import Interaction
 from recbole.evaluator import Collector, Evaluator
 
 from benchmarks.measure import Measured
-from experiments.arena import arena
+from benchmarks.setup_model import untrained
 from experiments.bridge.scorer import RecBoleScorer
-from experiments.compose import compose, typed
 from experiments.evaluate import evaluate
-from experiments.training.stages import build, stage_configs
-from experiments.validate import resolve_model
 
 REPEATS = 5
 EVAL_BATCH_SIZE = 4096
@@ -26,18 +23,8 @@ def measure() -> Measured:
     """Interleave the two evaluations of one untrained BPR: NDCG and Hit at 10, history masked."""
     torch.set_num_threads(1)
     logging.getLogger().setLevel(logging.ERROR)
-    config = typed(compose(["model=bpr"]))
-    shared = arena(config)
-    values = stage_configs(resolve_model(config.model))["train"]
     with TemporaryDirectory() as folder:
-        model, dataset, recbole = build(
-            values,
-            data=shared.data,
-            split=shared.split,
-            seed=1,
-            device=torch.device("cpu"),
-            folder=Path(folder),
-        )
+        config, shared, model, dataset, recbole = untrained(["model=bpr"], Path(folder))
     recbole["metrics"], recbole["topk"] = ["NDCG", "Hit"], [10]
     model.eval()
     history, targets = shared.split.history("test"), shared.split.targets("test")

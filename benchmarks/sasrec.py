@@ -15,12 +15,9 @@ from typing import Any
 import torch
 
 from benchmarks.measure import Measured
-from experiments.arena import arena
-from experiments.compose import compose, typed
+from benchmarks.setup_model import untrained
 from experiments.memory import keep_freed_memory
-from experiments.training.stages import build, stage_configs
 from experiments.training.strategy import Strategy, Task, strategy
-from experiments.validate import resolve_model
 
 REPEATS = 3
 SHARE = 0.1
@@ -67,20 +64,15 @@ def _strategy(name: str, folder: Path) -> Strategy:
     overrides = ["model=sasrec", f"model.strategy={name}"]
     if name == "recbole":
         overrides.append("model.train_batch_size=2048")
-    config = typed(compose(overrides))
-    shared = arena(config)
-    values = stage_configs(resolve_model(config.model))["train"]
-    model, dataset, recbole = build(
-        values,
-        data=shared.data,
-        split=shared.split,
+    made = untrained(overrides, folder)
+    task = Task(
+        model=made.model,
+        config=made.recbole,
+        dataset=made.dataset,
+        split=made.shared.split,
         seed=1,
-        device=torch.device("cpu"),
-        folder=folder,
     )
-    return strategy(
-        name, Task(model=model, config=recbole, dataset=dataset, split=shared.split, seed=1)
-    )
+    return strategy(name, task)
 
 
 def _ignore(*_: Any) -> None:
