@@ -202,15 +202,28 @@ def fresh_model(
     return {"model": model, "dataset": dataset, "config": config}
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+OTHERS = sorted(
+    name
+    for name in model_files()
+    if refusal(name) is None and name not in BY_NAME and name not in models.REGISTERED
+)
+OTHERS_OWN: dict[str, dict[str, Any]] = {
+    "FDSA": {"selected_features": ["genres"]},
+    "SASRecF": {"selected_features": ["genres"]},
+    "ConvNCF": {"embedding_size": 64},  # its convolutions halve the map of 64 by 64 six times
+}
+
+
+@pytest.mark.parametrize(
+    "name", [*BY_NAME, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
+)
 def test_a_recbole_model_by_name(
     name: str, fit: Fit, tiny_data: Prepared, tiny_split: Split
 ) -> None:
     small = {key: value for key, value in SMALL.items() if key in keys_read(name)}
     epochs = {} if is_closed_form(name) else {"epochs": 1}
-    trained = fit(
-        resolve_model({"name": name, **small, **epochs, **BY_NAME[name]}), tiny_data, tiny_split
-    )
+    own = BY_NAME.get(name) or OTHERS_OWN.get(name, {})
+    trained = fit(resolve_model({"name": name, **small, **epochs, **own}), tiny_data, tiny_split)
     scored = scores(trained, tiny_split)
     check_scores(scored, tiny_data, tiny_split)
     assert scored[:, 1:].std() > 0
