@@ -12,8 +12,9 @@ def keep_freed_memory() -> None:
     """Let glibc keep what training frees instead of returning it at every step.
 
     Each step allocates and frees the same large tensors (logits, their gradient). By default glibc
-    maps and unmaps each of them, and the kernel zeroes every page again: a quarter of SASRec's
-    epoch on ml-100k. Elsewhere than on glibc this does nothing.
+    maps and unmaps each of them, and the kernel zeroes every page again. On ml-100k that was a
+    quarter of a SASRec epoch with torch's own cross-entropy, and a twentieth with
+    `experiments.training.losses.full_softmax`, which keeps one buffer. Elsewhere than on glibc this does nothing.
     """
     if not sys.platform.startswith("linux"):
         return

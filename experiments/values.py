@@ -10,7 +10,8 @@ from experiments.errors import PaddockError
 
 LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
 KEEPS = ("best", "last")
-LOSSES = ("BCE", "BPR", "CE")
+LOSS_TYPES = ("BCE", "BPR", "CE")
+WINDOW_LOSSES = ("softmax", "sampled_softmax", "bce", "gbce")
 
 MOST_NAMED = 10
 """How many words to choose from a message lists."""
@@ -98,7 +99,7 @@ def _told(value: Any) -> str:
 
 
 def check_value(path: str, key: str, value: Any) -> None:
-    if key in ("epochs", "eval_step", "train_batch_size", "MAX_ITEM_LIST_LENGTH"):
+    if key in ("epochs", "eval_step", "train_batch_size", "MAX_ITEM_LIST_LENGTH", "negatives"):
         at_least(path, value, 1)
     elif key in ("stopping_step", "weight_decay"):
         at_least(path, value, 0)
@@ -108,8 +109,14 @@ def check_value(path: str, key: str, value: Any) -> None:
         raise PaddockError(f"{path}={value} is unknown: {nearest(str(value), LEARNERS)}")
     elif key == "keep" and value not in KEEPS:
         raise PaddockError(f"{path}={value} is unknown: {nearest(str(value), KEEPS)}")
-    elif key == "loss_type" and isinstance(value, str) and value not in LOSSES:
-        raise PaddockError(f"{path}={value} is unknown: {nearest(value, LOSSES)}")
+    elif key == "loss_type" and isinstance(value, str) and value not in LOSS_TYPES:
+        raise PaddockError(f"{path}={value} is unknown: {nearest(value, LOSS_TYPES)}")
+    elif key == "loss" and value not in WINDOW_LOSSES:
+        raise PaddockError(f"{path}={value} is unknown: {nearest(str(value), WINDOW_LOSSES)}")
+    elif key == "calibration":
+        at_least(path, value, 0)
+        if value > 1:
+            raise PaddockError(f"{path}={value} must be at most 1")
     elif key.endswith("dropout_prob"):
         at_least(path, value, 0)
         if not value < 1:

@@ -55,7 +55,7 @@ def no_anomaly_detection() -> None:
     """sequential_recommender/sine.py:25 turns on autograd's anomaly detection for the whole process.
 
     Importing any sequential model imports SINE. Every backward pass then looks for NaN in every
-    gradient and keeps a trace of every operation; a pass of SASRec takes a third longer.
+    gradient and keeps a trace of every operation; a pass of SASRec takes a quarter longer.
     """
     import recbole.model.sequential_recommender  # noqa: F401  (the import that turns it on)
     import torch

@@ -13,7 +13,6 @@ nothing must not pay.
 """
 
 from experiments.tracking.commands import ui_command
-from experiments.tracking.mlflow_import import preload
 from experiments.tracking.publishing import publish
 from experiments.tracking.tracker import Tracker
 from experiments.tracking.upload import Uploads, is_published, upload_pending
@@ -22,7 +21,6 @@ __all__ = [
     "Tracker",
     "Uploads",
     "is_published",
-    "preload",
     "publish",
     "ui_command",
     "upload_pending",

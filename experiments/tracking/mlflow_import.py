@@ -2,12 +2,10 @@
 
 import logging
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from experiments.config import TrackingConfig
 from experiments.tracking.address import is_remote
 
 _TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
@@ -25,15 +23,6 @@ _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 _set_here: set[str] = set()
-
-
-def preload(tracking: TrackingConfig) -> threading.Thread | None:
-    """Import MLflow in a thread, to hide its seconds behind the preparation of the data."""
-    if tracking.uri is None:
-        return None
-    thread = threading.Thread(target=load_mlflow, args=[tracking.uri], name="mlflow-import")
-    thread.start()
-    return thread
 
 
 def load_mlflow(uri: str) -> Any:

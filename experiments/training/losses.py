@@ -13,8 +13,6 @@ from torch import Tensor
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(states_PD, weight_ND, targets_P) -> mean loss of a position."""
 
-LOSSES = ("softmax", "sampled_softmax", "bce", "gbce")
-
 LOGITS_AT_ONCE = 1 << 22
 """Logits of the full softmax that are held at a time (16 MB of float32)."""
 
@@ -41,6 +39,7 @@ def next_item_loss(
         return full_softmax
     if name == "sampled_softmax":
         return partial(_sampled_softmax, negatives=negatives, generator=generator)
+    assert name in ("bce", "gbce"), name
     t = calibration if name == "gbce" else 0.0
     return partial(_binary, negatives=negatives, t=t, generator=generator)
 
