@@ -15,15 +15,17 @@ from filelock import FileLock
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target` that takes its name when the block succeeds.
+    """Yield a temporary path that becomes `target` when the block succeeds.
+
+    It lies in a folder of its own beside `target`: safetensors and other writers make temporary
+    files of theirs next to the file they are asked for, and a kill leaves those too.
 
     A reader never sees a half-written file, whenever the writer is killed. The bytes are flushed to
     the disk before the rename, so that a power cut leaves the old file or the new one.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    temporary = folder / target.name
     try:
         yield temporary
         with temporary.open("rb") as written:
@@ -31,7 +33,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         temporary.replace(target)
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -102,6 +102,7 @@ target = Path(sys.argv[2])
 with (atomic_path if sys.argv[1] == "file" else atomic_folder)(target) as temporary:
     half = temporary if sys.argv[1] == "file" else temporary / "half"
     half.write_text("half")
+    half.with_name(".tmp0f3a").write_text("what the writer makes beside its file")
     print("writing", flush=True)
     time.sleep(600)
 """

@@ -160,10 +160,7 @@ def _named(record: dict[str, Any], *, hooks: Hooks, stage: str) -> None:
 def _remove_halves(folder: Path) -> None:
     """Remove what a killed process was writing; half a checkpoint may be large."""
     for left in folder.glob(".*.tmp"):
-        if left.is_dir():
-            shutil.rmtree(left)
-        else:
-            left.unlink()
+        shutil.rmtree(left)
 
 
 def _finished(path: Path, identity: str, model: AbstractRecommender) -> Standing | None:

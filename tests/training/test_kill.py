@@ -157,9 +157,9 @@ def test_a_killed_run_ends_as_an_undisturbed_one(
         kill(forked(model, rough, slow=True), rough, epochs=epochs)
     (run,) = rough.glob("runs/tiny/loo/*/seed-1")
     # As if it had been killed while it wrote these.
-    (run / ".checkpoint.safetensors.x.tmp").write_bytes(b"half")
-    (run / ".model.x.tmp").mkdir()
-    (run / ".model.x.tmp" / "model.safetensors").write_bytes(b"half")
+    for half in (".checkpoint.safetensors.x.tmp/.tmpx", ".model.x.tmp/model.safetensors"):
+        (run / half).parent.mkdir()
+        (run / half).write_bytes(b"half")
     for folder in (calm, rough):
         process = forked(model, folder)
         process.join()
