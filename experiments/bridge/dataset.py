@@ -127,7 +127,25 @@ class TrainingRows(Dataset):
         return padded, padded.shape[1]
 
 
-class TrainingPrefixes(TrainingRows, SequentialDataset):
+class TrainingHistories(TrainingRows, SequentialDataset):
+    """The training part for a sequential model that is not trained by rows of prefixes.
+
+    It has the fields of RecBole's SequentialDataset. The prefixes themselves, L ids for each of R
+    interactions, are gigabytes where histories are long.
+    """
+
+    def _from_scratch(self) -> None:
+        super()._from_scratch()
+        self._aug_presets()
+        users_R = self._split.train_users
+        if not (users_R[1:] == users_R[:-1]).any():
+            raise PaddockError(
+                f"no user of {self._data.name} has two training interactions, so that "
+                f"{self.config['model']} has no history to learn from"
+            )
+
+
+class TrainingPrefixes(TrainingHistories):
     """The training part as a RecBole SequentialDataset: a row for every item with a predecessor.
 
     RecBole builds these rows in a Python loop (sequential_dataset.py:131); the rows are equal.
@@ -135,16 +153,10 @@ class TrainingPrefixes(TrainingRows, SequentialDataset):
 
     def _from_scratch(self) -> None:
         super()._from_scratch()
-        self._aug_presets()
         users_R, items_R = self._split.train_users, self._split.train_items
         first_R = np.r_[True, users_R[1:] != users_R[:-1]]
         starts_R = np.maximum.accumulate(np.where(first_R, np.arange(len(users_R)), 0))
         rows_P = np.flatnonzero(~first_R)
-        if len(rows_P) == 0:
-            raise PaddockError(
-                f"no user of {self._data.name} has two training interactions, so that "
-                f"{self.config['model']} has no history to learn from"
-            )
         lengths_P = np.minimum(rows_P - starts_R[rows_P], self.max_item_list_len)
         offsets_L = np.arange(self.max_item_list_len)
         inside_PL = offsets_L < lengths_P[:, None]
@@ -160,7 +172,14 @@ class TrainingPrefixes(TrainingRows, SequentialDataset):
         )
 
 
-def recbole_dataset(config: Any, *, data: Prepared, split: Split) -> TrainingRows:
-    """The training part in the shape that the configured model's family reads."""
-    sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
-    return (TrainingPrefixes if sequential else TrainingRows)(config, data=data, split=split)
+def recbole_dataset(
+    config: Any, *, data: Prepared, split: Split, prefixes: bool = True
+) -> TrainingRows:
+    """The training part in the shape that the configured model's family reads.
+
+    `prefixes` says whether a sequential model is trained by rows of prefixes.
+    """
+    shape = TrainingRows
+    if config["MODEL_TYPE"] == ModelType.SEQUENTIAL:
+        shape = TrainingPrefixes if prefixes else TrainingHistories
+    return shape(config, data=data, split=split)

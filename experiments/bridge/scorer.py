@@ -13,6 +13,9 @@ from experiments.bridge.dataset import TrainingRows
 from experiments.split import Sequences
 
 PAIRS_AT_ONCE = 1 << 18
+POSITIONS_AT_ONCE = 1 << 14
+"""Positions of histories that a sequential model reads at once: its activations stay in the cache,
+and below the size from which the C library maps fresh pages for every tensor."""
 
 
 class RecBoleScorer:
@@ -44,6 +47,26 @@ class RecBoleScorer:
     def score(self, users_B: np.ndarray) -> Tensor:
         """Scores of shape (B, N); column 0 is padding and means nothing."""
         self._model.eval()
+        parts = self._parts(users_B)
+        if len(parts) == 1:
+            return self._score(users_B)
+        first_PN = self._score(users_B[parts[0]])
+        scores_BN = first_PN.new_empty((len(users_B), first_PN.shape[1]))
+        scores_BN[parts[0]] = first_PN
+        for part_P in parts[1:]:
+            scores_BN[part_P] = self._score(users_B[part_P])
+        return scores_BN
+
+    def _parts(self, users_B: np.ndarray) -> list[np.ndarray]:
+        """The places of users that are scored together, which have histories of like lengths."""
+        longest = getattr(self._dataset, "max_item_list_len", None)
+        if longest is None or len(users_B) * longest <= POSITIONS_AT_ONCE:
+            return [np.arange(len(users_B))]
+        size = max(1, POSITIONS_AT_ONCE // longest)
+        order_B = np.argsort(self._history.lengths[users_B], kind="stable")
+        return np.split(order_B, np.arange(size, len(order_B), size))
+
+    def _score(self, users_B: np.ndarray) -> Tensor:
         batch = self._batch(users_B)
         if self._full_sort:
             try:
@@ -58,6 +81,8 @@ class RecBoleScorer:
         longest = getattr(self._dataset, "max_item_list_len", None)
         if longest is not None:
             items_BL, lengths_B = last_items(self._history, users_B, longest)
+            if hasattr(self._model, "states"):  # a causal model needs no fixed width
+                items_BL = items_BL[:, : max(1, int(lengths_B.max()))]
             fields[self._dataset.item_id_list_field] = items_BL
             # A model reads its state at position length - 1: an empty history is one of padding.
             fields[self._dataset.item_list_length_field] = lengths_B.clamp(min=1)

@@ -23,7 +23,7 @@ from experiments.training import checkpoint
 from experiments.training.loop import Hooks as LoopHooks
 from experiments.training.loop import Loop, Metrics, Schedule, Standing
 from experiments.training.state import load_model_state, model_state, seed_everything
-from experiments.training.strategy import Task, strategy
+from experiments.training.strategy import Task, reads_prefixes, strategy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,8 @@ def build(
     config = recbole_config(
         values["name"], hyperparameters, seed=seed, device=device, folder=str(folder)
     )
-    dataset = recbole_dataset(config, data=data, split=split)
+    prefixes = reads_prefixes(values["strategy"])
+    dataset = recbole_dataset(config, data=data, split=split, prefixes=prefixes)
     model = get_model(values["name"])(config, dataset).to(device)
     return model, dataset, config
 

@@ -47,6 +47,11 @@ def strategy(name: str, task: Task) -> Strategy:
     return _makers()[name](task)
 
 
+def reads_prefixes(name: str) -> bool:
+    """Whether the strategy trains a sequential model by RecBole's rows, one for every prefix."""
+    return name == "recbole"
+
+
 def _makers() -> dict[str, Callable[[Task], Any]]:
     from experiments.training.pairs import Pairs
     from experiments.training.recbole_loop import RecBoleLoop

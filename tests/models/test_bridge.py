@@ -143,6 +143,15 @@ def test_prefixes_are_recboles_own(prepared: Any, made: Any, tmp_path: Path, lon
         assert matrix.sum() > 0
 
 
+def test_window_training_makes_no_rows_of_prefixes(prepared: Any, made: Any) -> None:
+    """On ml-1m with L=200 they are 3 GB."""
+    data, split = prepared(HISTORIES)
+    _, dataset, _ = made(data, split, "SASRec", strategy="windows", loss="softmax")
+    assert len(dataset) == len(split.train_items)
+    assert dataset.item_id_list_field not in dataset.inter_feat
+    assert dataset.max_item_list_len == 50
+
+
 def test_the_interaction_matrix_is_the_training_part(prepared: Any, made: Any) -> None:
     data, split = prepared(HISTORIES)
     _, dataset, _ = made(data, split, "BPR")
