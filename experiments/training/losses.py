@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from experiments.training.products import ROWS_MULTIPLE, onednn_products
+
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(states_PD, weight_ND, targets_P) -> mean loss of a position."""
 
@@ -55,22 +57,31 @@ class _FullSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx, states_PD, weight_ND, targets_P):  # type: ignore[no-untyped-def]
         n_positions, n_items = len(states_PD), len(weight_ND)
-        rows = max(1, min(n_positions, LOGITS_AT_ONCE // n_items))
+        # States of zero add nothing to the items' gradient; their loss is left out below.
+        padding = -n_positions % ROWS_MULTIPLE
+        states_PD = F.pad(states_PD, (0, 0, 0, padding))
+        targets_P = F.pad(targets_P, (0, padding))
+        most = LOGITS_AT_ONCE // n_items // ROWS_MULTIPLE * ROWS_MULTIPLE
+        rows = min(len(states_PD), max(ROWS_MULTIPLE, most))
         buffer = states_PD.new_empty((rows, n_items))
         gradient_PD, gradient_ND = torch.empty_like(states_PD), torch.zeros_like(weight_ND)
         total = states_PD.new_zeros(())
-        for start in range(0, n_positions, rows):
-            states, targets = states_PD[start : start + rows], targets_P[start : start + rows, None]
-            logits = torch.mm(states, weight_ND.T, out=buffer[: len(states)])
-            logits -= logits.amax(dim=1, keepdim=True)
-            wanted = logits.gather(1, targets)
-            sums = logits.exp_().sum(dim=1, keepdim=True)
-            total += (sums.log() - wanted).sum()
-            logits /= sums * n_positions
-            logits.scatter_add_(1, targets, logits.new_full(targets.shape, -1.0 / n_positions))
-            torch.mm(logits, weight_ND, out=gradient_PD[start : start + rows])
-            gradient_ND.addmm_(logits.T, states)
-        ctx.save_for_backward(gradient_PD, gradient_ND)
+        with onednn_products():
+            for start in range(0, len(states_PD), rows):
+                states, targets = (
+                    states_PD[start : start + rows],
+                    targets_P[start : start + rows, None],
+                )
+                logits = torch.mm(states, weight_ND.T, out=buffer[: len(states)])
+                logits -= logits.amax(dim=1, keepdim=True)
+                wanted = logits.gather(1, targets)
+                sums = logits.exp_().sum(dim=1, keepdim=True)
+                total += (sums.log() - wanted)[: n_positions - start].sum()
+                logits /= sums * n_positions
+                logits.scatter_add_(1, targets, logits.new_full(targets.shape, -1.0 / n_positions))
+                torch.mm(logits, weight_ND, out=gradient_PD[start : start + rows])
+                gradient_ND.addmm_(logits.T, states)
+        ctx.save_for_backward(gradient_PD[:n_positions], gradient_ND)
         return total / n_positions
 
     @staticmethod
