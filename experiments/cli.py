@@ -14,10 +14,10 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.compose import CONF, explain, loosened, typed
+from experiments.compose import AUTO, CONF, compose, explain, loosened, settled, typed
 from experiments.config import Config, Format, Mode, TrackingConfig
 from experiments.errors import PaddockError
 from experiments.validate import check
@@ -34,12 +34,18 @@ def main() -> None:
     # Hydra would print a traceback and exit by itself; its errors are told in one sentence here.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        sys.argv[1:] = loosened(_options_first(sys.argv[1:]))
+        words = loosened(options_first(sys.argv[1:]))
+        if AUTO in words and {"--cfg", "-c"} & set(words):
+            # Hydra shows what it composes by itself.
+            words = [word for word in words if "=" not in word] + settled(
+                [word for word in words if "=" in word]
+            )
+        sys.argv[1:] = words
         hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
     except PaddockError as error:
-        _fail(str(error))
+        fail(str(error))
     except (HydraException, OmegaConfBaseException) as error:
-        _fail(explain(error))
+        fail(explain(error))
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
@@ -52,15 +58,26 @@ def task(composed: DictConfig) -> str | None:
     """
     grid = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
+        if AUTO in asked_for():
+            # Where else tuned files may be.
+            given = HydraConfig.get().overrides.hydra
+            places = [word for word in given if word.startswith("hydra.searchpath=")]
+            composed = compose([*asked_for(), *places])
         return _answer(composed, grid=grid)
     except PaddockError as error:
         if grid:
-            asked = " ".join(HydraConfig.get().overrides.task)
-            raise PaddockError(f"{error} [in {asked}]") from error
-        _fail(str(error))
+            raise PaddockError(f"{error} [in {' '.join(asked_for())}]") from error
+        fail(str(error))
 
 
-def _options_first(words: Sequence[str]) -> list[str]:
+def asked_for() -> list[str]:
+    """The overrides of a job, interpolations in them as they were written."""
+    words = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    assert isinstance(words, list)
+    return [str(word) for word in words]
+
+
+def options_first(words: Sequence[str]) -> list[str]:
     """Options before overrides: argparse takes no override behind an option between overrides."""
 
     def override(word: str) -> bool:
@@ -92,7 +109,7 @@ def _answer(composed: DictConfig, *, grid: bool) -> str | None:
 def _run(config: Config, choices: dict[str, str], *, grid: bool) -> str:
     from experiments.runner import run
 
-    console = _console()
+    console = make_console()
     folder = run(config, choices=choices, console=console, bars=config.progress and not grid)
     if not grid:
         from experiments.leaderboard import leaderboard, render
@@ -106,7 +123,7 @@ def _recommend(config: Config, choices: dict[str, str]) -> None:
     from experiments.recommend import recommend, show
 
     key = choices["model"] if choices["model"] != "recbole" else config.model["name"].lower()
-    show(recommend(config, model_key=key), form=config.format, console=_console())
+    show(recommend(config, model_key=key), form=config.format, console=make_console())
 
 
 def _inspect(config: Config) -> None:
@@ -121,7 +138,7 @@ def _inspect(config: Config) -> None:
     facts, folder = inspect(data), data.path / "inspect"
     write_json(folder / "facts.json", facts)
     files = [folder / "facts.json", *plots(data, folder)]
-    console = _console()
+    console = make_console()
     if config.format is Format.json:
         console.file.write(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     else:
@@ -133,7 +150,7 @@ def _inspect(config: Config) -> None:
 def _upload(config: Config) -> None:
     from experiments.tracking import upload_pending
 
-    console = _console()
+    console = make_console()
     counts = upload_pending(config.runs_dir, config.tracking)
     console.print(
         f"{counts.uploaded} runs uploaded, {counts.already} were there before, "
@@ -151,7 +168,7 @@ def show_leaderboard(config: Config) -> None:
     from experiments.leaderboard import leaderboard, render
     from experiments.run_folder import find_runs
 
-    console = _console()
+    console = make_console()
     folders = find_runs(
         config.runs_dir,
         dataset=dataset_name(config.dataset),
@@ -185,13 +202,13 @@ def _point_to_dashboard(config: Config, console: "Console") -> None:
         console.print(f"Dashboard: {opener}", highlight=False)
 
 
-def _console() -> "Console":
+def make_console() -> "Console":
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else 160
     return Console(width=width)
 
 
-def _fail(message: str) -> NoReturn:
+def fail(message: str) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(MISTAKE)

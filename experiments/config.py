@@ -52,10 +52,16 @@ class FiltersConfig:
 
 @dataclass
 class TextConfig:
-    """How an item is told in words: `title` names a column, `template` joins columns in braces."""
+    """How an item is told in words: `title` names a column, `template` joins columns in braces.
+
+    A prompt calls an item a `noun` and what users do with it a `verb`, whose `past` it also needs.
+    """
 
     title: str | None = None
     template: str | None = None
+    noun: str = "item"
+    verb: str = "buy"
+    past: str = "bought"
 
 
 @dataclass
@@ -155,7 +161,7 @@ class TrackingConfig:
 
 @dataclass
 class Config:
-    """Everything that one command says."""
+    """Everything that one command says. `tuned` tells where `+tuned=auto` took its values from."""
 
     mode: Mode = Mode.run
     dataset: DatasetConfig = MISSING
@@ -174,3 +180,4 @@ class Config:
     user: Any = None
     k: int = 10
     format: Format = Format.table
+    tuned: dict[str, Any] = field(default_factory=dict)

@@ -12,13 +12,17 @@ from pathlib import Path
 
 import yaml
 
+from experiments.llm.keys import OWN_DEFAULTS, OWN_STRATEGIES
+
 PADDOCK_KEYS = ("name", "strategy", "stages", "keep")
 """Keys of a model's YAML that RecBole never sees."""
 
 LOOP_KEYS = ("epochs", "stopping_step", "eval_step")
 OPTIMIZER_KEYS = ("learner", "learning_rate", "weight_decay", "clip_grad_norm")
+STEP_KEYS = (*OPTIMIZER_KEYS, "learning_rate_schedule")
 
 STRATEGY_KEYS: dict[str, tuple[str, ...]] = {
+    **OWN_STRATEGIES,
     "recbole": (
         *LOOP_KEYS,
         *OPTIMIZER_KEYS,
@@ -27,10 +31,12 @@ STRATEGY_KEYS: dict[str, tuple[str, ...]] = {
         "shuffle",
         "transform",
     ),
-    "pairs": (*LOOP_KEYS, *OPTIMIZER_KEYS, "train_batch_size", "train_neg_sample_args"),
+    "masked": (*LOOP_KEYS, *STEP_KEYS, "train_batch_size", "MAX_ITEM_LIST_LENGTH", "ft_ratio"),
+    "pairs": (*LOOP_KEYS, *STEP_KEYS, "train_batch_size", "train_neg_sample_args"),
+    "rows": (*LOOP_KEYS, *STEP_KEYS, "train_batch_size"),
     "windows": (
         *LOOP_KEYS,
-        *OPTIMIZER_KEYS,
+        *STEP_KEYS,
         "train_batch_size",
         "MAX_ITEM_LIST_LENGTH",
         "loss",
@@ -40,8 +46,11 @@ STRATEGY_KEYS: dict[str, tuple[str, ...]] = {
 }
 """Strategy -> the training keys that it reads, under RecBole's names."""
 
+_STEPS: dict[str, object] = {"learning_rate_schedule": "constant"}
+
 STRATEGY_DEFAULTS: dict[str, dict[str, object]] = {
-    "windows": {"loss": "softmax", "negatives": 256, "calibration": 0.75},
+    **dict.fromkeys(("masked", "pairs", "rows"), _STEPS),
+    "windows": {**_STEPS, "loss": "softmax", "negatives": 256, "calibration": 0.75},
 }
 """Strategy -> values of the keys that are not RecBole's."""
 
@@ -85,7 +94,6 @@ LIKELY_FAMILIES = (
     "knowledge_aware_recommender",
     "exlib_recommender",
 )
-
 
 REFUSED_FAMILIES = {
     "knowledge_aware_recommender": "it reads a knowledge graph, which no data set here provides",
@@ -184,7 +192,7 @@ def defaults(model: str, strategy: str) -> dict[str, object]:
         found["MAX_ITEM_LIST_LENGTH"] = 50
         if found.get("loss_type") == "CE":
             del found["train_neg_sample_args"]
-    found |= STRATEGY_DEFAULTS.get(strategy, {})
+    found |= STRATEGY_DEFAULTS.get(strategy, {}) | OWN_DEFAULTS.get(model, {})
     known = keys_read(model) | set(training_keys(model, strategy))
     return {key: value for key, value in found.items() if key in known}
 

@@ -34,6 +34,7 @@ WITHOUT_EFFECT = frozenset(
         "user",
         "k",
         "format",
+        "tuned",
     )
 )
 """Top-level keys that change no number of a run."""

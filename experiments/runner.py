@@ -12,8 +12,16 @@ from experiments import provenance
 from experiments.arena import Arena, arena
 from experiments.config import Config
 from experiments.errors import PaddockError
-from experiments.files import atomic_folder, atomic_path, lock, write_json, write_text
+from experiments.files import (
+    atomic_folder,
+    atomic_path,
+    hash_of,
+    lock,
+    write_json,
+    write_text,
+)
 from experiments.identity import command, config_hash, plain
+from experiments.llm.keys import tags_of
 from experiments.memory import keep_freed_memory
 from experiments.phases import Phases
 from experiments.progress import RunProgress
@@ -62,6 +70,13 @@ def run(config: Config, *, choices: Mapping[str, str], console: Console, bars: b
     keep_freed_memory()
     with phases("prepare"):
         shared = arena(config)
+    tuned_on = config.tuned.get("data_hash")
+    if tuned_on not in (None, shared.data.hash):
+        console.print(
+            f"{config.tuned.get('study')} was tuned on other data than this {shared.data.name}: "
+            "its values may not be the best here",
+            highlight=False,
+        )
     identity = config_hash(
         model=model,
         hashes=_hashes(config, shared),
@@ -155,7 +170,7 @@ def _begin(
             "git": provenance.git(),
             "packages": provenance.packages(),
             "host": provenance.host(),
-            "tags": {},
+            "tags": tags_of(model),
             "params_trained": None,
         },
     )
@@ -190,6 +205,7 @@ def _train_and_evaluate(
             identity=identity,
             metric=f"valid/{config.protocol.valid_metric}",
             checkpoint_seconds=config.checkpoint_seconds,
+            selection=hash_of([plain(config)["protocol"]["rankings"], shared.hashes]),
             hooks=Hooks(
                 validate=partial(validate, shared=shared, protocol=config.protocol),
                 on_stage=progress.stage,

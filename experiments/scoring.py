@@ -1,5 +1,7 @@
 """Scoring a trained model in an arena, by the protocol."""
 
+from typing import Any
+
 from recbole.model.abstract_recommender import AbstractRecommender
 
 from experiments.arena import Arena
@@ -8,6 +10,8 @@ from experiments.bridge.scorer import RecBoleScorer
 from experiments.catalogue import catalogue, item_features
 from experiments.config import ProtocolConfig
 from experiments.evaluate import Evaluation, evaluate
+from experiments.llm.generate import generation
+from experiments.llm.scorer import evaluate_by_prompts, reads_prompts
 from experiments.split import Phase
 from experiments.training.loop import Metrics
 
@@ -25,6 +29,23 @@ def evaluation(
     if final and protocol.beyond:
         told = item_features(shared.data) if "diversity" in protocol.beyond else None
         items = catalogue(shared.split, told)
+    if reads_prompts(model):
+        made = evaluate_by_prompts(
+            model,
+            dataset,
+            phase,
+            split=shared.split,
+            rankings=protocol.rankings,
+            candidates=shared.candidates[phase],
+            metrics=protocol.metrics,
+            checks=final and model.order_check,
+            catalogue=items,
+            beyond=protocol.beyond,
+            slicing=protocol.slices if final else None,
+        )
+        if final:
+            made.system.update(generation(model, dataset, shared.split, shared.candidates[phase]))
+        return made
     return evaluate(
         RecBoleScorer(model, dataset=dataset, history=shared.split.history(phase)),
         split=shared.split,
@@ -44,12 +65,15 @@ def validate(
     """The valid metrics that are worth a curve: those of the ranking that selects epochs."""
     ranking, _, selecting = protocol.valid_metric.partition("/")
     wanted = {selecting.partition("_at_")[0], "hit", "ndcg"} & set(protocol.metrics)
-    made = evaluate(
-        RecBoleScorer(model, dataset=dataset, history=shared.split.history("valid")),
-        split=shared.split,
-        phase="valid",
-        rankings={ranking: protocol.rankings[ranking]},
-        candidates=shared.candidates["valid"],
-        metrics=sorted(wanted),
-    )
+    asked: dict[str, Any] = {
+        "split": shared.split,
+        "rankings": {ranking: protocol.rankings[ranking]},
+        "candidates": shared.candidates["valid"],
+        "metrics": sorted(wanted),
+    }
+    if reads_prompts(model):
+        made = evaluate_by_prompts(model, dataset, "valid", **asked)
+    else:
+        scorer = RecBoleScorer(model, dataset=dataset, history=shared.split.history("valid"))
+        made = evaluate(scorer, phase="valid", **asked)
     return {f"valid/{name}": value for name, value in made.means.items()}

@@ -20,12 +20,14 @@ from experiments.hyperparameters import (
     refusal,
     training_keys,
 )
+from experiments.llm.keys import OWN_DEFAULTS, check_own, check_strategy
 from experiments.splits import SPLITS
 from experiments.splits.settings import check_clock, check_split
 from experiments.values import at_least, check_value, kind_of, nearest, of_type
 
 METRICS = ("hit", "ndcg", "recall", "precision", "mrr", "map")
 BEYOND = ("coverage", "gini", "popularity", "novelty", "diversity")
+BACKBONE = "backbone"
 STAGE_KEY = "train_stage"
 """How a staged model of RecBole's is told which of its stages it is in."""
 
@@ -213,6 +215,8 @@ def _checked(values: Mapping[str, Any], *, name: str, strategy: str, path: str) 
             )
         checked[key] = of_type(f"{path}.{key}", value, kind_of(key, usual.get(key)))
         check_value(f"{path}.{key}", key, value)
+        if name in OWN_DEFAULTS:
+            check_own(f"{path}.{key}", key, value)
     return checked
 
 
@@ -229,6 +233,9 @@ def _check_together(values: Mapping[str, Any], *, name: str, strategy: str, path
                 f"{path}.loss_type={values['loss_type']}: strategy windows trains by "
                 "cross-entropy; use loss_type=CE or strategy=recbole"
             )
+    check_strategy(values, name=name, strategy=strategy, path=path)
+    if BACKBONE in values:
+        _check_backbone(values[BACKBONE], path=f"{path}.{BACKBONE}")
     if strategy == "pairs" and not is_pairwise(name):
         raise PaddockError(
             f"{path}.strategy=pairs needs a model that learns from (user, item, negative); "
@@ -237,6 +244,18 @@ def _check_together(values: Mapping[str, Any], *, name: str, strategy: str, path
     width, heads = values.get("hidden_size"), values.get("n_heads")
     if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % heads:
         raise PaddockError(f"{path}.hidden_size={width} is not a multiple of n_heads={heads}")
+
+
+def _check_backbone(backbone: Any, *, path: str) -> None:
+    """Refuse a backbone that could not be trained by itself."""
+    if not isinstance(backbone, Mapping) or backbone.get(BACKBONE) or backbone.get("stages"):
+        raise PaddockError(
+            f"{path} must hold the keys of a model of one stage, as in {path}=sasrec"
+        )
+    try:
+        resolve_model(backbone)
+    except PaddockError as error:
+        raise PaddockError(str(error).replace("model.", f"{path}.")) from error
 
 
 @cache

@@ -10,6 +10,7 @@ from experiments.errors import PaddockError
 
 LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
 KEEPS = ("best", "last")
+SCHEDULES = ("constant", "cosine")
 LOSS_TYPES = ("BCE", "BPR", "CE")
 WINDOW_LOSSES = ("softmax", "sampled_softmax", "bce", "gbce")
 
@@ -109,6 +110,8 @@ def check_value(path: str, key: str, value: Any) -> None:
         raise PaddockError(f"{path}={value} is unknown: {nearest(str(value), LEARNERS)}")
     elif key == "keep" and value not in KEEPS:
         raise PaddockError(f"{path}={value} is unknown: {nearest(str(value), KEEPS)}")
+    elif key == "learning_rate_schedule" and value not in SCHEDULES:
+        raise PaddockError(f"{path}={value} is unknown: {nearest(str(value), SCHEDULES)}")
     elif key == "loss_type" and isinstance(value, str) and value not in LOSS_TYPES:
         raise PaddockError(f"{path}={value} is unknown: {nearest(value, LOSS_TYPES)}")
     elif key == "loss" and value not in WINDOW_LOSSES:

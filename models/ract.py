@@ -1,16 +1,21 @@
 """RaCT (Lobel et al., ICLR 2020): a variational autoencoder fine-tuned against a ranking critic.
 
-B batch of users, N items (padding included).
+B batch of users, N items (padding included), E entries of the batch's rows, K the critic's cut-off.
 """
 
+import torch
+import torch.nn.functional as F
+from recbole.data.interaction import Interaction
 from recbole.model.general_recommender import RaCT as RecBoleRaCT
 from torch import Tensor
+
+from models._rows import Rows, RowsMixin
 
 STAGES = ("actor_pretrain", "critic_pretrain", "finetune")
 
 
-class RaCT(RecBoleRaCT):
-    """RecBole's RaCT, with its three stages fed by whoever trains them.
+class RaCT(RowsMixin, RecBoleRaCT):
+    """RecBole's RaCT on compressed rows, with its three stages fed by whoever trains them.
 
     RecBole unpickles the previous stage's weights from `pre_model_path` while the model is made,
     which torch 2.6 and later refuse. Here a model of any `train_stage` starts with fresh weights
@@ -37,10 +42,38 @@ class RaCT(RecBoleRaCT):
             network.requires_grad_(actor_learns)
         self.critic_net.requires_grad_(not actor_learns)
 
+    def forward(self, rating_matrix: Rows) -> tuple[Tensor, Tensor, Tensor]:
+        """As the autoencoder's, and what the critic reads of it is kept.
+
+        RecBole keeps the scores and both parts of the rows in every stage; only the critic's own
+        stage asks for them.
+        """
+        values_E = self._fed(rating_matrix) * (1 - self.drop_out)
+        scores_BN, mu, logvar = self._decoded(rating_matrix, values_E)
+        fed_E = values_E != 0
+        self.number_of_seen_items = rating_matrix.sums(fed_E.long())
+        self.number_of_unseen_items = rating_matrix.lengths_B - self.number_of_seen_items
+        if self.train_stage == "critic_pretrain":
+            self.predict_matrix = scores_BN
+            self.input_matrix = rating_matrix.dense(fed_E, self.n_items)
+            self.true_matrix = rating_matrix.dense(~fed_E, self.n_items)
+        return scores_BN, mu, logvar
+
+    def calculate_actor_loss(self, interaction: Interaction) -> Tensor:
+        """The users' negative ELBO, shape (B,)."""
+        return self.negative_elbo(interaction[self.USER_ID])
+
     def calculate_ndcg(
         self, predict_matrix: Tensor, true_matrix: Tensor, input_matrix: Tensor, k: int
     ) -> Tensor:
         """NDCG at `k` of the held-out items, shape (B,), with binary relevance."""
-        predicted_BN = predict_matrix.detach().clone()
-        relevant_BN = (true_matrix > 0).to(predicted_BN.dtype)
-        return super().calculate_ndcg(predicted_BN, relevant_BN, input_matrix, k)
+        cutoff = min(k, predict_matrix.shape[1])
+        predicted_BN = predict_matrix.detach().masked_fill(input_matrix != 0, -torch.inf)
+        relevant_BN = true_matrix > 0
+        hits_BK = relevant_BN.gather(1, predicted_BN.topk(cutoff).indices)
+        ranks_K = torch.arange(1, cutoff + 1, device=predict_matrix.device)
+        gains_K = 1.0 / torch.log2(ranks_K + 1.0)
+        ideal = F.pad(gains_K.cumsum(0), (1, 0))
+        ideal_B = ideal[relevant_BN.sum(dim=1).clamp(max=cutoff)]
+        # RecBole's floor, for rows without a held-out item.
+        return hits_BK.float() @ gains_K / ideal_B.clamp(min=0.1)

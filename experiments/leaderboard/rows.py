@@ -147,6 +147,11 @@ def _flags(group: Sequence[Entry]) -> tuple[str, ...]:
     commits = {git.get("commit") for git in sources}
     if len(commits) > 1:
         flags.append(f"{len(commits)} commits")
+    tags = group[0].run.get("tags", {})
+    if tags.get("paddock.mechanics_only") == "true":
+        flags.append("tiny LLM: mechanics only")
+    if "paddock.full_ranking" in tags:
+        flags.append(f"full: {tags['paddock.full_ranking']}")
     return tuple(flags)
 
 

@@ -13,8 +13,8 @@ from recbole.utils import InputType
 
 from experiments.errors import PaddockError
 from experiments.training.negatives import NegativeSampler
-from experiments.training.optimizers import make_optimizer
-from experiments.training.strategy import Task, Tick, check_loss
+from experiments.training.optimizers import Steps
+from experiments.training.strategy import Task, Tick
 
 
 class Pairs:
@@ -27,7 +27,6 @@ class Pairs:
                 "use model.strategy=recbole"
             )
         self._model = task.model
-        self._config = task.config
         self._device = task.config["device"]
         arguments = task.config["train_neg_sample_args"]
         self._k = int(arguments["sample_num"])
@@ -46,31 +45,24 @@ class Pairs:
         generator = torch.Generator()
         generator.manual_seed(task.seed)
         self.generators = {"pairs": generator}
-        self.optimizers = {"optimizer": make_optimizer(task)}
+        self._steps = Steps(task)
+        self.optimizers = {"optimizer": self._steps.optimizer}
 
     def train_epoch(self, epoch: int, tick: Tick) -> float:
         self._model.train()
-        optimizer = self.optimizers["optimizer"]
         generator = self.generators["pairs"]
         order = torch.randperm(len(self._users), generator=generator)
         users, items = self._users[order], self._items[order]
         negatives = self._sampler.draw(users, self._k, generator=generator)
         starts = range(0, len(order), self._rows)
         total = 0.0
-        for done, start in enumerate(starts, start=1):
+        for done, start in enumerate(starts):
             rows = slice(start, start + self._rows)
             batch = self._batch(users[rows], items[rows], negatives[rows])
             parts = self._model.calculate_loss(batch)
             loss: torch.Tensor = torch.stack(parts).sum() if isinstance(parts, tuple) else parts
-            optimizer.zero_grad()
-            loss.backward()
-            if self._config["clip_grad_norm"]:
-                torch.nn.utils.clip_grad_norm_(
-                    self._model.parameters(), **self._config["clip_grad_norm"]
-                )
-            optimizer.step()
-            total += check_loss(loss.item(), model=self._model, epoch=epoch)
-            tick(done, len(starts))
+            total += self._steps.step(loss, epoch=epoch, done=done, batches=len(starts))
+            tick(done + 1, len(starts))
         return total / len(starts)
 
     def _batch(

@@ -19,11 +19,17 @@ from experiments.data.prepared import Prepared
 from experiments.files import hash_of
 from experiments.hyperparameters import PADDOCK_KEYS
 from experiments.split import Split
-from experiments.training import checkpoint
+from experiments.training import reuse
 from experiments.training.loop import Hooks as LoopHooks
 from experiments.training.loop import Loop, Metrics, Schedule, Standing
 from experiments.training.state import load_model_state, model_state, seed_everything
 from experiments.training.strategy import Task, reads_prefixes, strategy
+
+BACKBONE = "backbone"
+"""Key of a model whose frozen recommender is trained first, and the name of that stage."""
+
+PARTS = "parts"
+"""Key of a config under which a model finds its frozen networks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,18 +70,48 @@ def stage_configs(model: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def build(
     values: dict[str, Any], *, data: Prepared, split: Split, seed: int, device: Any, folder: Path
 ) -> tuple[AbstractRecommender, TrainingRows, Any]:
-    """A fresh model of one stage with its RecBole dataset and config."""
+    """A fresh model of one stage with its RecBole dataset and config.
+
+    A model with a `backbone` gets it untrained; loading the model's weights gets the backbone's.
+    """
     from recbole.utils import get_model
 
     hyperparameters = {key: value for key, value in values.items() if key not in PADDOCK_KEYS}
+    parts = None
+    if BACKBONE in values:
+        parts = frozen_parts(values, data=data, split=split, device=device, folder=folder)
     seed_everything(seed)
     config = recbole_config(
         values["name"], hyperparameters, seed=seed, device=device, folder=str(folder)
     )
+    if parts is not None:
+        config[PARTS] = parts
     prefixes = reads_prefixes(values["strategy"])
     dataset = recbole_dataset(config, data=data, split=split, prefixes=prefixes)
     model = get_model(values["name"])(config, dataset).to(device)
     return model, dataset, config
+
+
+def frozen_parts(
+    values: dict[str, Any], *, data: Prepared, split: Split, device: Any, folder: Path
+) -> Any:
+    """What a model with a backbone is made from."""
+    from experiments.llm.parts import parts_of
+
+    own = backbone_values(values)
+    # Its weights are always another's: the seed that makes them is of no account.
+    backbone, _, _ = build(own, data=data, split=split, seed=0, device=device, folder=folder)
+    load = partial(reuse.load_product, backbone, data)
+    return parts_of(
+        values, data=data, split=split, backbone=backbone, load_backbone=load, device=device
+    )
+
+
+def backbone_values(values: dict[str, Any]) -> dict[str, Any]:
+    """The resolved configuration of a model's backbone."""
+    from experiments.validate import resolve_model
+
+    return resolve_model(values[BACKBONE])
 
 
 def train(
@@ -90,8 +126,12 @@ def train(
     metric: str,
     checkpoint_seconds: float,
     hooks: Hooks,
+    selection: str = "",
 ) -> Trained:
     """Train all stages and return the model of the last.
+
+    A model's backbone is its stage before the first. It, and stages that learn nothing of what a
+    later stage adds, are shared by all runs that would train the same (`experiments.training.reuse`).
 
     Parameters
     ----------
@@ -99,52 +139,74 @@ def train(
         Names the run; a checkpoint of another identity is not continued.
     metric
         The valid metric that selects epochs.
+    selection
+        The hash of what the metric is computed on, for what other runs share.
     """
     stages = stage_configs(model_values)
     _remove_halves(folder)
     previous: tuple[Any, Any] | None = None
     first_step = 0
     trained: Trained | None = None
+    backbone: str | None = None
+    share = partial(
+        reuse.product_of,
+        data=data,
+        split=split,
+        seed=seed,
+        device=device,
+        selection=hash_of([metric, selection]),
+    )
+    if BACKBONE in model_values:
+        stages = {BACKBONE: backbone_values(model_values), **stages}
     for number, (name, values) in enumerate(stages.items()):
         model, dataset, config = build(
             values, data=data, split=split, seed=seed, device=device, folder=folder
         )
         if previous is not None:
             _carry_over(model, *previous)
-        stage_identity = hash_of([identity, seed, number, name])
-        result_path = folder / f"stage-{number}-{name}.safetensors"
-        standing = _finished(result_path, stage_identity, model)
-        if standing is None:
-            hooks.on_stage(name, values["epochs"])
-            loop = Loop(
-                model=model,
-                strategy=strategy(
-                    values["strategy"],
-                    Task(model=model, config=config, dataset=dataset, split=split, seed=seed),
-                ),
-                schedule=Schedule(
-                    epochs=values["epochs"],
-                    patience=values["stopping_step"],
-                    eval_step=values["eval_step"],
-                    keep=values["keep"],
-                ),
-                metric=metric,
-                hooks=LoopHooks(
-                    validate=partial(_validated, hooks=hooks, dataset=dataset),
-                    on_epoch=partial(_named, hooks=hooks, stage=name),
-                    rewind=hooks.rewind,
-                    tick=hooks.tick,
-                ),
-                path=folder / "checkpoint.safetensors",
-                identity=stage_identity,
-                first_step=first_step,
-                checkpoint_seconds=checkpoint_seconds,
-            )
-            standing = loop.run()
-            notes = {"identity": stage_identity, "standing": vars(standing)}
-            checkpoint.save(result_path, {"model": model_state(model)}, notes=notes)
-        previous = model_state(model)
+        if backbone is not None:
+            model.use_backbone(backbone)
+        product = reuse.Product(
+            path=folder / f"stage-{number}-{name}.safetensors",
+            identity=hash_of([identity, seed, number, name]),
+        )
+        if name == BACKBONE or values["strategy"] in reuse.UNREAD:
+            product = share(values, before=backbone)
+        with product.held():
+            standing = product.load(model)
+            if standing is None:
+                hooks.on_stage(name, values["epochs"])
+                loop = Loop(
+                    model=model,
+                    strategy=strategy(
+                        values["strategy"],
+                        Task(model=model, config=config, dataset=dataset, split=split, seed=seed),
+                    ),
+                    schedule=Schedule(
+                        epochs=values["epochs"],
+                        patience=values["stopping_step"],
+                        eval_step=values["eval_step"],
+                        keep=values["keep"],
+                    ),
+                    metric=metric,
+                    hooks=LoopHooks(
+                        validate=partial(_validated, hooks=hooks, dataset=dataset),
+                        on_epoch=partial(_named, hooks=hooks, stage=name),
+                        rewind=hooks.rewind,
+                        tick=hooks.tick,
+                    ),
+                    path=folder / "checkpoint.safetensors",
+                    identity=product.identity,
+                    first_step=first_step,
+                    checkpoint_seconds=checkpoint_seconds,
+                )
+                standing = loop.run()
+                product.save(model, standing)
         first_step = standing.step
+        if name == BACKBONE:
+            backbone = product.identity
+            continue
+        previous = model_state(model)
         trained = Trained(model=model, dataset=dataset, standing=standing)
     assert trained is not None
     return trained
@@ -162,17 +224,6 @@ def _remove_halves(folder: Path) -> None:
     """Remove what a killed process was writing; half a checkpoint may be large."""
     for left in folder.glob(".*.tmp"):
         shutil.rmtree(left)
-
-
-def _finished(path: Path, identity: str, model: AbstractRecommender) -> Standing | None:
-    """Load a finished stage's weights into the model, if `path` holds that stage."""
-    if not path.exists():
-        return None
-    sections, notes = checkpoint.load(path)
-    if notes["identity"] != identity:
-        return None
-    load_model_state(model, *sections["model"])
-    return Standing(**notes["standing"])
 
 
 def _carry_over(model: AbstractRecommender, tensors: dict[str, Any], plain: Any) -> None:

@@ -53,11 +53,16 @@ def reads_prefixes(name: str) -> bool:
 
 
 def _makers() -> dict[str, Callable[[Task], Any]]:
+    from experiments.training.align import Align
+    from experiments.training.llm import LLMPrompts
+    from experiments.training.masked import Masked
     from experiments.training.pairs import Pairs
     from experiments.training.recbole_loop import RecBoleLoop
+    from experiments.training.rows import Rows
     from experiments.training.windows import Windows
 
-    return {"recbole": RecBoleLoop, "pairs": Pairs, "windows": Windows}
+    own = {"align": Align, "llm": LLMPrompts, "masked": Masked, "pairs": Pairs}
+    return {**own, "recbole": RecBoleLoop, "rows": Rows, "windows": Windows}
 
 
 def check_loss(loss: float, *, model: AbstractRecommender, epoch: int) -> float:

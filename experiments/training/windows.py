@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from experiments.errors import PaddockError
+from experiments.training.cuts import window_batches
 from experiments.training.losses import next_item_loss
-from experiments.training.optimizers import make_optimizer
-from experiments.training.strategy import Task, Tick, check_loss
+from experiments.training.optimizers import Steps
+from experiments.training.strategy import Task, Tick
 
 
 class Windows:
@@ -34,7 +35,6 @@ class Windows:
         self._history = task.split.history("valid")
         self._longest = int(task.config["MAX_ITEM_LIST_LENGTH"])
         self._batch_size = int(task.config["train_batch_size"])
-        self._clip = task.config["clip_grad_norm"]
         self._device = task.config["device"]
         generator = torch.Generator()
         generator.manual_seed(task.seed)
@@ -45,51 +45,31 @@ class Windows:
             calibration=task.config["calibration"],
             generator=generator,
         )
-        self.optimizers = {"optimizer": make_optimizer(task)}
+        self._steps = Steps(task)
+        self.optimizers = {"optimizer": self._steps.optimizer}
 
     def train_epoch(self, epoch: int, tick: Tick) -> float:
         self._model.train()
         batches = self._batches()
-        optimizer = self.optimizers["optimizer"]
         total = 0.0
-        for done, (starts_B, lengths_B) in enumerate(batches, start=1):
+        for done, (starts_B, lengths_B) in enumerate(batches):
             inputs_BL, targets_BL = self._rows(starts_B, lengths_B)
             valid_BL = targets_BL != 0
             states_PD = self._model.states(inputs_BL)[valid_BL]
             loss = self._loss(states_PD, self._model.item_embedding.weight, targets_BL[valid_BL])
-            optimizer.zero_grad()
-            loss.backward()
-            if self._clip:
-                torch.nn.utils.clip_grad_norm_(self._model.parameters(), **self._clip)
-            optimizer.step()
-            total += check_loss(loss.item(), model=self._model, epoch=epoch)
-            tick(done, len(batches))
+            total += self._steps.step(loss, epoch=epoch, done=done, batches=len(batches))
+            tick(done + 1, len(batches))
         return total / max(1, len(batches))
 
     def _batches(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Windows as (first row, number of targets), grouped by length, in random order."""
-        targets_U = np.maximum(self._history.lengths - 1, 0)
-        long_U = targets_U > self._longest
-        first_U = np.where(long_U, self._draw(len(targets_U), self._longest) + 1, targets_U)
-        rest_U = targets_U - first_U
-        windows_U = np.where(targets_U > 0, 1 + -(-rest_U // self._longest), 0)
-        user_W = np.repeat(np.arange(len(targets_U)), windows_U)
-        number_W = np.arange(len(user_W)) - np.repeat(np.cumsum(windows_U) - windows_U, windows_U)
-        offset_W = np.where(number_W == 0, 0, first_U[user_W] + (number_W - 1) * self._longest)
-        length_W = np.where(
-            number_W == 0,
-            first_U[user_W],
-            np.minimum(self._longest, targets_U[user_W] - offset_W),
+        return window_batches(
+            self._history.indptr[:-1],
+            np.maximum(self._history.lengths - 1, 0),
+            longest=self._longest,
+            batch_size=self._batch_size,
+            generator=self.generators["windows"],
         )
-        start_W = self._history.indptr[:-1][user_W] + offset_W
-        order_W = torch.randperm(len(user_W), generator=self.generators["windows"]).numpy()
-        order_W = order_W[np.argsort(length_W[order_W], kind="stable")]
-        cuts = np.split(order_W, np.arange(self._batch_size, len(order_W), self._batch_size))
-        turns = torch.randperm(len(cuts), generator=self.generators["windows"]).tolist()
-        return [(start_W[cuts[turn]], length_W[cuts[turn]]) for turn in turns]
-
-    def _draw(self, size: int, high: int) -> np.ndarray:
-        return torch.randint(high, (size,), generator=self.generators["windows"]).numpy()
 
     def _rows(
         self, starts_B: np.ndarray, lengths_B: np.ndarray

@@ -7,7 +7,7 @@ import sys
 import pytest
 from omegaconf import OmegaConf
 
-from experiments.compose import CONF, choices, compose, groups, typed
+from experiments.compose import CONF, PARTS, choices, compose, groups, typed
 from experiments.errors import PaddockError
 from experiments.hyperparameters import PADDOCK_KEYS, keys_read, training_keys
 from experiments.validate import check, resolve_model
@@ -33,8 +33,9 @@ def mandatory(option: str) -> list[str]:
     """What must stand beside an option for it to compose."""
     # The server's address may also come from the environment, so that it is no plain ???.
     server = option == "tracking=server"
-    keys = {"tracking.uri"} if server else OmegaConf.missing_keys(compose([option]))
-    return [f"{key}={GIVEN[key]}" for key in sorted(keys)]
+    whole = ["model=a_llmrec"] if option.partition("=")[0] in PARTS else []
+    keys = {"tracking.uri"} if server else OmegaConf.missing_keys(compose([option, *whole]))
+    return [*whole, *(f"{key}={GIVEN[key]}" for key in sorted(keys))]
 
 
 def test_every_group_has_options() -> None:

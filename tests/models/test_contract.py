@@ -84,11 +84,12 @@ def configured(key: str) -> dict[str, Any]:
 
 
 def one_epoch(key: str) -> dict[str, Any]:
-    """The model of a YAML with one epoch for each of its stages."""
+    """The model of a YAML with one epoch for each of its stages and for its backbone."""
     values = resolve_model(configured(key))
     short = {"epochs": 1, "eval_step": 1}
     stages = {name: {**own, **short} for name, own in (values.get("stages") or {}).items()}
-    return {**values, **short, **({"stages": stages} if stages else {})}
+    backbone = {"backbone": {**values["backbone"], **short}} if "backbone" in values else {}
+    return {**values, **short, **backbone, **({"stages": stages} if stages else {})}
 
 
 def scores(trained: Trained, split: Split, users: np.ndarray = USERS) -> Tensor:
@@ -152,7 +153,7 @@ class TestContract:
     ) -> None:
         path = tmp_path / "model.safetensors"
         checkpoint.save(path, {"model": model_state(trained.model)}, notes=None)
-        fresh = fresh_model(key, tiny_data, tiny_split, tmp_path, seed=99)
+        fresh = fresh_model(key, tiny_data, tiny_split, tmp_path, seed=99, stage=-1)
         sections, _ = checkpoint.load(path)
         load_model_state(fresh["model"], *sections["model"])
         loaded = Trained(model=fresh["model"], dataset=fresh["dataset"], standing=trained.standing)
@@ -192,12 +193,12 @@ class TestContract:
 
 
 def fresh_model(
-    key: str, data: Prepared, split: Split, folder: Path, *, seed: int
+    key: str, data: Prepared, split: Split, folder: Path, *, seed: int, stage: int = 0
 ) -> dict[str, Any]:
-    """The untrained model of a YAML's first stage, its data set and its config."""
-    first = next(iter(stage_configs(one_epoch(key)).values()))
+    """The untrained model of one of a YAML's stages, its data set and its config."""
+    values = list(stage_configs(one_epoch(key)).values())[stage]
     model, dataset, config = build(
-        first, data=data, split=split, seed=seed, device=torch.device("cpu"), folder=folder
+        values, data=data, split=split, seed=seed, device=torch.device("cpu"), folder=folder
     )
     return {"model": model, "dataset": dataset, "config": config}
 

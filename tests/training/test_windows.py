@@ -31,6 +31,8 @@ CONFIG = {
     "device": torch.device("cpu"),
     "learner": "adam",
     "learning_rate": 1e-3,
+    "learning_rate_schedule": "constant",
+    "epochs": 1,
     "weight_decay": 0.0,
 }
 
@@ -247,7 +249,7 @@ def test_gradients_are_clipped(tiny_data: Prepared, tiny_split: Split) -> None:
     moved = []
     for clip in (None, {"max_norm": 0.0}):
         strategy = windows_of(split, longest=8, batch_size=64, seed=1)
-        strategy._clip = clip
+        strategy._steps._clip = clip
         before = strategy._model.item_embedding.weight.detach().clone()
         strategy.train_epoch(0, NO_TICK)
         moved.append(not torch.equal(before, strategy._model.item_embedding.weight))

@@ -1,0 +1,1 @@
+"""Sentence embeddings of item texts, computed once and kept."""

@@ -1,0 +1,58 @@
+"""The strategy `llm`: A-LLMRec's stage 2, the language model learns to read the soft tokens.
+
+B rows of a batch, C candidates.
+"""
+
+import torch
+from recbole.data.interaction import Interaction
+
+from experiments.training.state import seed_everything
+from experiments.training.strategy import Task, Tick
+from experiments.training.targets import AdamSteps, Targets
+
+AHEAD = 64
+"""Batches whose rows are put together, and sorted by length, at a time."""
+
+
+class LLMPrompts:
+    """Batches of prompts of one target and its negatives in random order, similar lengths together.
+
+    `train_batch_size` counts prompts, `accumulate` the batches whose gradients make one step.
+    """
+
+    def __init__(self, task: Task) -> None:
+        seed_everything(task.seed)
+        self._model = task.model
+        self._device = task.config["device"]
+        self._batch_size = int(task.config["train_batch_size"])
+        self._candidates = int(task.config["train_candidates"])
+        self._targets = Targets(task, positions=task.config["positions"])
+        self._steps = AdamSteps(task, accumulate=int(task.config["accumulate"]))
+        self.generators = self._targets.generators
+        self.optimizers = self._steps.optimizers
+
+    def train_epoch(self, epoch: int, tick: Tick) -> float:
+        self._model.train()
+        users, places = self._targets.drawn()
+        negatives = self._targets.negatives(users, self._candidates - 1)
+        batches = -(-len(users) // self._batch_size)
+        total, done = 0.0, 0
+        for start in range(0, len(users), AHEAD * self._batch_size):
+            rows = slice(start, start + AHEAD * self._batch_size)
+            for batch in self._batches(users[rows], places[rows], negatives[rows]):
+                loss = self._model.calculate_loss(batch)
+                total += self._steps.step(loss, epoch=epoch, done=done, batches=batches)
+                done += 1
+                tick(done, batches)
+        return total / batches
+
+    def _batches(
+        self, users: torch.Tensor, places: torch.Tensor, negatives: torch.Tensor
+    ) -> list[Interaction]:
+        whole = self._targets.batch(users, places)
+        targets = whole[self._model.POS_ITEM_ID][:, None]
+        candidates_BC = self._targets.shuffled(torch.cat([targets, negatives], dim=1))
+        whole.update(Interaction({"candidates": candidates_BC}))
+        order = torch.argsort(self._model.prompt_lengths(whole), stable=True)
+        pieces = order.split(self._batch_size)
+        return [whole[pieces[turn]].to(self._device) for turn in self._targets.turns(len(pieces))]

@@ -1,0 +1,70 @@
+"""The strategy `rows`: autoencoders of a user's items, trained on users without RecBole's loader.
+
+The model and its loss are told the users of a batch and look their items up. RecBole's loader makes
+a Python list of every batch's users (user_dataloader.py), and trains on the padding as on a user.
+
+U users with a training interaction, B batch of them.
+"""
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import AutoEncoderMixin
+from recbole.trainer import Trainer
+from recbole.utils import get_trainer
+
+from experiments.errors import PaddockError
+from experiments.training.optimizers import Steps
+from experiments.training.products import onednn_products
+from experiments.training.strategy import Task, Tick
+
+
+class Rows:
+    """Shuffled batches of at most `train_batch_size` users, which differ by at most one in size.
+
+    A rest of a single user would be none to a batch norm, which RaCT's critic begins with.
+    """
+
+    def __init__(self, task: Task) -> None:
+        _check(task)
+        self._model = task.model
+        self._batch_size = int(task.config["train_batch_size"])
+        self._device = task.config["device"]
+        self._users_U = torch.from_numpy(np.unique(task.split.train_users).astype(np.int64))
+        generator = torch.Generator()
+        generator.manual_seed(task.seed)
+        self.generators = {"rows": generator}
+        self._steps = Steps(task)
+        self.optimizers = {"optimizer": self._steps.optimizer}
+
+    def train_epoch(self, epoch: int, tick: Tick) -> float:
+        self._model.train()
+        batches = self._batches()
+        total = 0.0
+        for done, users_B in enumerate(batches):
+            batch = Interaction({self._model.USER_ID: users_B.to(self._device)})
+            # Nearly all the work is the product with all items, of one shape or two.
+            with onednn_products():
+                loss = self._model.calculate_loss(batch)
+                total += self._steps.step(loss, epoch=epoch, done=done, batches=len(batches))
+            tick(done + 1, len(batches))
+        return total / len(batches)
+
+    def _batches(self) -> tuple[torch.Tensor, ...]:
+        order_U = torch.randperm(len(self._users_U), generator=self.generators["rows"])
+        return self._users_U[order_U].tensor_split(-(-len(order_U) // self._batch_size))
+
+
+def _check(task: Task) -> None:
+    name = type(task.model).__name__
+    if not isinstance(task.model, AutoEncoderMixin):
+        raise PaddockError(
+            f"model.strategy=rows needs an autoencoder of the users' items; {name} is none: "
+            "use model.strategy=recbole"
+        )
+    trainer = get_trainer(task.config["MODEL_TYPE"], task.config["model"])
+    if trainer._train_epoch is not Trainer._train_epoch:
+        raise PaddockError(
+            f"model.strategy=rows cannot train {name}, which has an epoch of its own: "
+            "use model.strategy=recbole"
+        )

@@ -1,0 +1,142 @@
+"""One training target a user with the history before it, for models that learn from few targets.
+
+U users with two training items or more, B of a batch, L longest history, K negatives.
+"""
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from experiments.errors import PaddockError
+from experiments.training.negatives import NegativeSampler
+from experiments.training.strategy import Task, check_loss
+
+BETAS = (0.9, 0.98)
+"""Of Adam, as in SASRec's and A-LLMRec's code."""
+
+MOST_TRIES = 100
+
+
+class Targets:
+    """Draws batches of users with their histories, targets and negatives.
+
+    A user with a single training item has no history before it and teaches nothing here; the
+    authors' code trains on a padding item instead.
+    """
+
+    def __init__(self, task: Task, *, positions: str) -> None:
+        self._model = task.model
+        self._device = task.config["device"]
+        self._longest = int(task.config["MAX_ITEM_LIST_LENGTH"])
+        self._history = task.split.history("valid")
+        lengths = self._history.lengths
+        self._users_U = np.flatnonzero(lengths >= 2)
+        self._lengths_U = lengths[self._users_U]
+        self._random = positions == "random"
+        if len(self._users_U) == 0:
+            raise PaddockError(
+                f"no user has two training interactions, so that {type(task.model).__name__} has "
+                "no history to learn from"
+            )
+        self._sampler = NegativeSampler(
+            task.split.train_users,
+            task.split.train_items,
+            n_users=task.split.n_users,
+            n_items=task.split.n_items,
+        )
+        self._generator = torch.Generator()
+        self._generator.manual_seed(task.seed)
+        self.generators = {"targets": self._generator}
+
+    def drawn(self) -> tuple[Tensor, Tensor]:
+        """All users in random order, and the place of each one's target in the history."""
+        order = torch.randperm(len(self._users_U), generator=self._generator)
+        lengths = torch.from_numpy(self._lengths_U)[order]
+        places = lengths - 1
+        if self._random:
+            share = torch.rand(len(order), generator=self._generator, dtype=torch.float64)
+            places = 1 + (share * (lengths - 1)).long()
+        return torch.from_numpy(self._users_U)[order], places
+
+    def batch(self, users_B: Tensor, places_B: Tensor) -> Interaction:
+        """Users, histories and targets in RecBole's fields, on the CPU."""
+        starts_B = torch.from_numpy(self._history.indptr)[users_B]
+        items = torch.from_numpy(self._history.items).long()
+        lengths_B = places_B.clamp(max=self._longest)
+        offsets_L = torch.arange(self._longest)
+        inside_BL = offsets_L < lengths_B[:, None]
+        source_BL = (starts_B + places_B - lengths_B)[:, None] + offsets_L
+        histories_BL = items[torch.where(inside_BL, source_BL, 0)] * inside_BL
+        model = self._model
+        return Interaction(
+            {
+                model.USER_ID: users_B,
+                model.ITEM_SEQ: histories_BL,
+                model.ITEM_SEQ_LEN: lengths_B,
+                model.POS_ITEM_ID: items[starts_B + places_B],
+            }
+        )
+
+    def negatives(self, users_B: Tensor, k: int) -> Tensor:
+        """K items that the user did not train on, different ones where there are enough, (B, K)."""
+        drawn_BK = self._sampler.draw(users_B, k, generator=self._generator)
+        for _ in range(MOST_TRIES):
+            ordered_BK, places_BK = drawn_BK.sort(dim=1, stable=True)
+            again_BK = torch.zeros_like(drawn_BK, dtype=torch.bool)
+            repeats = ordered_BK[:, 1:] == ordered_BK[:, :-1]
+            again_BK.scatter_(1, places_BK[:, 1:], repeats)
+            if not again_BK.any():
+                break
+            rows = again_BK.nonzero(as_tuple=True)[0]
+            fresh = self._sampler.draw(users_B[rows], 1, generator=self._generator)
+            drawn_BK[again_BK] = fresh[:, 0]
+        return drawn_BK
+
+    def shuffled(self, items_BC: Tensor) -> Tensor:
+        """Every row in a random order of its own."""
+        keys_BC = torch.rand(items_BC.shape, generator=self._generator)
+        return items_BC.gather(1, keys_BC.argsort(dim=1))
+
+    def turns(self, batches: int) -> list[int]:
+        """The numbers of the batches in random order."""
+        return torch.randperm(batches, generator=self._generator).tolist()
+
+
+class AdamSteps:
+    """Adam over the weights that learn, gradients of `accumulate` batches added up for a step.
+
+    Where nothing learns (random projections, no soft token), a step does nothing.
+    """
+
+    def __init__(self, task: Task, *, accumulate: int = 1) -> None:
+        self._weights = [each for each in task.model.parameters() if each.requires_grad]
+        self._accumulate = accumulate
+        self._clip = task.config["clip_grad_norm"]
+        self._model = task.model
+        self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        if self._weights:
+            self.optimizers["optimizer"] = torch.optim.Adam(
+                self._weights,
+                lr=task.config["learning_rate"],
+                betas=BETAS,
+                weight_decay=task.config["weight_decay"] or 0.0,
+            )
+
+    def step(self, loss: Tensor, *, epoch: int, done: int, batches: int) -> float:
+        """Add the loss's gradient, and step at the end of a group of batches; give the loss."""
+        told = check_loss(loss.item(), model=self._model, epoch=epoch)
+        if not loss.requires_grad:
+            return told
+        (optimizer,) = self.optimizers.values()
+        first = done % self._accumulate == 0
+        last = (done + 1) % self._accumulate == 0 or done + 1 == batches
+        if first:
+            optimizer.zero_grad()
+        group = min(self._accumulate, batches - done // self._accumulate * self._accumulate)
+        (loss / group).backward()
+        if last:
+            if self._clip:
+                torch.nn.utils.clip_grad_norm_(self._weights, **self._clip)
+            optimizer.step()
+        return told

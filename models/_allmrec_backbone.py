@@ -1,0 +1,133 @@
+"""The frozen collaborative filter behind A-LLMRec: user states and item embeddings, never trained.
+
+B batch, L length, D width, N items (padding included).
+"""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import torch
+from recbole.model.abstract_recommender import AbstractRecommender, SequentialRecommender
+from torch import Tensor
+
+UNTRAINED = "0" * 64
+"""Stands for the weights that the backbone was made with."""
+
+
+class Backbone:
+    """A recommender that scores by the product of a user state and an item embedding.
+
+    It is no nn.Module, so that whoever holds it neither trains it, nor moves it into training mode,
+    nor saves it: a checkpoint names it by `identity`.
+
+    Parameters
+    ----------
+    model
+        A sequential model of RecBole's or of this project with `item_embedding`, or a general one
+        with user and item embeddings (BPR), or one that propagates them (LightGCN).
+    load
+        Puts the weights of an identity into the model.
+    quirks
+        Keep dropout active, as the authors' code does by accident.
+    """
+
+    def __init__(
+        self,
+        model: AbstractRecommender,
+        *,
+        load: Callable[[str], None],
+        quirks: bool = False,
+    ) -> None:
+        self.model = model.requires_grad_(False).eval()
+        self.identity = UNTRAINED
+        self._load = load
+        self._quirks = quirks
+        self._items_ND: Tensor | None = None
+        self._users_UD: Tensor | None = None
+        self._sequential = isinstance(model, SequentialRecommender)
+        if self._sequential and not hasattr(model, "item_embedding"):
+            raise ValueError(
+                f"{type(model).__name__} has no item_embedding, so that it cannot be the backbone"
+            )
+
+    @property
+    def width(self) -> int:
+        return self.items().shape[1]
+
+    def become(self, identity: str) -> None:
+        """Take the weights of that identity, unless it has them."""
+        if identity in (self.identity, UNTRAINED):
+            return
+        self._load(identity)
+        self.model.requires_grad_(False).eval()
+        self.identity, self._items_ND, self._users_UD = identity, None, None
+
+    @torch.no_grad()
+    def items(self) -> Tensor:
+        """Item embeddings, shape (N, D)."""
+        if self._items_ND is None:
+            if self._sequential:
+                self._items_ND = self.model.item_embedding.weight.detach()
+            else:
+                self._users_UD, self._items_ND = self._tables()
+        return self._items_ND
+
+    @torch.no_grad()
+    def users(self, users_B: Tensor, items_BL: Tensor, lengths_B: Tensor, *, train: bool) -> Tensor:
+        """User states, shape (B, D): after the last item, or of the user where order is not read.
+
+        Parameters
+        ----------
+        items_BL, lengths_B
+            The history, padded with 0 on the right; an empty one has length 1 and is padding.
+        train
+            Whether a training step asks; it matters for quirks alone.
+        """
+        if not self._sequential:
+            self.items()
+            assert self._users_UD is not None
+            return self._users_UD[users_B]
+        items_BL, lengths_B = _last(items_BL, lengths_B, self.model.max_seq_length)
+        with self._in_training_mode() if train and self._quirks else nullcontext():
+            return self.model.forward(items_BL, lengths_B)
+
+    def _tables(self) -> tuple[Tensor, Tensor]:
+        model = self.model
+        if hasattr(model, "norm_adj_matrix"):
+            users_UD, items_ND = model.forward()
+            return users_UD.detach(), items_ND.detach()
+        if hasattr(model, "user_embedding") and hasattr(model, "item_embedding"):
+            return model.user_embedding.weight.detach(), model.item_embedding.weight.detach()
+        raise ValueError(
+            f"{type(model).__name__} has no user and item embeddings, so that it cannot be the "
+            "backbone"
+        )
+
+    def _in_training_mode(self) -> "_TrainingMode":
+        return _TrainingMode(self.model)
+
+
+class _TrainingMode:
+    def __init__(self, model: AbstractRecommender) -> None:
+        self._model = model
+
+    def __enter__(self) -> None:
+        self._model.train()
+
+    def __exit__(self, *_: object) -> None:
+        self._model.eval()
+
+
+def _last(items_BL: Tensor, lengths_B: Tensor, longest: int) -> tuple[Tensor, Tensor]:
+    """The last `longest` items, left-aligned, with as many columns as the longest history needs."""
+    width = max(1, int(lengths_B.max()))
+    if width <= longest:
+        # A causal model reads short rows as well; others were trained on rows of the full width.
+        padded = torch.nn.functional.pad(items_BL[:, :width], (0, longest - width))
+        return padded, lengths_B
+    starts_B = (lengths_B - longest).clamp(min=0)
+    offsets_L = torch.arange(longest, device=items_BL.device)
+    kept_B = lengths_B.clamp(max=longest)
+    places_BL = (starts_B[:, None] + offsets_L).clamp(max=items_BL.shape[1] - 1)
+    taken_BL = items_BL.gather(1, places_BL)
+    return taken_BL * (offsets_L < kept_B[:, None]), kept_B

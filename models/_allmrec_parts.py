@@ -1,0 +1,94 @@
+"""What A-LLMRec is made from, frozen all of it, and its two kinds of small networks.
+
+D width of the backbone, J joint width, T width of a text embedding, H width of the language model,
+N items (padding included), B batch, L length, H last items.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from models._allmrec_backbone import Backbone
+from models._allmrec_llm import FrozenLLM
+
+PARTS = "parts"
+"""Key of the config under which the frozen networks come; it is no hyper-parameter."""
+CANDIDATES = "candidates"
+"""Field of an interaction: the items that the prompt names, in its order."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Parts:
+    """The frozen networks and the items' texts; whoever makes the model puts them into its config.
+
+    Attributes
+    ----------
+    texts_NT
+        Sentence embeddings of the items.
+    titles
+        By item, the padding's first.
+    interactions_N
+        Training interactions of each item.
+    llm
+        Gives the language model, which is loaded when it is first asked for; None where there is
+        none.
+    llm_width
+        H, known before the language model is loaded.
+    """
+
+    backbone: Backbone
+    texts_NT: Tensor
+    titles: Sequence[str]
+    interactions_N: Tensor
+    llm: Callable[[], FrozenLLM] | None = None
+    llm_width: int | None = None
+
+
+class Autoencoder(nn.Module):
+    """To the joint space through a sigmoid, and back (section 3.1)."""
+
+    def __init__(self, width: int, joint: int) -> None:
+        super().__init__()
+        self.encoder = nn.Linear(width, joint)
+        self.decoder = nn.Linear(joint, width)
+
+    def encode(self, values: Tensor) -> Tensor:
+        return self.encoder(values).sigmoid()
+
+    def decode(self, joint: Tensor) -> Tensor:
+        return self.decoder(joint)
+
+
+def projection(width: int, to: int, activation: nn.Module) -> nn.Sequential:
+    """Two layers to the width of the language model, their weights Xavier-normal (section 3.2)."""
+    layers = nn.Sequential(nn.Linear(width, to), nn.LayerNorm(to), activation, nn.Linear(to, to))
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_normal_(layer.weight)
+    return layers
+
+
+def gate(interactions_N: Tensor, half: float) -> Tensor:
+    """How far an item's own embedding counts: n / (n + half), and 0 without an interaction."""
+    counts_N = interactions_N.float()
+    return torch.where(counts_N > 0, counts_N / (counts_N + half), 0.0)
+
+
+def last_items(items_BL: Tensor, lengths_B: Tensor, n: int) -> Tensor:
+    """The last n items of left-aligned rows, oldest first, 0 in front where there are fewer."""
+    places_BH = lengths_B[:, None] + torch.arange(-n, 0, device=items_BL.device)
+    return items_BL.gather(1, places_BH.clamp(min=0)) * (places_BH >= 0)
+
+
+def bytes_of(identity: str) -> Tensor:
+    """A SHA-256 in hexadecimal as a tensor, so that it is kept among the weights."""
+    return torch.tensor(list(bytes.fromhex(identity)), dtype=torch.uint8)
+
+
+def one_of(key: str, value: object, known: tuple[str, ...]) -> str:
+    """The value, if it is known."""
+    if value not in known:
+        raise ValueError(f"{key} must be one of {', '.join(known)}, not {value!r}")
+    return str(value)

@@ -1,0 +1,80 @@
+"""BERT4Rec (Sun et al., CIKM 2019), trained on any positions of a window.
+
+B batch, L length, D width, H heads, P positions, N items (padding included).
+"""
+
+import torch
+import torch.nn.functional as F
+from recbole.model.layers import TransformerLayer
+from recbole.model.sequential_recommender import BERT4Rec as RecBoleBERT4Rec
+from torch import Tensor
+
+
+class BERT4Rec(RecBoleBERT4Rec):
+    """RecBole's BERT4Rec: same parameters, same scores for equal weights.
+
+    `encode` and `logit_factors` let whoever trains it choose the masked positions and score these
+    alone; RecBole's loss takes a fixed number of them for every row, padded. Attention runs through
+    torch's fused kernel, and rows are no wider than the longest history of a batch.
+    """
+
+    def encode(self, items_BL: Tensor) -> Tensor:
+        """The transformer's output at every position, shape (B, L, D); at padding it means nothing.
+
+        Parameters
+        ----------
+        items_BL
+            Item ids in time order, `mask_token` where hidden, padded with 0 on the right; L at most
+            MAX_ITEM_LIST_LENGTH.
+        """
+        positions_L = torch.arange(items_BL.size(1), device=items_BL.device)
+        states_BLD = self.item_embedding(items_BL) + self.position_embedding(positions_L)
+        states_BLD = self.dropout(self.LayerNorm(states_BLD))
+        attended_B11L = (items_BL != 0)[:, None, None, :]
+        for layer in self.trm_encoder.layer:
+            states_BLD = layer.feed_forward(self._attend(layer, states_BLD, attended_B11L))
+        return states_BLD
+
+    def logit_factors(self, encoded_PD: Tensor) -> tuple[Tensor, Tensor]:
+        """Two factors of the logits of all items: their product over the last dimension, (P, N).
+
+        The bias of the items is a column more, against a state of one.
+        """
+        states_PD = self._head(encoded_PD)
+        ones_P1 = states_PD.new_ones(len(states_PD), 1)
+        weight_ND = self.item_embedding.weight[: self.n_items]
+        bias_N1 = self.output_bias[:, None]
+        return torch.cat([states_PD, ones_P1], dim=1), torch.cat([weight_ND, bias_N1], dim=1)
+
+    def forward(self, item_seq: Tensor) -> Tensor:
+        """The state at every position that is multiplied with the items, shape (B, L, D)."""
+        return self._head(self.encode(item_seq))
+
+    def reconstruct_test_data(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
+        """The histories less their oldest item, the mask after their last; no wider than needed.
+
+        RecBole makes room for the mask in every row, also where the history leaves some.
+        """
+        longest = int(item_seq_len.max())
+        rest_BL = F.pad(item_seq, (0, 1))[:, 1 : longest + 1]
+        return rest_BL.scatter(1, item_seq_len[:, None] - 1, self.mask_token)
+
+    def _head(self, encoded: Tensor) -> Tensor:
+        return self.output_ln(self.output_gelu(self.output_ffn(encoded)))
+
+    def _attend(self, layer: TransformerLayer, states_BLD: Tensor, attended_B11L: Tensor) -> Tensor:
+        attention = layer.multi_head_attention
+        heads = attention.num_attention_heads
+
+        def split(projected_BLD: Tensor) -> Tensor:
+            return projected_BLD.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+        context_BHLK = F.scaled_dot_product_attention(
+            split(attention.query(states_BLD)),
+            split(attention.key(states_BLD)),
+            split(attention.value(states_BLD)),
+            attn_mask=attended_B11L,
+            dropout_p=attention.attn_dropout.p if self.training else 0.0,
+        )
+        context_BLD = attention.dense(context_BHLK.transpose(1, 2).flatten(-2))
+        return attention.LayerNorm(attention.out_dropout(context_BLD) + states_BLD)

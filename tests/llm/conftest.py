@@ -1,0 +1,95 @@
+"""Small language models of random weights, in several architectures, with one tokenizer."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from experiments.llm.tiny import tokenizer_of
+from models._allmrec_llm import FrozenLLM
+
+WORDS = {"noun": "movie", "verb": "watch", "past": "watched"}
+TITLES = [
+    "",
+    "Toy Story",
+    "Heat",
+    "The Usual Suspects",
+    "Heat",
+    "",
+    "말할 수 없는 비밀",
+    "🎬 Film 🍿 with emoji",
+    "long " * 300,
+    "\t blanks \n and  lines ",
+    'A "quoted" title, with, commas',
+    *(f"Story number {number}" for number in range(30)),
+]
+"""Item 0 is padding; 2 and 4 share a title, 5 has none, 8 is of 300 words."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Sums are split among threads, so that their number changes the last bits."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Any:
+    return tokenizer_of([*TITLES[:8], "This user has watched movie title set"], size=400)
+
+
+def network(kind: str, size: int) -> Any:
+    from transformers import (
+        GPT2Config,
+        GPT2LMHeadModel,
+        LlamaConfig,
+        LlamaForCausalLM,
+        OPTConfig,
+        OPTForCausalLM,
+        Qwen3Config,
+        Qwen3ForCausalLM,
+    )
+
+    common = {"vocab_size": size, "hidden_size": 32, "initializer_range": 0.2}
+    layered = {**common, "num_hidden_layers": 2, "num_attention_heads": 4}
+    match kind:
+        case "gpt2":
+            return GPT2LMHeadModel(
+                GPT2Config(
+                    vocab_size=size, n_embd=32, n_layer=2, n_head=4, n_positions=1024,
+                    initializer_range=0.2,
+                )
+            )  # fmt: skip
+        case "opt":
+            return OPTForCausalLM(
+                OPTConfig(
+                    **layered, ffn_dim=64, max_position_embeddings=1024, word_embed_proj_dim=16
+                )
+            )
+        case "llama":
+            return LlamaForCausalLM(
+                LlamaConfig(**layered, intermediate_size=64, max_position_embeddings=1024)
+            )
+    assert kind == "qwen3"
+    return Qwen3ForCausalLM(
+        Qwen3Config(
+            **layered, intermediate_size=64, max_position_embeddings=1024, head_dim=8,
+            num_key_value_heads=2,
+        )
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def llm_of(tokenizer: Any) -> Callable[..., FrozenLLM]:
+    def make(kind: str = "llama", *, context: int = 1024) -> FrozenLLM:
+        torch.manual_seed(3)
+        return FrozenLLM(
+            network(kind, len(tokenizer)),
+            tokenizer,
+            name=kind,
+            revision=None,
+            config_hash="0" * 64,
+            context=context,
+        )
+
+    return make

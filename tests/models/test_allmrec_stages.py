@@ -1,0 +1,264 @@
+"""A-LLMRec's stages: which run trains which, what is reused, and what a run can be told."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from experiments.bridge.scorer import RecBoleScorer
+from experiments.candidates import candidates
+from experiments.compose import compose, typed
+from experiments.config import RankingConfig
+from experiments.data.prepared import Prepared
+from experiments.errors import PaddockError
+from experiments.llm.generate import generation
+from experiments.llm.scorer import CandidateScorer, evaluate_by_prompts
+from experiments.split import Split
+from experiments.training import checkpoint
+from experiments.training.stages import Trained, build
+from experiments.training.state import load_model_state, model_state
+from experiments.validate import resolve_model
+
+SMALL = [
+    "model.backbone.epochs=2",
+    "model.backbone.hidden_size=8",
+    "model.backbone.inner_size=8",
+    "model.llm.steps=3",
+    "model.llm.width=16",
+    "model.llm.heads=2",
+    "model.rerank=4",
+    "model.stages.align.epochs=2",
+    "model.stages.llm.epochs=1",
+    "model.stages.llm.eval_step=1",
+    "model.stages.llm.train_batch_size=16",
+]
+ALONE = [word for word in SMALL if ".llm." not in word]
+
+Fit = Callable[..., Trained]
+
+
+def values(*overrides: str, model: str = "a_llmrec") -> dict[str, Any]:
+    small = SMALL if model == "a_llmrec" else [w for w in ALONE if "rerank" not in w]
+    return resolve_model(
+        typed(compose([f"model={model}", "dataset=tiny", *small, *overrides])).model
+    )
+
+
+@pytest.fixture(scope="module")
+def train(fit: Fit, tiny_data: Prepared, tiny_split: Split) -> Callable[..., tuple[Trained, Any]]:
+    def run(*overrides: str, model: str = "a_llmrec", seed: int = 1) -> tuple[Trained, list[str]]:
+        stages: dict[str, None] = {}
+        trained = fit(
+            values(*overrides, model=model),
+            tiny_data,
+            tiny_split,
+            seed=seed,
+            on_epoch=lambda record: stages.update({record["stage"]: None}),
+        )
+        return trained, list(stages)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(train: Callable[..., tuple[Trained, Any]]) -> Trained:
+    trained, _ = train()
+    return trained
+
+
+def scores(trained: Trained, split: Split) -> torch.Tensor:
+    scorer = RecBoleScorer(trained.model, dataset=trained.dataset, history=split.history("test"))
+    return scorer.score(np.arange(1, 21))
+
+
+def test_what_a_change_trains_again(train: Any, whole: Trained, tiny_split: Split) -> None:
+    """The backbone and the alignment are shared by all runs that would train the same."""
+    assert train()[1] == ["llm"]
+    assert train("model.llm.steps=4")[1] == ["llm"]
+    assert train("model.user_token=false")[1] == ["llm"]
+    assert train("model.words.noun=book")[1] == ["llm"]
+    assert train("model.text_weight=0.5")[1] == ["align", "llm"]
+    assert train("text_encoder=tiny", "model.text_encoder.width=32")[1] == ["align", "llm"]
+    assert train("model.backbone.hidden_size=16")[1] == ["backbone", "align", "llm"]
+    assert train(seed=2)[1] == ["backbone", "align", "llm"]
+    again, _ = train()
+    assert torch.equal(scores(again, tiny_split), scores(whole, tiny_split))
+
+
+def test_a_stage_learns_its_own_weights_alone(train: Any, whole: Trained) -> None:
+    alone, stages = train("model.stages.align.epochs=2", model="a_llmrec_align")
+    assert stages in ([], ["align"])
+    joint, all_ = model_state(alone.model)[0], model_state(whole.model)[0]
+    assert {name for name in joint if not torch.equal(joint[name], all_[name])} <= {"weight/llm_id"}
+    assert {name.partition(".")[0] for name in set(all_) - set(joint)} == {
+        "weight/user_projection",
+        "weight/item_projection",
+    }
+
+
+@pytest.mark.parametrize("backbone", ["lightgcn", "gru4rec", "bpr"])
+def test_other_backbones(backbone: str, fit: Fit, tiny_data: Prepared, tiny_split: Split) -> None:
+    overrides = [f"model.backbone={backbone}", "model.backbone.epochs=1"]
+    composed = compose(["model=a_llmrec_align", "dataset=tiny", *overrides])
+    trained = fit(resolve_model(typed(composed).model), tiny_data, tiny_split)
+    states = trained.model._parts.backbone
+    assert states.items().shape == (tiny_data.n_items + 1, states.width)
+    found = scores(trained, tiny_split)
+    assert torch.isfinite(found[:, 1:]).all()
+    assert found[:, 1:].std() > 0
+
+
+def test_the_backbone_scores_as_its_own_model(whole: Trained, tiny_split: Split) -> None:
+    """Its state times its item embeddings are the scores that RecBole's class gives."""
+    backbone = whole.model._parts.backbone.model
+    scorer = RecBoleScorer(backbone, dataset=whole.dataset, history=tiny_split.history("test"))
+    expected = scorer.score(np.arange(1, 21))
+    ours = RecBoleScorer(whole.model, dataset=whole.dataset, history=tiny_split.history("test"))
+    states = whole.model._states(ours._batch(np.arange(1, 21)))
+    found = states @ whole.model._parts.backbone.items().T
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_saved_model_names_its_backbone_and_misses_it(
+    whole: Trained, tiny_data: Prepared, tiny_split: Split, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.safetensors"
+    checkpoint.save(path, {"model": model_state(whole.model)}, notes=None)
+    sections, _ = checkpoint.load(path)
+    saved = {name.partition(".")[0] for name in sections["model"][0]}
+    assert saved == {
+        "weight/item_autoencoder",
+        "weight/text_autoencoder",
+        "weight/user_projection",
+        "weight/item_projection",
+        "weight/backbone_id",
+        "weight/llm_id",
+    }
+    values_ = {**values(), **values()["stages"]["llm"]}
+    values_.pop("stages")
+
+    def loaded(identity: torch.Tensor | None) -> Trained:
+        model, dataset, _ = build(
+            values_,
+            data=tiny_data,
+            split=tiny_split,
+            seed=9,
+            device=torch.device("cpu"),
+            folder=tmp_path,
+        )
+        tensors, plain = sections["model"]
+        if identity is not None:
+            tensors = {**tensors, "weight/backbone_id": identity}
+        load_model_state(model, tensors, plain)
+        return Trained(model=model, dataset=dataset, standing=whole.standing)
+
+    assert torch.equal(scores(loaded(None), tiny_split), scores(whole, tiny_split))
+    with pytest.raises(PaddockError, match="the backbone that the run was trained on"):
+        scores(loaded(torch.full((32,), 9, dtype=torch.uint8)), tiny_split)
+
+
+def test_evaluation_by_prompts(whole: Trained, tiny_data: Prepared, tiny_split: Split) -> None:
+    """Candidates in the file's order; the checks; each equal to scoring by hand."""
+    ranking = RankingConfig(candidates=6, cutoffs=[1, 3])
+    full = RankingConfig(cutoffs=[1, 3])
+    drawn = candidates(
+        tiny_data, tiny_split, "test", size=6, seed=1, folder=tiny_data.path / "candidates"
+    )
+    made = evaluate_by_prompts(
+        whole.model,
+        whole.dataset,
+        "test",
+        split=tiny_split,
+        rankings={"full": full, "c6": ranking},
+        candidates={"c6": drawn},
+        metrics=["hit", "ndcg"],
+        checks=True,
+    )
+    history = tiny_split.history("test")
+    users, items = drawn.users[:5].astype(np.int64), drawn.items_TC[:5].astype(np.int64)
+    orders = {
+        order: CandidateScorer(whole.model, dataset=whole.dataset, history=history, order=order)
+        for order in (None, "reversed", "shuffled")
+    }
+    straight = orders[None].score_candidates(users, items)
+    flipped = orders[None].score_candidates(users, items[:, ::-1].copy()).flip(1)
+    torch.testing.assert_close(orders["reversed"].score_candidates(users, items), flipped)
+    assert not torch.allclose(straight, flipped, atol=1e-6), "the place in the prompt counts"
+    shuffled = orders["shuffled"].score_candidates(users, items)
+    again = orders["shuffled"].score_candidates(users[[3]], items[[3]])
+    torch.testing.assert_close(shuffled[[3]], again, msg="a user's order is drawn by the user")
+    hits = (straight.argmax(1).numpy() == (items == drawn.targets[:5, None]).argmax(1)).astype(
+        float
+    )
+    assert made.per_user["c6/hit_at_1"].to_list()[:5] == hits.tolist()
+    assert {"order_reversed/c6/hit_at_1", "order_shuffled/c6/ndcg_at_3"} <= set(made.system)
+    assert {"full/hit_at_1", "c6/hit_at_1"} <= set(made.means)
+
+
+def test_generation_is_measured(whole: Trained, tiny_data: Prepared, tiny_split: Split) -> None:
+    drawn = candidates(
+        tiny_data, tiny_split, "test", size=6, seed=1, folder=tiny_data.path / "candidates"
+    )
+    whole.model.generation_users = 5
+    measured = generation(whole.model, whole.dataset, tiny_split, {"c6": drawn})
+    whole.model.generation_users = 0
+    assert set(measured) == {
+        "generation_constrained/c6/hit_at_1",
+        "generation_free/c6/exact_hit_at_1",
+        "generation_free/c6/invalid",
+    }
+    assert all(0 <= value <= 1 for value in measured.values())
+    free = measured["generation_free/c6/exact_hit_at_1"] + measured["generation_free/c6/invalid"]
+    assert free <= 1
+    assert generation(whole.model, whole.dataset, tiny_split, {"c6": drawn}) == {}
+
+
+def test_titles_alone_have_nothing_to_learn(train: Any) -> None:
+    trained, _ = train("model.user_token=false", "model.item_tokens=false")
+    assert not any(weight.requires_grad for weight in trained.model.parameters())
+
+
+def test_random_projections_stay_as_they_are(train: Any, whole: Trained) -> None:
+    one, _ = train("model.projections=random")
+    more, _ = train("model.projections=random", "model.stages.llm.epochs=2")
+    tensors, others = model_state(one.model)[0], model_state(more.model)[0]
+    learned = model_state(whole.model)[0]
+    name = "weight/user_projection.0.weight"
+    assert torch.equal(tensors[name], others[name])
+    assert not torch.equal(tensors[name], learned[name])
+
+
+REFUSED = {
+    "model.llm=null": "model.llm or model.words is missing",
+    "model.llm.name=nobody/nothing": "neither a local folder nor a model that can be fetched",
+    "model.llm.dtype=int3": "model.llm.dtype=int3 is unknown",
+    "model.llm.quantisation=2bit": "choose null, 8bit or 4bit",
+    "model.text_encoder.pooling=max": "did you mean",
+    "model.backbone=null": "model.backbone",
+    "model.rerank=1": "model.rerank=1 must be at least 2",
+    "model.strategy=windows": "windows",
+    "model.words.noun=3": "model.words.noun=3",
+    "model.item_route=texts": "did you mean text?",
+}
+
+
+@pytest.mark.parametrize("override", REFUSED)
+def test_mistakes_are_told(
+    override: str,
+    monkeypatch: pytest.MonkeyPatch,
+    fit: Fit,
+    tiny_data: Prepared,
+    tiny_split: Split,
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(PaddockError) as caught:
+        fit(values(override), tiny_data, tiny_split)
+    assert REFUSED[override] in str(caught.value)
+
+
+def test_quantisation_needs_a_gpu(fit: Fit, tiny_data: Prepared, tiny_split: Split) -> None:
+    with pytest.raises(PaddockError, match="quantisation=8bit needs a GPU"):
+        fit(values("model.llm.quantisation=8bit"), tiny_data, tiny_split)
