@@ -5,9 +5,9 @@
 Each measurement is a fresh process, which tells the seconds after its imports and the most memory it
 held. RecBole creates its Dataset and builds the parts, in memory. Paddock checks, prepares and
 splits: cold, which writes the product, and warm, which opens it. FOLDER holds MovieLens-1M as
-atomic files, by default ../shared/data/ml-1m beside the repository. With --rows, a generated set of
-the shape of MovieLens-32M (200,948 users, 84,432 items, 32,000,000 rows, popularity by a power law)
-is measured too, its users and rows scaled down to N rows.
+atomic files, by default ml-1m/ of PADDOCK_BENCH_DATA. With --rows, a generated set of the shape of
+MovieLens-32M (200,948 users, 84,432 items, 32,000,000 rows, popularity by a power law) is measured
+too, its users and rows scaled down to N rows.
 
 RecBole runs on pandas 3 here because only interactions are loaded: its filling of empty features
 does nothing there, and its reading of sequences fails.
@@ -26,13 +26,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from benchmarks.data import VARIABLE, data_folder
 from benchmarks.measure import Measured
-from experiments.files import write_json
-from experiments.provenance import host, packages
+from benchmarks.pair import ONE_THREAD
 
 ROOT = Path(__file__).resolve().parents[1]
-OUT = ROOT / "benchmarks" / "out"
-DATA = ROOT.parent / "shared" / "data" / "ml-1m"
 REPEATS = 3
 FULL_ROWS, FULL_USERS, FULL_ITEMS = 32_000_000, 200_948, 84_432
 
@@ -54,12 +52,13 @@ class Prepared(Measured):
         }
 
 
-def measure(data: Path = DATA) -> Prepared | None:
+def measure(data: Path | None = None) -> Prepared | None:
     """Interleave the two preparations of MovieLens-1M; None where its files are absent."""
-    if not (data / f"{data.name}.inter").is_file():
-        print(f"preparation: {data} holds no {data.name}.inter; skipped", file=sys.stderr)
+    folder = data or data_folder("ml-1m")
+    if folder is None:
+        print(f"preparation: {VARIABLE} names no folder with ml-1m; skipped", file=sys.stderr)
         return None
-    return _measure(data, f"preparation of {data.name}, seconds (cold)", REPEATS)
+    return _measure(folder, f"preparation {folder.name}, seconds (cold)", REPEATS)
 
 
 def measure_large(rows: int) -> Prepared:
@@ -68,7 +67,7 @@ def measure_large(rows: int) -> Prepared:
         folder = Path(temporary) / "large"
         folder.mkdir()
         generate(folder / "large.inter", rows)
-        return _measure(folder, f"preparation of {rows:,} generated rows, seconds (cold)", 1)
+        return _measure(folder, f"preparation {rows} generated rows, seconds (cold)", 1)
 
 
 def generate(path: Path, rows: int) -> None:
@@ -109,7 +108,7 @@ def _child(side: str, folder: Path, out: str) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "benchmarks.preparation_child", side, folder, out],
         cwd=ROOT,
-        env=os.environ | {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        env=os.environ | ONE_THREAD,
         capture_output=True,
         text=True,
         check=False,
@@ -120,23 +119,21 @@ def _child(side: str, folder: Path, out: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, print, and write benchmarks/out/preparation.json and preparation-large.json."""
+    """Measure, print, and write benchmarks/out/."""
+    from benchmarks.__main__ import report
+
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.preparation",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", type=Path, default=DATA, help="MovieLens-1M as atomic files")
+    parser.add_argument("--data", type=Path, help="MovieLens-1M as atomic files")
     parser.add_argument("--rows", type=int, help="measure a generated set of so many rows too")
-    arguments = parser.parse_args()
-    found = {"preparation": measure(arguments.data.resolve())}
-    if arguments.rows:
-        found["preparation-large"] = measure_large(arguments.rows)
-    for name, measured in found.items():
-        if measured is not None:
-            summary = measured.summary()
-            write_json(OUT / f"{name}.json", {**summary, "packages": packages(), "host": host()})
-            print(json.dumps(summary, indent=2))
+    given = parser.parse_args()
+    found = [measure(given.data and given.data.resolve())]
+    if given.rows:
+        found.append(measure_large(given.rows))
+    report(measured for measured in found if measured is not None)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,28 @@
-"""What a benchmark of a model starts from."""
+"""What a benchmark of a model starts from: an untrained model of ours, or RecBole's of the same name."""
 
+import importlib
+import pkgutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import recbole.trainer  # noqa: F401  (of the imports, so that no measurement meets it)
 import torch
 from recbole.model.abstract_recommender import AbstractRecommender
 
+import experiments.training
 from experiments.arena import Arena, arena
-from experiments.bridge.dataset import TrainingRows
+from experiments.bridge.config import recbole_config
+from experiments.bridge.dataset import TrainingRows, recbole_dataset
 from experiments.compose import compose, typed
 from experiments.config import Config
+from experiments.hyperparameters import PADDOCK_KEYS
 from experiments.training.stages import build, stage_configs
+from experiments.training.state import seed_everything
+from experiments.training.strategy import Strategy, Task, strategy
 from experiments.validate import resolve_model
+
+CPU = torch.device("cpu")
+FAMILIES = ("general_recommender", "sequential_recommender")
 
 
 class Setup(NamedTuple):
@@ -22,19 +33,70 @@ class Setup(NamedTuple):
     model: AbstractRecommender
     dataset: TrainingRows
     recbole: Any
+    values: dict[str, Any]
+    seed: int
+
+    def strategy(self) -> Strategy:
+        """The strategy that its configuration names."""
+        task = Task(
+            model=self.model,
+            config=self.recbole,
+            dataset=self.dataset,
+            split=self.shared.split,
+            seed=self.seed,
+        )
+        return strategy(self.values["strategy"], task)
 
 
-def untrained(overrides: list[str], folder: Path) -> Setup:
-    """The model that these overrides name, on the CPU, with seed 1."""
-    config = typed(compose(overrides))
-    shared = arena(config)
-    values = stage_configs(resolve_model(config.model))["train"]
+def untrained(overrides: list[str], folder: Path, *, seed: int = 1) -> Setup:
+    """The model that these overrides name, on the CPU; of a model with stages, the first one's."""
+    config, shared, values = _start(overrides)
     model, dataset, recbole = build(
-        values,
-        data=shared.data,
-        split=shared.split,
-        seed=1,
-        device=torch.device("cpu"),
-        folder=folder,
+        values, data=shared.data, split=shared.split, seed=seed, device=CPU, folder=folder
     )
-    return Setup(config, shared, model, dataset, recbole)
+    return Setup(config, shared, model, dataset, recbole, values, seed)
+
+
+def untrained_peer(overrides: list[str], folder: Path, *, seed: int = 1) -> Setup:
+    """RecBole's own class for the model that these overrides name, with RecBole's rows and loop.
+
+    The hyper-parameters are ours; those that only a strategy of ours reads say nothing to RecBole.
+    """
+    config, shared, values = _start(overrides)
+    values = values | {"strategy": "recbole"}
+    known = {key: value for key, value in values.items() if key not in PADDOCK_KEYS}
+    seed_everything(seed)
+    recbole = recbole_config(values["name"], known, seed=seed, device=CPU, folder=str(folder))
+    dataset = recbole_dataset(recbole, data=shared.data, split=shared.split)
+    model = recbole_class(values["name"])(recbole, dataset)
+    return Setup(config, shared, model, dataset, recbole, values, seed)
+
+
+def recbole_class(name: str) -> type[AbstractRecommender]:
+    """The class of that name that RecBole ships, whatever is registered under its name."""
+    for family in FAMILIES:
+        package = importlib.import_module(f"recbole.model.{family}")
+        if hasattr(package, name):
+            found: type[AbstractRecommender] = getattr(package, name)
+            assert found.__module__.startswith("recbole."), found
+            return found
+    raise LookupError(f"RecBole ships no {name} among {', '.join(FAMILIES)}")
+
+
+def import_all() -> None:
+    """Import now what either side would import within its first pass.
+
+    torch imports its compiler at an optimizer's first step, and strategies are imported by name.
+    """
+    for module in pkgutil.iter_modules(experiments.training.__path__, "experiments.training."):
+        importlib.import_module(module.name)
+    weight = torch.zeros(1, requires_grad=True)
+    weight.sum().backward()
+    torch.optim.Adam([weight]).step()
+
+
+def _start(overrides: list[str]) -> tuple[Config, Arena, dict[str, Any]]:
+    import_all()
+    config = typed(compose(overrides))
+    first = next(iter(stage_configs(resolve_model(config.model)).values()))
+    return config, arena(config), first

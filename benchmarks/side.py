@@ -1,0 +1,85 @@
+"""One side of a pair, in a process of its own: an untrained model that trains a pass when asked.
+
+    python -m benchmarks.side recbole|paddock OVERRIDES
+
+Every line on stdin asks for a turn: the most CPU seconds that it may take, or null for a whole pass.
+Every line on stdout tells one, as JSON.
+"""
+
+import json
+import sys
+from contextlib import redirect_stdout, suppress
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from benchmarks.measure import now, peak_megabytes, since
+from benchmarks.setup_model import untrained, untrained_peer
+from experiments.memory import keep_freed_memory
+from experiments.training.strategy import Strategy
+
+WARM_UP_SECONDS = 1.0
+
+
+class EnoughMeasured(Exception):
+    """Ends a pass whose seconds are used up."""
+
+
+def turn(strategy: Strategy, seconds: float | None) -> dict[str, Any]:
+    """One pass, or the seconds that it would take by those of its first batches.
+
+    Of a pass that is cut short the first batch does not count: what comes before it (shuffling)
+    would be scaled up with it.
+
+    Returns
+    -------
+    dict
+        `wall` and `cpu` seconds of a pass, the `share` of its batches that were timed, and the
+        process's `peak` in MB.
+    """
+    begin, first, last = now(), now(), now()
+    share, batches = 0.0, 0
+
+    def tick(done: int, total: int) -> None:
+        nonlocal first, last, share, batches
+        batches, last = total, now()
+        if done == 1:
+            first = last
+        elif seconds is not None and done < total and last.cpu - first.cpu >= seconds:
+            share = (done - 1) / total
+            raise EnoughMeasured
+
+    with suppress(EnoughMeasured):
+        strategy.train_epoch(0, tick)
+    taken = since(first, last) if share else since(begin, now())
+    found = {name: value / (share or 1.0) for name, value in asdict(taken).items()}
+    return {**found, "share": share or 1.0, "batches": batches, "peak": peak_megabytes()}
+
+
+def main() -> None:
+    side, overrides = sys.argv[1], json.loads(sys.argv[2])
+    torch.set_num_threads(1)
+    answers = sys.stdout
+    with TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
+        if side == "paddock":
+            keep_freed_memory()  # as every run does
+            made = untrained(overrides, Path(folder))
+        else:
+            made = untrained_peer(overrides, Path(folder))
+        strategy = made.strategy()
+        turn(strategy, WARM_UP_SECONDS)
+        model = f"{type(made.model).__module__}.{type(made.model).__name__}"
+        _tell(answers, {"model": model, "hyperparameters": made.values})
+        for line in sys.stdin:
+            _tell(answers, turn(strategy, json.loads(line)))
+
+
+def _tell(stream: Any, content: dict[str, Any]) -> None:
+    print(json.dumps(content), file=stream, flush=True)
+
+
+if __name__ == "__main__":
+    main()
