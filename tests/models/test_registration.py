@@ -11,14 +11,16 @@ from recbole.utils import get_model
 
 import models
 from experiments.bridge.config import TypedConfig
+from models.bert4rec import BERT4Rec
 from models.gru4rec import GRU4Rec
 from models.lightgcn import LightGCN
+from models.multivae import MultiVAE
 from models.pop import Pop
 from models.ract import RaCT
 from models.sasrec import SASRec
 
 ROOT = Path(__file__).parents[2]
-OURS = [GRU4Rec, LightGCN, Pop, RaCT, SASRec]
+OURS = [BERT4Rec, GRU4Rec, LightGCN, MultiVAE, Pop, RaCT, SASRec]
 
 
 def test_every_file_holds_a_registered_model() -> None:
@@ -36,7 +38,7 @@ def test_recbole_finds_it_by_name(model: type) -> None:
 
 @pytest.mark.parametrize("model", OURS)
 def test_recboles_own_class_stays_reachable(model: type) -> None:
-    package = sequential if model in (GRU4Rec, SASRec) else general
+    package = sequential if model in (BERT4Rec, GRU4Rec, SASRec) else general
     theirs = getattr(package, model.__name__)
     assert theirs is not model
     assert issubclass(model, theirs)
