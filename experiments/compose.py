@@ -52,7 +52,8 @@ def loosened(overrides: Sequence[str]) -> list[str]:
     """The overrides with `model.key=` as `++model.key=`, and so those of `search`.
 
     A model's keys are checked against what its class reads, not against what its YAML happens to
-    spell out, so that Hydra must let them pass; so are the keys of its search space.
+    spell out, so that Hydra must let them pass; so are the keys of its search space. Those of
+    `study.slurm` are checked by submitit.
 
     Raises
     ------
@@ -68,7 +69,9 @@ def loosened(overrides: Sequence[str]) -> list[str]:
         if given and not group:
             raise PaddockError(f"{override}: there is no key before the '='")
     placed = [_PART.sub(_placed, override) for override in overrides]
-    return [re.sub(r"^(?=(model|search)\.[^=]+=)", "++", override) for override in placed]
+    return [
+        re.sub(r"^(?=(model|search|study\.slurm)\.[^=]+=)", "++", override) for override in placed
+    ]
 
 
 def _placed(found: re.Match[str]) -> str:

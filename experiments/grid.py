@@ -48,7 +48,10 @@ def jobs(config: DictConfig) -> list[list[str]]:
     lines = [f"{key!s}={value}" for key, value in params.items()]
     task = OmegaConf.to_container(config.hydra.overrides.task)
     assert isinstance(task, list)
+    given = [str(word) for word in config.hydra.overrides.hydra]
+    places = [word for word in given if word.startswith("hydra.searchpath=")]
     parsed = OverridesParser.create().parse_overrides(
         [*lines, *loosened([str(word) for word in task])]
     )
-    return [list(job) for job in BasicSweeper.split_arguments(parsed, None)[0]]
+    # Where else files may be, as each job is composed by itself.
+    return [[*job, *places] for job in BasicSweeper.split_arguments(parsed, None)[0]]

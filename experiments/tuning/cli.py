@@ -1,0 +1,129 @@
+"""The command line of tune.py: as that of run.py, with a study and a search space."""
+
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from experiments.cli import fail, make_console, options_first, show_leaderboard
+from experiments.compose import AUTO, CONF, choices, compose, explain, loosened, typed
+from experiments.config import Mode
+from experiments.errors import PaddockError
+from experiments.tuning.algorithms import check_study
+from experiments.tuning.config import TuneConfig
+from experiments.tuning.read_space import read_space
+from experiments.tuning.space import Space, put
+from experiments.validate import check
+from experiments.values import nearest
+
+
+def main() -> None:
+    """Tune what sys.argv says."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    asked = list(sys.argv[1:])
+    try:
+        sys.argv[1:] = loosened(options_first(asked))
+        hydra.main(config_path=str(CONF), config_name="tune", version_base="1.3")(task)()
+    except PaddockError as error:
+        fail(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        fail(explain(error, schema=TuneConfig))
+    except KeyboardInterrupt:
+        again = shlex.join(["python", "tune.py", *asked])
+        print(f"stopped; every finished trial is kept, go on with: {again}", file=sys.stderr)
+        sys.exit(130)
+
+
+def task(composed: DictConfig) -> None:
+    """What one job of Hydra does: one study."""
+    grid = HydraConfig.get().mode == RunMode.MULTIRUN
+    try:
+        _tune(composed, grid=grid)
+    except PaddockError as error:
+        if grid:
+            asked = " ".join(HydraConfig.get().overrides.task)
+            raise PaddockError(f"{error} [in {asked}]") from error
+        fail(str(error))
+
+
+def read(overrides: Sequence[str]) -> tuple[TuneConfig, Space]:
+    """The configuration and the search space that these overrides compose to.
+
+    Raises
+    ------
+    PaddockError
+        If they could not work.
+    """
+    _check_words(overrides)
+    return _checked(compose(overrides, name="tune", schema=TuneConfig), overrides)
+
+
+def _checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[TuneConfig, Space]:
+    config = typed(composed, schema=TuneConfig)
+    _replace(config.search, overrides)
+    if config.mode is not Mode.run:
+        raise PaddockError(f"mode={config.mode.value} is one of run.py: tune.py only tunes")
+    check(config)
+    check_study(config.study)
+    return config, read_space(config.search, config.model)
+
+
+def _replace(search: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Set again what the command gives of the space, in its order.
+
+    Hydra merges a parameter that is given whole with the one of the file: a float's `low` would
+    stay beside the choices of a categorical one.
+    """
+    for override in OverridesParser.create().parse_overrides(loosened(overrides)):
+        group, _, name = override.key_or_group.partition(".")
+        if group == "search" and name and not override.is_delete():
+            put(search, name, override.value())
+
+
+def _check_words(overrides: Sequence[str]) -> None:
+    """Refuse what Hydra would compose: a space that is no file, and values that this command tunes."""
+    if AUTO in overrides:
+        raise PaddockError(f"{AUTO} is of run.py: tune.py starts from the model's own values")
+    for override in overrides:
+        group, _, choice = override.lstrip("+").partition("=")
+        if group == "search" and choice not in choices("search"):
+            raise PaddockError(
+                f"search={choice}: there is no such file; {nearest(choice, choices('search'))}"
+            )
+
+
+def _tune(composed: DictConfig, *, grid: bool) -> None:
+    overrides = [str(word) for word in HydraConfig.get().overrides.task]
+    _check_words(overrides)
+    config, space = _checked(composed, overrides)
+    logging.getLogger().setLevel(logging.WARNING)
+    chosen = HydraConfig.get().runtime.choices
+    from optuna.exceptions import StorageInternalError
+
+    from experiments.tuning.tune import tune
+
+    try:
+        folders = tune(
+            config,
+            space=space,
+            choices={str(key): str(value) for key, value in chosen.items()},
+            words=tuple(overrides),
+            console=make_console(),
+        )
+    except StorageInternalError as error:
+        reason = str(error.__cause__ or error).partition("\n")[0]
+        raise PaddockError(
+            f"the storage of the study failed ({reason}); the same command goes on"
+        ) from error
+    if folders and not grid:
+        show_leaderboard(config)

@@ -1,0 +1,39 @@
+"""Before and after the studies of `tune.py -m`: all are checked first, and compared at the end."""
+
+import sys
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from experiments.errors import PaddockError
+from experiments.grid import jobs
+
+
+class Grid(Callback):
+    """Hydra's callback around several studies."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse all studies if one of them could not work, before anything trains."""
+        from experiments.tuning.cli import read
+
+        try:
+            for overrides in jobs(config):
+                read(overrides)
+        except PaddockError as error:
+            # Hydra swallows the exceptions of callbacks, and would train.
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Print the leaderboard of every data set and protocol that was tuned on."""
+        from experiments.cli import show_leaderboard
+        from experiments.tuning.cli import read
+
+        tuned: dict[str, Any] = {}
+        for overrides in jobs(config):
+            asked, _ = read(overrides)
+            if not asked.study.worker and asked.study.final_seeds:
+                tuned.setdefault(repr((asked.runs_dir, asked.dataset, asked.protocol.name)), asked)
+        for asked in tuned.values():
+            show_leaderboard(asked)

@@ -1,0 +1,160 @@
+"""Reading a search space, and refusing what the model cannot take before any data is read."""
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+from experiments.errors import PaddockError
+from experiments.hyperparameters import PADDOCK_KEYS, is_closed_form, keys_read, training_keys
+from experiments.tuning.space import STAGES, Parameter, Space, looked_up, put
+from experiments.validate import resolve_model
+from experiments.values import nearest
+
+FIELDS = {
+    "float": ("low", "high", "log", "step", "when"),
+    "int": ("low", "high", "log", "step", "when"),
+    "categorical": ("choices", "when"),
+}
+"""Type of a parameter -> the keys beside `type` that it takes."""
+
+
+def read_space(search: Mapping[str, Any], model: Mapping[str, Any]) -> Space:
+    """The search space of a model, checked against what the model reads.
+
+    Raises
+    ------
+    PaddockError
+        If a parameter is none of the model's, or its values are impossible.
+    """
+    resolved = resolve_model(model)
+    if not search and not is_closed_form(resolved["name"]):
+        raise PaddockError(
+            "search is empty: add what is tuned, as in "
+            "'search.learning_rate={type: float, low: 1e-4, high: 1e-2, log: true}'"
+        )
+    found = [_parameter(name, spec, resolved) for name, spec in _leaves(search, "")]
+    for parameter in found:
+        _try_edges(parameter, model)
+    return Space(model=model, parameters=_ordered(found, resolved))
+
+
+def _leaves(node: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for key, value in node.items():
+        name = f"{path}{key}"
+        if not isinstance(value, Mapping):
+            raise PaddockError(
+                f"search.{name}={value} is no parameter: give it a type, as in "
+                f"'search.{name}={{type: float, low: 0.1, high: 0.5}}'"
+            )
+        if key == STAGES or path == f"{STAGES}.":
+            yield from _leaves(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _parameter(name: str, spec: Mapping[str, Any], model: Mapping[str, Any]) -> Parameter:
+    path = f"search.{name}"
+    _check_key(name, model, path=path)
+    kind = spec.get("type")
+    if kind not in FIELDS:
+        raise PaddockError(f"{path}.type={kind} is unknown: {nearest(str(kind), FIELDS)}")
+    for key in spec:
+        if key != "type" and key not in FIELDS[kind]:
+            raise PaddockError(
+                f"{path}.{key}: a {kind} parameter has no such key; {nearest(key, FIELDS[kind])}"
+            )
+    if kind == "categorical":
+        choices = spec.get("choices")
+        if not isinstance(choices, list) or not choices:
+            raise PaddockError(f"{path}.choices={choices} must list the values to choose from")
+        values: dict[str, Any] = {"choices": tuple(choices)}
+    else:
+        values = _range(spec, kind, path=path)
+    return Parameter(name=name, kind=kind, when=_conditions(spec, path=path), **values)
+
+
+def _try_edges(parameter: Parameter, model: Mapping[str, Any]) -> None:
+    """Refuse values that the model could not take beside its others."""
+    for edge in parameter.edges():
+        tried = deepcopy(dict(model))
+        put(tried, parameter.name, edge)
+        try:
+            resolve_model(tried)
+        except PaddockError as error:
+            raise PaddockError(f"search.{parameter.name}: {error}") from error
+
+
+def _check_key(name: str, model: Mapping[str, Any], *, path: str) -> None:
+    """Refuse a key that the model, or the stage, does not read."""
+    *parents, key = name.split(".")
+    stages = model.get(STAGES) or {}
+    if parents and (len(parents) != 2 or parents[1] not in stages):
+        hint = nearest(parents[-1], stages) if stages else f"{model['name']} has no stages"
+        raise PaddockError(f"{path}: there is no such stage; {hint}")
+    own = (stages[parents[1]] or {}) if parents else {}
+    strategy = own.get("strategy") or model["strategy"]
+    known = {*keys_read(model["name"]), *training_keys(model["name"], strategy)}
+    known -= set(PADDOCK_KEYS)
+    if key not in known:
+        prefix = f"{path.removesuffix(key)}"
+        raise PaddockError(
+            f"{path}: {model['name']} reads no such key; {nearest(key, known, prefix=prefix)}"
+        )
+
+
+def _range(spec: Mapping[str, Any], kind: str, *, path: str) -> dict[str, Any]:
+    values = {key: spec.get(key) for key in ("low", "high", "step")}
+    log = spec.get("log", False)
+    if not isinstance(log, bool):
+        raise PaddockError(f"{path}.log={log} must be true or false")
+    for key, value in values.items():
+        if value is None and key == "step":
+            continue
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole and (kind == "int" or not isinstance(value, float)):
+            wanted = "an integer" if kind == "int" else "a number"
+            raise PaddockError(f"{path}.{key}={value} must be {wanted}")
+        values[key] = value if kind == "int" else float(value)  # type: ignore[arg-type]
+    low, high, step = values["low"], values["high"], values["step"]
+    assert low is not None
+    assert high is not None
+    if low > high:
+        raise PaddockError(f"{path}.low={low} is above {path}.high={high}")
+    if step is not None and (log or not step > 0):
+        how = "cannot stand beside log=true" if log else "must be above 0"
+        raise PaddockError(f"{path}.step={step} {how}")
+    if log and not low > 0:
+        raise PaddockError(f"{path}.low={low} must be above 0 with log=true")
+    return {**values, "log": log}
+
+
+def _conditions(spec: Mapping[str, Any], *, path: str) -> dict[str, tuple[Any, ...]]:
+    when = spec.get("when") or {}
+    if not isinstance(when, Mapping):
+        raise PaddockError(
+            f"{path}.when={when} must map parameters to values, as in {{loss: gbce}}"
+        )
+    return {
+        str(key): tuple(value) if isinstance(value, list) else (value,)
+        for key, value in when.items()
+    }
+
+
+def _ordered(found: list[Parameter], model: Mapping[str, Any]) -> tuple[Parameter, ...]:
+    """Each parameter behind those that its `when` names."""
+    left, ordered = {parameter.name: parameter for parameter in found}, []
+    for parameter in found:
+        for name in parameter.when:
+            if name not in left and looked_up(model, name) is None:
+                raise PaddockError(
+                    f"search.{parameter.name}.when.{name}: {model['name']} has no such value; "
+                    f"{nearest(name, [*left, *model])}"
+                )
+    while left:
+        ready = [each for each in left.values() if not set(each.when) & set(left)]
+        if not ready:
+            raise PaddockError(f"search: the when of {', '.join(left)} wait for each other")
+        ordered += ready
+        for parameter in ready:
+            del left[parameter.name]
+    return tuple(ordered)

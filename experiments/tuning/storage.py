@@ -1,0 +1,146 @@
+"""The database that holds the studies, and the lock that all workers on it share.
+
+SQLite on one machine, PostgreSQL on many. Optuna's journal file would do without SQL, but it knows
+no heartbeats, and optuna-dashboard and the workers on other machines read the same tables here.
+"""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from experiments.errors import PaddockError
+from experiments.files import hash_of, lock
+from experiments.tracking.address import sqlite_file, without_password
+
+if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
+    from optuna.storages._cached_storage import _CachedStorage
+    from optuna.study import Study
+
+    Storage = _CachedStorage
+
+SILENCES = 6
+"""So many heartbeats missing in a row are a worker's death."""
+
+BUSY_SECONDS = 60.0
+"""How long a SQLite connection waits for another's transaction."""
+
+Exclusive = Callable[[], AbstractContextManager[None]]
+"""Gives a block that only one process at a time is in."""
+
+
+def exclusive(url: str, *, purpose: str = "trials") -> Exclusive:
+    """A lock that all processes on one database share, freed when its holder dies.
+
+    A file's lock beside a SQLite file; a transaction's advisory lock in PostgreSQL, which the
+    server frees when the connection ends.
+    """
+    file = sqlite_file(url)
+    if file is not None:
+        path = file.with_name(f"{file.name}.{purpose}.lock")
+
+        @contextmanager
+        def by_file() -> Iterator[None]:
+            with lock(path):
+                yield
+
+        return by_file
+
+    import sqlalchemy
+
+    # A connection of its own: it may wait while the storage's are at work.
+    engine = sqlalchemy.create_engine(with_driver(url), poolclass=sqlalchemy.NullPool)
+    key = int(hash_of(["paddock", purpose])[:15], 16)
+
+    @contextmanager
+    def by_database() -> Iterator[None]:
+        with engine.begin() as connection:
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+            yield
+
+    return by_database
+
+
+def connect(url: str, *, heartbeat_seconds: int) -> "Storage":
+    """Open the database; its tables are created where they are missing.
+
+    Raises
+    ------
+    PaddockError
+        If it cannot be reached.
+    """
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    file = sqlite_file(url)
+    options: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 1, "max_overflow": 2}
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # A transaction that begins by reading cannot wait for another's lock when it comes to
+        # write: SQLite then fails at once. IMMEDIATE takes the lock at the first write's begin.
+        options = {"connect_args": {"timeout": BUSY_SECONDS, "isolation_level": "IMMEDIATE"}}
+    try:
+        with exclusive(url)(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # heartbeats are experimental
+            storage = optuna.storages.RDBStorage(
+                with_driver(url),
+                engine_kwargs=options,
+                heartbeat_interval=heartbeat_seconds,
+                grace_period=SILENCES * heartbeat_seconds,
+            )
+            if file is not None:
+                _write_ahead(storage)
+    except (SQLAlchemyError, ImportError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0].replace(url, without_password(url))
+        raise PaddockError(
+            f"study.storage={without_password(url)} cannot be opened: {reason}"
+        ) from error
+    # The very object that a study works with: it must know of every trial that is made.
+    return cast("Storage", optuna.storages.get_storage(storage))
+
+
+def open_study(storage: "Storage", url: str, name: str, attributes: dict[str, Any]) -> "Study":
+    """The study of that name, created with its attributes where it is missing."""
+    import optuna
+
+    with exclusive(url)():
+        study = optuna.create_study(
+            storage=storage, study_name=name, direction="maximize", load_if_exists=True
+        )
+        for key, value in attributes.items():
+            if key not in study.user_attrs:
+                study.set_user_attr(key, value)
+    return study
+
+
+def with_driver(url: str) -> str:
+    """A PostgreSQL address with the driver that is installed, where it names none."""
+    return url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def is_local(url: str) -> bool:
+    """Whether only processes on this machine can work on the database."""
+    return sqlite_file(url) is not None
+
+
+def absolute(url: str) -> str:
+    """The address with a SQLite file's full path."""
+    file = sqlite_file(url)
+    return url if file is None else f"sqlite:///{Path(file).absolute()}"
+
+
+def _write_ahead(storage: "RDBStorage") -> None:
+    """Readers do not wait for writers; a power cut may cost the last trials, a kill nothing."""
+    import sqlalchemy
+
+    def prepare(connection: Any, record: Any) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    sqlalchemy.event.listen(storage.engine, "connect", prepare)
+    storage.engine.dispose()  # connections made before know nothing of it

@@ -1,0 +1,19 @@
+"""A tuner in a folder of its own, with data that is prepared once."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .tuner import Tuner, forkserver
+
+
+@pytest.fixture(scope="session")
+def tuner_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Tuner]:
+    context, data_dir = forkserver(), tmp_path_factory.mktemp("data")
+    return lambda folder: Tuner(folder, context=context, data_dir=data_dir)
+
+
+@pytest.fixture
+def tuner(tmp_path: Path, tuner_in: Callable[[Path], Tuner]) -> Tuner:
+    return tuner_in(tmp_path)
