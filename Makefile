@@ -1,6 +1,6 @@
 # Everything starts here: `make run` and `make test` set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow smoke lint format ui bench clean
+.PHONY: help run report tune test test-slow smoke lint format ui bench pictures clean
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -37,11 +37,22 @@ format: $(READY) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+report: $(READY) ## Write the report of DATASET (ml-100k) to reports/out/
+	$(BIN)/python -m reports dataset=$(or $(DATASET),ml-100k)
+
+tune: $(READY) ## Tune MODEL (bpr) on DATASET (ml-100k)
+	$(BIN)/python tune.py model=$(or $(MODEL),bpr) dataset=$(or $(DATASET),ml-100k)
+
 ui: $(READY) ## Open the MLflow dashboard on http://127.0.0.1:5000
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db
 
 bench: $(READY) ## Measure Paddock against RecBole, side by side
 	$(BIN)/python -m benchmarks
+
+pictures: $(READY) ## Make the README's pictures from a small store
+	rm -rf reports/out/pictures
+	$(BIN)/python run.py -m model=sasrec,bpr,pop dataset=tiny seed=1,2,3 runs_dir=reports/out/pictures/runs tracking.uri=sqlite:///reports/out/pictures/mlflow.db tracking.artifacts=reports/out/pictures/artifacts
+	$(BIN)/python -m reports.pictures dataset=tiny tracking.uri=sqlite:///reports/out/pictures/mlflow.db
 
 clean: ## Remove the virtual environment and caches; runs and data stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

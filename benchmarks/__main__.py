@@ -13,7 +13,7 @@ from benchmarks.measure import Measured, machine, spread
 from experiments.files import write_json
 from experiments.provenance import packages
 
-NAMES = ("passes", "evaluation", "quality", "preparation")
+NAMES = ("passes", "evaluation", "quality", "preparation", "llm", "tuning")
 OUT = Path(__file__).resolve().parent / "out"
 
 

@@ -103,6 +103,8 @@ def _answer(composed: DictConfig, *, grid: bool) -> str | None:
             _inspect(config)
         case Mode.leaderboard:
             show_leaderboard(config)
+        case Mode.reproduce:
+            _reproduce(config)
     return None
 
 
@@ -124,6 +126,16 @@ def _recommend(config: Config, choices: dict[str, str]) -> None:
 
     key = choices["model"] if choices["model"] != "recbole" else config.model["name"].lower()
     show(recommend(config, model_key=key), form=config.format, console=make_console())
+
+
+def _reproduce(config: Config) -> None:
+    from experiments.reproduce import reproduce, show
+
+    progress = make_console() if config.format is Format.table else make_console(stderr=True)
+    made = reproduce(config, console=progress)
+    show(made, form=config.format, console=make_console())
+    if not made.reproduced:
+        sys.exit(1)
 
 
 def _inspect(config: Config) -> None:
@@ -202,11 +214,11 @@ def _point_to_dashboard(config: Config, console: "Console") -> None:
         console.print(f"Dashboard: {opener}", highlight=False)
 
 
-def make_console() -> "Console":
+def make_console(*, stderr: bool = False) -> "Console":
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else 160
-    return Console(width=width)
+    return Console(width=width, stderr=stderr)
 
 
 def fail(message: str) -> NoReturn:

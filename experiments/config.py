@@ -22,6 +22,7 @@ class Mode(Enum):
     upload = "upload"
     leaderboard = "leaderboard"
     inspect = "inspect"
+    reproduce = "reproduce"
 
 
 class Format(Enum):

@@ -26,6 +26,7 @@ def child_tags(folder: RunFolder, run: Mapping[str, Any], parent_id: str) -> dic
         "paddock.seed": run["seed"],
         "paddock.command": run["command"],
         "paddock.model": run["model"],
+        "paddock.model_key": run["model_key"],
         "paddock.dirty": str(bool(git.get("dirty"))).lower(),
         "paddock.folder": origin(folder),
         **_hash_tags(run),

@@ -6,10 +6,14 @@ from typing import Any
 import numpy as np
 
 from experiments.run_folder import RunFolder
+from experiments.tracking.datasets import link_dataset
 from experiments.tracking.describe import made_by, parent_params, parent_tags, send_params
+from experiments.tracking.model import delete_models
+from experiments.tracking.notes import note_tags, parent_note
 from experiments.tracking.points import now, same
 from experiments.tracking.runs import children, one_per_seed, parents, runs_of
 from experiments.tracking.store import Store
+from experiments.tracking.system import PREFIX
 
 _ROUNDS = 5
 
@@ -28,6 +32,13 @@ def find_or_create_parent(
             client.delete_run(made.info.run_id)
             return oldest.info.run_id
     send_params(client, made.info.run_id, parent_params(run))
+    link_dataset(
+        client,
+        made.info.run_id,
+        name=run["dataset"],
+        digest=run["hashes"]["dataset"],
+        context="training",
+    )
     return made.info.run_id
 
 
@@ -48,6 +59,7 @@ def refresh_parent(store: Store, folder: RunFolder, *, experiment_id: str, child
             if other.info.run_id != child_id and (
                 other.info.run_id in run.get("supersedes", []) or made_by(other, folder, run)
             ):
+                delete_models(client, other)
                 client.delete_run(other.info.run_id)
                 runs.remove(other)
         counted = one_per_seed(runs)
@@ -56,7 +68,7 @@ def refresh_parent(store: Store, folder: RunFolder, *, experiment_id: str, child
             break
         parent_id = find_or_create_parent(store, experiment_id, run, runs)
         _adopt(client, runs, parent_id)
-        _write_summary(client, parent_id, counted)
+        _write_summary(client, parent_id, counted, model=run["model_key"])
         written = present
         if store.exclusive:
             break
@@ -73,7 +85,7 @@ def _adopt(client: Any, runs: Sequence[Any], parent_id: str) -> None:
             client.delete_run(extra.info.run_id)
 
 
-def _write_summary(client: Any, parent_id: str, counted: Sequence[Any]) -> None:
+def _write_summary(client: Any, parent_id: str, counted: Sequence[Any], *, model: str) -> None:
     from mlflow.entities import Metric, RunTag
 
     parent = client.get_run(parent_id)
@@ -91,17 +103,19 @@ def _write_summary(client: Any, parent_id: str, counted: Sequence[Any]) -> None:
             metrics=[Metric(name, value, now(), refresh) for name, value in changed.items()],
             tags=[RunTag("paddock.seeds", seeds), RunTag("paddock.refreshes", str(refresh))],
         )
+    for key, value in note_tags(parent_note(model, counted, summary), tags).items():
+        client.set_tag(parent_id, key, value)
     # Folders may be uploaded long after their runs: the parent still ends after it began.
     ended = max([parent.info.start_time, *(seed_run.info.end_time for seed_run in counted)])
     client.set_terminated(parent_id, "FINISHED", ended)
 
 
 def _summary(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Mean and standard deviation of what every seed reports, training losses left out."""
+    """Mean and standard deviation of what every seed reports, but for losses and the machine."""
     summary: dict[str, float] = {"seeds": float(len(metrics))}
     common = set.intersection(*(set(each) for each in metrics)) if metrics else set()
     for name in sorted(common):
-        if name.startswith("train/"):
+        if name.startswith(("train/", PREFIX)):
             continue
         values = np.array([each[name] for each in metrics])
         summary[name] = float(values.mean())

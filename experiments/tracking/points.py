@@ -44,6 +44,7 @@ def points_of(folder: RunFolder) -> list[Point]:
         final[f"time/{phase}_seconds"] = cost.get("seconds")
         final[f"memory/{phase}_peak_mb"] = cost.get("peak_memory_mb")
     final["best_epoch"] = result.get("best_epoch")
+    final["scoring_ms_per_user"] = result.get("scoring_ms_per_user")
     final["params_trained"] = run.get("params_trained")
     last = max((record["step"] for record in curve), default=-1)
     return points + points_at({"metrics": final, "step": last + 1}, ended)
@@ -63,10 +64,13 @@ def missing(
 ) -> list[Point] | None:
     """The points that were not logged, or None where those that were contradict `points`.
 
-    They do where a killed run was resumed from an earlier epoch and took another course.
+    They do where a killed run was resumed from an earlier epoch and took another course. Samples of
+    the machine contradict nothing.
     """
     expected = {point.key: point.value for point in points}
     for key, values in logged.items():
+        if key[0].startswith("system/"):
+            continue
         if key not in expected or len(values) > 1 or not same(values[0], expected[key]):
             return None
     return [point for point in points if point.key not in logged]

@@ -9,10 +9,13 @@ from experiments.errors import PaddockError
 from experiments.run_folder import RunFolder
 from experiments.tracking.child import Child, open_child
 from experiments.tracking.commands import upload_command
+from experiments.tracking.dashboard import arrange
 from experiments.tracking.mlflow_import import patient
+from experiments.tracking.model import link_model
 from experiments.tracking.parent import refresh_parent
 from experiments.tracking.points import milliseconds, missing, points_of, send_points
 from experiments.tracking.store import Store, connect, reason
+from experiments.tracking.system import system_points
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +58,7 @@ def publish_or_warn(
 def _publish(folder: RunFolder, store: Store, child: Child | None) -> str:
     if not folder.finished:
         raise PaddockError(f"{folder.path} is not finished")
-    points = points_of(folder)
+    points = points_of(folder) + system_points(folder)
     child = child or open_child(store, folder)
     unsent = missing(points, child.logged)
     if unsent is None:
@@ -65,11 +68,13 @@ def _publish(folder: RunFolder, store: Store, child: Child | None) -> str:
     send_points(store.client, child.run_id, unsent)
     with patient():
         _send_artifacts(store.client, child.run_id, folder.path)
+    link_model(store.client, store.client.get_run(child.run_id), folder.run)
     store.client.set_terminated(child.run_id, "FINISHED", milliseconds(folder.run["finished"]))
     with store.guard():
         parent_id = refresh_parent(
             store, folder, experiment_id=child.experiment_id, child_id=child.run_id
         )
+        arrange(store, child.experiment_id)
     folder.write_published(child.whereabouts(store, parent_id))
     return child.run_id
 

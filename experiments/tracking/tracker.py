@@ -12,6 +12,7 @@ from experiments.tracking.child import Child, open_child
 from experiments.tracking.points import Point, now, points_at, send_points
 from experiments.tracking.publishing import publish_or_warn
 from experiments.tracking.store import Store, connect, reason
+from experiments.tracking.system import SystemMetrics
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Tracker:
         self.seconds = 0.0
         self._store: Store | None = None
         self._child: Child | None = None
+        self._system: SystemMetrics | None = None
         self._waiting: list[Point] = []
         self._flushed_at = time.monotonic()
 
@@ -56,6 +58,7 @@ class Tracker:
             store = connect(self.tracking)
             self._child = open_child(store, self.folder)
             self._store = store
+            self._system = SystemMetrics(self.folder)
         self._flushed_at = time.monotonic()
 
     def epoch(self, record: Mapping[str, Any]) -> None:
@@ -64,7 +67,10 @@ class Tracker:
             return
         with self._tolerant():
             logged = self._child.logged
-            self._waiting += [p for p in points_at(record, now()) if p.key not in logged]
+            points = points_at(record, now())
+            if self._system is not None:
+                points += self._system.sample(int(record["step"]))
+            self._waiting += [p for p in points if p.key not in logged]
             if time.monotonic() - self._flushed_at >= self.flush_seconds:
                 self._flush()
 

@@ -1,0 +1,1 @@
+"""Reports from a tracking store: read, summarise, draw, render."""

@@ -1,0 +1,44 @@
+"""python -m reports dataset=ml-100k protocol=loo: a report from the tracking store."""
+
+import sys
+import time
+from pathlib import Path
+
+from reports.errors import ReportError
+from reports.options import parse, usage
+
+MISTAKE = 2
+"""Exit code for a mistake in the input."""
+
+
+def main() -> None:
+    """Make the report that sys.argv asks for."""
+    words = sys.argv[1:]
+    if {"--help", "-h"} & set(words):
+        print(usage())
+        return
+    try:
+        options = parse(words)
+        begin = time.perf_counter()
+        # Importing what draws takes seconds, which a misspelt key must not cost.
+        from reports.draw import draw
+        from reports.read import read
+        from reports.render import files
+        from reports.summarise import summarise
+        from reports.write import write_folder
+
+        source = read(options)
+        summary = summarise(source, options)
+        folder = Path(options.out) / options.folder
+        write_folder(folder, files(summary, draw(summary)))
+    except ReportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(MISTAKE)
+    print(
+        f"{folder / 'index.html'}: {len(summary.rows)} rows from {len(source.runs)} runs, "
+        f"{len(summary.left_out)} left out, {time.perf_counter() - begin:.1f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""What a report is asked for: KEY=VALUE words, as run.py takes them."""
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from reports.errors import ReportError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What one report is asked for.
+
+    Attributes
+    ----------
+    experiment : str
+        "main" is the MLflow experiment <dataset>/<protocol>; another name, <dataset>/<protocol>/<name>.
+    name : str
+        The folder of the report in `out`; "" makes one of the data set and the protocol.
+    metrics : tuple of str
+        Columns such as "full/ndcg_at_10"; none given, Hit and NDCG of every ranking.
+    baselines : tuple of str
+        The models that a gain is relative to the best of; none given, all the others.
+    configurations : str
+        "best" shows of each model the configuration with the best valid metric, "all" shows all.
+    alpha : float
+        The level of significance, and 1 minus that of the intervals.
+    dirty : bool
+        Whether runs of uncommitted code count.
+    interactive : bool
+        Whether figures answer to the mouse, which adds 2 MB to the file.
+    """
+
+    experiment: str = "main"
+    dataset: str = "ml-100k"
+    protocol: str = "loo"
+    name: str = ""
+    out: str = "reports/out"
+    metrics: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
+    configurations: str = "best"
+    alpha: float = 0.05
+    dirty: bool = False
+    interactive: bool = True
+    tracking_uri: str = "sqlite:///mlflow.db"
+
+    @property
+    def experiment_name(self) -> str:
+        """The name of the MLflow experiment."""
+        base = f"{self.dataset}/{self.protocol}"
+        return base if self.experiment == "main" else f"{base}/{self.experiment}"
+
+    @property
+    def folder(self) -> str:
+        return self.name or self.experiment_name.replace("/", "-")
+
+
+_KEYS = {field.name.replace("tracking_", "tracking."): field for field in fields(Options)}
+_CONFIGURATIONS = ("best", "all")
+
+
+def usage() -> str:
+    """The keys and their defaults."""
+    lines = ["python -m reports dataset=ml-100k protocol=loo", ""]
+    for key, field in _KEYS.items():
+        default = "[]" if field.default == () else str(field.default)
+        default = default.lower() if isinstance(field.default, bool) else default
+        lines.append(f"  {key}={default}")
+    return "\n".join(lines)
+
+
+def parse(words: Sequence[str]) -> Options:
+    """Options from KEY=VALUE words.
+
+    Raises
+    ------
+    ReportError
+        An unknown key or an impossible value.
+    """
+    given: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise ReportError(f"{word}: give KEY=VALUE, as in dataset=ml-100k")
+        if key not in _KEYS:
+            raise ReportError(f"{key}: there is no such key; {nearest(key, list(_KEYS))}")
+        field = _KEYS[key]
+        given[field.name] = _value(key, text, field.default)
+    options = Options(**given)
+    _check(options)
+    return options
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """A hint naming the nearest known word, or the words to choose from."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else f"choose one of {', '.join(sorted(known))}"
+
+
+def metric_name(text: str) -> str:
+    """MLflow's spelling of a metric of the test: full/ndcg_at_10 for test/full/ndcg@10."""
+    return text.replace("@", "_at_").removeprefix("test/")
+
+
+def _value(key: str, text: str, default: Any) -> Any:
+    if isinstance(default, bool):
+        if text not in ("true", "false"):
+            raise ReportError(f"{key}={text}: give true or false")
+        return text == "true"
+    if isinstance(default, float):
+        try:
+            return float(text)
+        except ValueError:
+            raise ReportError(f"{key}={text}: give a number, such as {default}") from None
+    if isinstance(default, tuple):
+        inner = text.removeprefix("[").removesuffix("]")
+        return tuple(part.strip() for part in inner.split(",") if part.strip())
+    return text
+
+
+def _check(options: Options) -> None:
+    if not 0 < options.alpha < 1:
+        raise ReportError(f"alpha={options.alpha} must be above 0 and below 1")
+    if options.configurations not in _CONFIGURATIONS:
+        hint = nearest(options.configurations, _CONFIGURATIONS)
+        raise ReportError(f"configurations={options.configurations}: {hint}")
+    for key in ("experiment", "dataset", "protocol"):
+        if not getattr(options, key):
+            raise ReportError(f"{key} is empty: give a name, as in {key}={_KEYS[key].default}")
+    if not re.fullmatch(r"\w[\w.-]*", options.folder):
+        raise ReportError(
+            f"name={options.folder} names a folder: use letters, digits, '_', '-' and '.'"
+        )

@@ -1,0 +1,152 @@
+"""Reading: the runs of an experiment as the tracking store holds them, and what belongs to a run.
+
+Nothing but the store is read: neither run folders nor the code that trained.
+"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from reports.options import Options
+from reports.store import connect, experiment_id, in_parallel, search
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """One seed of one configuration.
+
+    Attributes
+    ----------
+    model : str
+        The model's configuration name, such as "sasrec".
+    status : str
+        MLflow's: "FINISHED", "RUNNING", "FAILED", "KILLED".
+    started : int
+        Milliseconds since 1970.
+    question : dict
+        The hashes of data, split, candidates and slices: what two runs share that compare.
+    """
+
+    run_id: str
+    model: str
+    seed: int
+    config_hash: str
+    status: str
+    started: int
+    question: Mapping[str, str]
+    metrics: Mapping[str, float]
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+
+    @property
+    def dirty(self) -> bool:
+        return self.tags.get("paddock.dirty") == "true"
+
+    @property
+    def mechanics_only(self) -> bool:
+        """Whether its language model is a tiny one that only shows that everything works."""
+        return self.tags.get("paddock.mechanics_only") == "true"
+
+    @property
+    def command(self) -> str:
+        return self.tags.get("paddock.command", "")
+
+    @property
+    def commit(self) -> str:
+        return self.tags.get("mlflow.source.git.commit", "")
+
+    @property
+    def valid_metric(self) -> str:
+        """The metric that chose its epoch, as the run names it: "valid/full/ndcg_at_10"."""
+        return f"valid/{self.params.get('protocol.valid_metric', '')}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The store that a report is made from: an open client and where it looks."""
+
+    client: Any
+    uri: str
+    experiment: str
+    experiment_id: str
+    runs: Sequence[Run] = field(default_factory=tuple)
+
+
+def read(options: Options) -> Source:
+    """All runs of the experiment, in the order in which they began.
+
+    Raises
+    ------
+    ReportError
+        There is no such store or experiment.
+    """
+    client = connect(options.tracking_uri)
+    name = options.experiment_name
+    found = experiment_id(client, name)
+    runs = [_run(each) for each in search(client, found, "tags.`paddock.kind` = 'run'")]
+    return Source(
+        client=client,
+        uri=options.tracking_uri,
+        experiment=name,
+        experiment_id=found,
+        runs=sorted(runs, key=lambda run: (run.started, run.run_id)),
+    )
+
+
+def read_users(source: Source, runs: Sequence[Run]) -> dict[str, pl.DataFrame]:
+    """By run id, the table with a row for every user; runs whose table is out of reach are missing."""
+
+    def table(run: Run) -> pl.DataFrame | None:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                # A store in a file hands out its own copy, a server's is downloaded.
+                path = source.client.download_artifacts(run.run_id, "per_user.parquet", folder)
+                return pl.read_parquet(path, memory_map=False)
+            except Exception:  # of as many kinds as there are stores; the row says what is missing
+                return None
+
+    tables = in_parallel(table, runs)
+    return {run.run_id: made for run, made in zip(runs, tables, strict=True) if made is not None}
+
+
+def read_curves(source: Source, runs: Sequence[Run]) -> dict[str, list[tuple[int, float]]]:
+    """By run id, the valid metric of every epoch as (step, value)."""
+
+    def curve(run: Run) -> list[tuple[int, float]]:
+        history = source.client.get_metric_history(run.run_id, run.valid_metric)
+        points = sorted((point.step, point.value) for point in history)
+        # The last step repeats the selected epoch, as the value of the run.
+        return points[:-1]
+
+    made = in_parallel(curve, runs)
+    return {run.run_id: points for run, points in zip(runs, made, strict=True) if points}
+
+
+def _run(found: Any) -> Run:
+    tags = found.data.tags
+    return Run(
+        run_id=found.info.run_id,
+        model=_model(found),
+        seed=int(tags.get("paddock.seed", 0)),
+        config_hash=tags.get("paddock.config_hash", ""),
+        status=found.info.status,
+        started=found.info.start_time,
+        question={
+            key.removeprefix("paddock.").removesuffix("_hash"): value
+            for key, value in sorted(tags.items())
+            if key.startswith("paddock.") and key.endswith("_hash") and key != "paddock.config_hash"
+        },
+        metrics=found.data.metrics,
+        params=found.data.params,
+        tags=tags,
+    )
+
+
+def _model(found: Any) -> str:
+    """The configuration name; a run without the tag is named "sasrec seed 3"."""
+    tags = found.data.tags
+    named = str(found.info.run_name or "").partition(" seed ")[0]
+    return tags.get("paddock.model_key") or named or tags.get("paddock.model", "?")

@@ -1,0 +1,299 @@
+"""Summarising: runs to the rows of a report, with marks, gains and significance."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from reports.compare import Comparable, Configuration, LeftOut, best_of_each_model, comparable
+from reports.costs import Budget, Cost, budget_flags, budget_of, cost_of
+from reports.errors import ReportError
+from reports.metrics import columns, leading
+from reports.options import Options, nearest
+from reports.read import Run, Source, read_curves, read_users
+from reports.significance import Comparison, Floats, compare
+from reports.studies import Study, read_studies
+
+DECIMALS = 4
+"""How many decimals a metric is shown with."""
+
+MOST_ROWS = 30
+"""A table of more rows is no table; the pairs to test grow with its square."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """One cell: mean and sample standard deviation over seeds; a single seed has none."""
+
+    mean: float
+    std: float | None = None
+    mark: str = ""
+    gain: float | None = None
+    comparison: Comparison | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Row:
+    """One configuration.
+
+    Attributes
+    ----------
+    values : dict
+        By metric; a metric that not every seed reports is missing.
+    flags : tuple of str
+        What a reader should know before trusting the row.
+    """
+
+    label: str
+    configuration: Configuration
+    values: Mapping[str, Value]
+    cost: Cost
+    budget: Budget
+    flags: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> Sequence[Run]:
+        return self.configuration.runs
+
+    @property
+    def mechanics_only(self) -> bool:
+        return self.runs[0].mechanics_only
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Summary:
+    """Everything that a report says.
+
+    Attributes
+    ----------
+    tables : dict
+        Ranking -> its metrics, in the order of their columns.
+    leads : dict
+        Ranking -> the metric that its table is sorted by.
+    users : dict
+        Row -> metric -> (S, U): the values of every seed and user, where the store holds them.
+    curves : dict
+        Row -> one curve a seed, of (step, value).
+    others : list of Configuration
+        Those of which another configuration of the same model is in the table.
+    """
+
+    options: Options
+    source: Source
+    question: Mapping[str, str]
+    selecting: str
+    tables: Mapping[str, Sequence[str]]
+    leads: Mapping[str, str]
+    rows: Sequence[Row]
+    others: Sequence[Configuration]
+    left_out: Sequence[LeftOut]
+    studies: Sequence[Study]
+    users: Mapping[str, Mapping[str, Floats]] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[Sequence[tuple[int, float]]]] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> list[str]:
+        return [metric for metrics in self.tables.values() for metric in metrics]
+
+    @property
+    def lead(self) -> str:
+        """The first ranking's leading metric."""
+        return next(iter(self.leads.values()))
+
+    def ranked(self, ranking: str) -> list[Row]:
+        """The rows by a ranking's leading metric, the best first; rows without it come last."""
+        return by_metric(self.rows, self.leads[ranking])
+
+
+def by_metric(rows: Sequence[Row], metric: str) -> list[Row]:
+    """The rows by a metric, the best first."""
+
+    def key(row: Row) -> tuple[float, str]:
+        value = row.values.get(metric)
+        return (-value.mean if value else np.inf, row.label)
+
+    return sorted(rows, key=key)
+
+
+def summarise(source: Source, options: Options) -> Summary:
+    """Choose the rows, read what belongs to them, and compare them.
+
+    Raises
+    ------
+    ReportError
+        No run compares, or a wanted metric or baseline is in no run.
+    """
+    found = comparable(source.runs, dirty=options.dirty)
+    if not found.configurations:
+        raise ReportError(_nothing(source, found))
+    chosen: list[Configuration] = list(found.configurations)
+    others: list[Configuration] = []
+    if options.configurations == "best":
+        chosen, others = best_of_each_model(chosen)
+    selecting = chosen[0].runs[0].valid_metric
+    chosen.sort(key=lambda each: (-np.nan_to_num(each.mean(selecting), nan=-np.inf), each.label))
+    chosen, others = chosen[:MOST_ROWS], [*others, *chosen[MOST_ROWS:]]
+    reported = {name for each in chosen for run in each.runs for name in run.metrics}
+    tables = columns(reported, options.metrics)
+    if not tables:
+        raise ReportError(f"no run of {source.experiment} reports a metric of the test part")
+    metrics = [metric for names in tables.values() for metric in names]
+    runs = [run for each in chosen for run in each.runs]
+    users = _by_user(chosen, read_users(source, runs), metrics)
+    curves = read_curves(source, runs)
+    studies = read_studies(source.client, source.experiment)
+    return Summary(
+        options=options,
+        source=source,
+        question=found.question,
+        selecting=selecting.removeprefix("valid/"),
+        tables=tables,
+        leads={
+            ranking: leading(names, selecting.removeprefix("valid/"))
+            for ranking, names in tables.items()
+        },
+        rows=_rows(chosen, metrics, users, studies, options),
+        others=others,
+        left_out=found.left_out,
+        studies=studies,
+        users=users,
+        curves={
+            each.label: [curves[run.run_id] for run in each.runs if run.run_id in curves]
+            for each in chosen
+        },
+    )
+
+
+def _rows(
+    chosen: Sequence[Configuration],
+    metrics: Sequence[str],
+    users: Mapping[str, Mapping[str, Floats]],
+    studies: Sequence[Study],
+    options: Options,
+) -> list[Row]:
+    means = {
+        metric: {
+            each.label: each.mean(f"test/{metric}")
+            for each in chosen
+            if each.values(f"test/{metric}")
+        }
+        for metric in metrics
+    }
+    baselines = _baselines(chosen, options)
+    references = {
+        (label, metric): reference
+        for metric, by_row in means.items()
+        for label in by_row
+        if (reference := _reference(label, by_row, baselines)) is not None
+    }
+    compared = compare(users, references=references, alpha=options.alpha)
+    marks = {metric: _marks(by_row) for metric, by_row in means.items()}
+    budgets = {each.label: budget_of(each, studies) for each in chosen}
+    flags = budget_flags(budgets)
+    most = max(len(each.runs) for each in chosen)
+    rows = []
+    for each in chosen:
+        values: dict[str, Value] = {}
+        for metric in metrics:
+            seeds = each.values(f"test/{metric}")
+            if not seeds:
+                continue
+            reference = references.get((each.label, metric))
+            base = means[metric][reference] if reference else 0.0
+            values[metric] = Value(
+                mean=float(np.mean(seeds)),
+                std=float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None,
+                mark=marks[metric].get(each.label, ""),
+                gain=float(np.mean(seeds)) / base - 1 if base else None,
+                comparison=compared.get((each.label, metric)),
+            )
+        rows.append(
+            Row(
+                label=each.label,
+                configuration=each,
+                values=values,
+                cost=cost_of(each),
+                budget=budgets[each.label],
+                flags=(*_flags(each, most=most, tested=each.label in users), *flags[each.label]),
+            )
+        )
+    return rows
+
+
+def _baselines(chosen: Sequence[Configuration], options: Options) -> set[str] | None:
+    """The labels of the baselines; None where every row is one of all others."""
+    if not options.baselines:
+        return None
+    known = sorted({each.model for each in chosen} | {each.label for each in chosen})
+    for name in options.baselines:
+        if name not in known:
+            raise ReportError(f"baselines: no run of {name} compares; {nearest(name, known)}")
+    return {
+        each.label
+        for each in chosen
+        if each.model in options.baselines or each.label in options.baselines
+    }
+
+
+def _reference(label: str, by_row: Mapping[str, float], baselines: set[str] | None) -> str | None:
+    """The best baseline, which has none itself; where all rows are baselines, the best other row."""
+    allowed = [other for other in by_row if baselines is None or other in baselines]
+    ordered = sorted(allowed, key=lambda other: (-by_row[other], other))
+    if baselines is None:
+        ordered = [other for other in ordered if other != label]
+    return ordered[0] if ordered and ordered[0] != label else None
+
+
+def _marks(by_row: Mapping[str, float]) -> dict[str, str]:
+    """The best and the second value; values that are shown equal share a mark."""
+    if len(by_row) < 2:
+        return {}
+    shown = {label: round(mean, DECIMALS) for label, mean in by_row.items()}
+    ladder = sorted(set(shown.values()), reverse=True)
+    names = dict(zip(ladder, ("best", "second"), strict=False))
+    return {label: names[value] for label, value in shown.items() if value in names}
+
+
+def _flags(each: Configuration, *, most: int, tested: bool) -> tuple[str, ...]:
+    flags = []
+    if len(each.runs) < most:
+        flags.append(f"{len(each.runs)} of {most} seeds")
+    if len({run.commit for run in each.runs}) > 1:
+        flags.append("seeds of several commits")
+    if any(run.dirty for run in each.runs):
+        flags.append("uncommitted code")
+    if not tested:
+        flags.append("not tested: its per-user tables are out of reach")
+    return tuple(flags)
+
+
+def _by_user(
+    chosen: Sequence[Configuration], tables: Mapping[str, pl.DataFrame], metrics: Sequence[str]
+) -> dict[str, dict[str, Floats]]:
+    """Row -> metric -> (S, U), of the rows with a table of the same users for every seed."""
+    known = [tables[run.run_id] for each in chosen for run in each.runs if run.run_id in tables]
+    if not known:
+        return {}
+    shared = known[0]["user"]
+    made: dict[str, dict[str, Floats]] = {}
+    for each in chosen:
+        own = [tables.get(run.run_id) for run in each.runs]
+        whole = [table for table in own if table is not None and table["user"].equals(shared)]
+        if len(whole) == len(own):
+            made[each.label] = {
+                metric: np.stack([table[metric].to_numpy() for table in whole])
+                for metric in metrics
+                if all(metric in table.columns for table in whole)
+            }
+    return made
+
+
+def _nothing(source: Source, found: Comparable) -> str:
+    if not found.left_out:
+        return f"the experiment {source.experiment} holds no runs"
+    reasons = sorted({each.reason for each in found.left_out})
+    return (
+        f"no run of {source.experiment} compares: of {len(found.left_out)}, the reasons are: "
+        + "; ".join(reasons)
+    )

@@ -1,0 +1,239 @@
+"""The dashboard that a reviewer opens: descriptions, views, models, system metrics."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from experiments.config import TrackingConfig
+from experiments.run_folder import RunFolder
+from experiments.tracking import Tracker, publish
+from experiments.tracking.columns import shown_metrics, told
+from experiments.tracking.dashboard import VIEWS
+from experiments.tracking.system import PREFIX, SystemMetrics, system_points
+from tests.reports.browser import launched, open_page
+
+from .mlflow_server import Server
+from .mlflow_state import client_of, runs_by_kind
+from .run_folders import begin_run, epoch_record, make_run, result_of
+
+NOTE = "mlflow.note.content"
+LEAD = "test/full/ndcg_at_10"
+MODELS = {"bpr": (11, 12), "pop": (13, 14), "sasrec": (15, 16)}
+"""Model -> what its seeds' results are drawn from."""
+
+
+def _published(tmp_path: Path, tracking: TrackingConfig) -> dict[str, list[RunFolder]]:
+    made: dict[str, list[RunFolder]] = {}
+    for model, draws in MODELS.items():
+        for seed, draw in enumerate(draws, start=1):
+            folder = make_run(tmp_path / "runs", model=model, seed=seed, result=result_of(draw))
+            assert publish(folder, tracking)
+            made.setdefault(model, []).append(folder)
+    return made
+
+
+def _means(metric: str) -> dict[str, tuple[float, float]]:
+    """By model, the best first, mean and sample standard deviation of what was drawn."""
+    values = {
+        model: [result_of(draw)["metrics"][metric] for draw in draws]
+        for model, draws in MODELS.items()
+    }
+    ordered = sorted(values, key=lambda model: -np.mean(values[model]))
+    return {m: (float(np.mean(values[m])), float(np.std(values[m], ddof=1))) for m in ordered}
+
+
+def test_an_experiment_is_described_by_its_leaderboard(
+    tracking: TrackingConfig, tmp_path: Path
+) -> None:
+    _published(tmp_path, tracking)
+    experiment = client_of(tracking).get_experiment_by_name("ml-100k/loo")
+    rows = [line for line in experiment.tags[NOTE].splitlines() if line.startswith("| [")]
+    expected = _means(LEAD)
+    assert [row.partition("[")[2].partition("]")[0] for row in rows] == list(expected)
+    for row, (mean, deviation) in zip(rows, expected.values(), strict=True):
+        assert f"{mean:.4f} ± {deviation:.4f}" in row
+    assert rows[0].split(" | ")[1].startswith("**")
+    assert not any(row.split(" | ")[1].startswith("**") for row in rows[1:])
+
+
+def test_a_parent_is_described_by_its_numbers_and_commands(
+    tracking: TrackingConfig, tmp_path: Path
+) -> None:
+    made = _published(tmp_path, tracking)
+    (parent,) = (run for run in runs_by_kind(tracking)[0] if run.info.run_name == "sasrec")
+    note = parent.data.tags[NOTE]
+    for ranking in ("full", "c20"):
+        mean, deviation = _means(f"test/{ranking}/ndcg_at_10")["sasrec"]
+        assert f"{mean:.4f} ± {deviation:.4f}" in note
+    for folder in made["sasrec"]:
+        assert folder.run["command"] in note
+    (entered,) = parent.inputs.dataset_inputs
+    assert entered.dataset.name == "ml-100k"
+
+
+def test_a_description_by_hand_stays(tracking: TrackingConfig, tmp_path: Path) -> None:
+    first = make_run(tmp_path / "runs", seed=1)
+    publish(first, tracking)
+    client, parent_id = client_of(tracking), first.published["parent_run_id"]
+    before = client.get_run(parent_id).data.tags[NOTE]
+    publish(make_run(tmp_path / "runs", seed=2), tracking)
+    assert "2 seeds" in client.get_run(parent_id).data.tags[NOTE] != before
+    client.set_tag(parent_id, NOTE, "The reviewer's own words.")
+    experiment_id = first.published["experiment_id"]
+    client.set_experiment_tag(experiment_id, NOTE, "Read the paper first.")
+    publish(make_run(tmp_path / "runs", seed=3), tracking)
+    assert client.get_run(parent_id).data.tags[NOTE] == "The reviewer's own words."
+    assert client.get_experiment(experiment_id).tags[NOTE] == "Read the paper first."
+
+
+def test_rows_that_answer_another_question_are_not_in_the_description(
+    tracking: TrackingConfig, tmp_path: Path
+) -> None:
+    _published(tmp_path, tracking)
+    other = {"dataset": "d" * 64, "split": "6" * 64, "candidates_c20": "c" * 64}
+    publish(make_run(tmp_path / "runs", model="ease", seed=1, hashes=other), tracking)
+    note = client_of(tracking).get_experiment_by_name("ml-100k/loo").tags[NOTE]
+    assert "[ease]" not in note
+    assert "[bpr]" in note
+
+
+def test_the_model_is_an_output_of_its_run_and_goes_with_it(
+    tracking: TrackingConfig, tmp_path: Path
+) -> None:
+    client = client_of(tracking)
+    first = make_run(tmp_path / "runs", seed=1)
+    run_id = publish(first, tracking)
+    assert publish(first, tracking) == run_id
+    experiment = first.published["experiment_id"]
+    (model,) = client.search_logged_models([experiment])
+    assert model.source_run_id == run_id
+    assert model.name == "sasrec-seed-1"
+    assert str(model.status) == "READY"
+    assert model.tags["paddock.files"] == f"runs:/{run_id}/model"
+    (output,) = client.get_run(run_id).outputs.model_outputs
+    assert output.model_id == model.model_id
+    again = publish(make_run(tmp_path / "runs", seed=1, result=result_of(77)), tracking)
+    (model,) = client.search_logged_models([experiment])
+    assert model.source_run_id == again
+
+
+def test_system_metrics_are_sampled_and_sent_again(
+    tracking: TrackingConfig, tmp_path: Path
+) -> None:
+    folder = begin_run(tmp_path / "runs")
+    sampler = SystemMetrics(folder, seconds=0)
+    points = [point for step in (0, 1, 1) for point in sampler.sample(step)]
+    assert {point.step for point in points} == {0, 1}
+    assert all(point.name.startswith(PREFIX) for point in points)
+    kept = system_points(folder)
+    assert len(kept) == 2 * len({point.name for point in points})
+    memory = [point.value for point in kept if "process_memory_usage_mega" in point.name]
+    assert all(10 < value < 1e6 for value in memory)
+    # They are the machine's, and no run contradicts another by them.
+    tracker = Tracker(tracking, folder)
+    tracker.start()
+    folder.append_epoch(epoch_record(1, 0))
+    tracker.epoch(epoch_record(1, 0))
+    make_done(folder)
+    run_id = tracker.finish()
+    parents, children = runs_by_kind(tracking)
+    assert [child.info.run_id for child in children] == [run_id]
+    assert any(name.startswith(PREFIX) for name in children[0].data.metrics)
+    assert not any(name.startswith(PREFIX) for name in parents[0].data.metrics)
+    assert publish(folder, tracking) == run_id
+    # A run that begins anew does not keep those of the one before.
+    SystemMetrics(begin_run(tmp_path / "runs"))
+    assert system_points(folder) == []
+
+
+def make_done(folder: RunFolder) -> None:
+    """Finish a run that has begun, as `make_run` does."""
+    for name in ("per_user.parquet", "config.yaml"):
+        (folder.path / name).write_bytes(b"")
+    folder.finish(result_of(1))
+
+
+def test_columns_are_those_that_people_expect() -> None:
+    names = [
+        f"test/{r}/{m}_at_{k}" for r in ("c20", "full") for m in ("hit", "ndcg") for k in (1, 5)
+    ]
+    assert shown_metrics(
+        [*names, "test/full/mrr_at_5", "valid/x/hit_at_9", "time/train_seconds"]
+    ) == {
+        "full": ["test/full/ndcg_at_5", "test/full/hit_at_5", "test/full/hit_at_1"],
+        "c20": ["test/c20/ndcg_at_5", "test/c20/hit_at_5", "test/c20/hit_at_1"],
+    }
+    assert shown_metrics(["test/full/recall_at_5"]) == {"full": ["test/full/recall_at_5"]}
+    assert told({"a": 0.12345, "a_std": 0.1}, "a") == "0.1235 ± 0.1000"
+    assert told({}, "a") == "–"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with launched() as running:
+        yield running
+
+
+def test_the_real_dashboard_shows_the_leaderboard(
+    browser: Any, tracking: TrackingConfig, tmp_path: Path
+) -> None:
+    made = _published(tmp_path, tracking)
+    published = made["sasrec"][0].published
+    experiment = published["experiment_id"]
+    server = Server(tmp_path, store=Path(str(tracking.uri).removeprefix("sqlite:///")))
+    server.start()
+    try:
+        runs = f"{server.uri}/#/experiments/{experiment}/runs"
+        view = f"{runs}?viewStateShareKey={VIEWS['Leaderboard']}"
+        opened = open_page(
+            browser, view, allowed=server.uri, viewport={"width": 2400, "height": 1000}
+        )
+        page = opened.page
+        page.set_default_timeout(60_000)
+        expected = _means(LEAD)
+        names = page.locator(
+            ".ag-pinned-left-cols-container [role=row], .ag-center-cols-container [role=row]"
+        )
+        names.filter(has_text="sasrec").first.wait_for()
+        shown = _cells(page, f"metrics.`{LEAD}`")
+        assert shown == pytest.approx([mean for mean, _ in expected.values()])
+        deviations = _cells(page, f"metrics.`{LEAD}_std`")
+        assert deviations == pytest.approx([deviation for _, deviation in expected.values()])
+        by_row = page.evaluate(
+            "[...document.querySelectorAll('[role=row][row-index]')]"
+            ".map(row => [Number(row.getAttribute('row-index')), row.innerText])"
+        )
+        for place, model in enumerate(expected):
+            assert any(model in text for index, text in by_row if index == place)
+        page.locator(
+            "[data-component-id='mlflow.experiment.metadata_editor.expand_button']"
+        ).click()
+        page.get_by_text("Sorted by full NDCG@10").wait_for()
+        page.get_by_role("button", name="Leaderboard").first.click()
+        page.get_by_role("menuitem").filter(has_text="Seeds").first.wait_for()
+        page.keyboard.press("Escape")
+
+        page.goto(f"{runs}/{published['parent_run_id']}")
+        mean, deviation = expected["sasrec"]
+        page.get_by_text(f"{mean:.4f} ± {deviation:.4f}").first.wait_for()
+
+        page.goto(f"{runs}/{published['run_id']}")
+        page.get_by_text("sasrec-seed-1").first.wait_for()
+        page.get_by_text("ml-100k").first.wait_for()
+        page.context.close()
+    finally:
+        server.kill()
+
+
+def _cells(page: Any, column: str) -> list[float]:
+    """The numbers of a column, by row from above."""
+    cells = page.evaluate(
+        "id => [...document.querySelectorAll('.ag-row [col-id]')]"
+        ".filter(cell => cell.getAttribute('col-id') === id)"
+        ".map(cell => [Number(cell.closest('[row-index]').getAttribute('row-index')), cell.innerText])",
+        column,
+    )
+    return [float(text) for _, text in sorted(cells)]
