@@ -18,7 +18,14 @@ from typing import Any
 from experiments.errors import PaddockError
 from experiments.files import read_json, write_json, write_text
 
-_PRODUCTS = ("result.json", "curve.jsonl", "per_user.parquet", "published.json", "tracking.json", "system.jsonl")
+_PRODUCTS = (
+    "result.json",
+    "curve.jsonl",
+    "per_user.parquet",
+    "published.json",
+    "tracking.json",
+    "system.jsonl",
+)
 
 
 def run_path(
