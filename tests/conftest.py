@@ -1,7 +1,7 @@
 """The tiny data set, prepared and split once; toy data sets from histories; training in one call."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,15 @@ if TYPE_CHECKING:
     from experiments.data.prepared import Prepared
     from experiments.split import Split
     from experiments.training.stages import Trained
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium; playwright bears one in a process."""
+    from tests.browser import launched
+
+    with launched() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

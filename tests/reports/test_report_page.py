@@ -15,7 +15,7 @@ from reports.read import read
 from reports.render import files
 from reports.summarise import summarise
 from reports.write import write_folder
-from tests.reports.browser import Opened, launched, open_page
+from tests.browser import Opened, open_page
 from tests.reports.conftest import board
 
 HOSTILE = '<img src=x onerror="document.title=1">'
@@ -23,12 +23,6 @@ WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 DRAWN = "document.querySelectorAll('.plot').length === document.querySelectorAll('.plot[data-drawn]').length"
 
 Open = Callable[..., Opened]
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    with launched() as running:
-        yield running
 
 
 @pytest.fixture(scope="session")

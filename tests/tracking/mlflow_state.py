@@ -23,6 +23,8 @@ def without_fsync() -> None:
 
     @event.listens_for(Engine, "connect")
     def relax(connection: Any, _record: Any) -> None:
+        if not isinstance(connection, sqlite3.Connection):
+            return  # another database's
         # A file that is no database is refused later, as without this.
         with suppress(sqlite3.DatabaseError):
             connection.execute("PRAGMA synchronous = OFF")

@@ -1,6 +1,5 @@
 """The dashboard that a reviewer opens: descriptions, views, models, system metrics."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from experiments.tracking import Tracker, publish
 from experiments.tracking.columns import shown_metrics, told
 from experiments.tracking.dashboard import VIEWS
 from experiments.tracking.system import PREFIX, SystemMetrics, system_points
-from tests.reports.browser import launched, open_page
+from tests.browser import open_page
 
 from .mlflow_server import Server
 from .mlflow_state import client_of, runs_by_kind
@@ -169,12 +168,6 @@ def test_columns_are_those_that_people_expect() -> None:
     assert shown_metrics(["test/full/recall_at_5"]) == {"full": ["test/full/recall_at_5"]}
     assert told({"a": 0.12345, "a_std": 0.1}, "a") == "0.1235 ± 0.1000"
     assert told({}, "a") == "–"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with launched() as running:
-        yield running
 
 
 def test_the_real_dashboard_shows_the_leaderboard(
