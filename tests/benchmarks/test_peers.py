@@ -78,6 +78,7 @@ def test_both_evaluations_agree(tiny: list[str], tmp_path: Path, users_at_once: 
         assert ours[f"full/{our}_at_10"] == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_two_processes_take_turns(tiny: list[str]) -> None:
     chosen = [*tiny, "model=bpr", "model.train_batch_size=512"]
     with Side("recbole", chosen) as recbole, Side("paddock", chosen) as paddock:

@@ -84,8 +84,10 @@ def configured(key: str) -> dict[str, Any]:
 
 
 def one_epoch(key: str) -> dict[str, Any]:
-    """The model of a YAML with one epoch for each of its stages and for its backbone."""
+    """The model of a YAML with one epoch for each of its stages and for its backbone, an LLM small."""
     values = resolve_model(configured(key))
+    if values.get("llm"):
+        values["llm"] = {**values["llm"], "layers": 1, "width": 32, "steps": 20}
     short = {"epochs": 1, "eval_step": 1}
     stages = {name: {**own, **short} for name, own in (values.get("stages") or {}).items()}
     backbone = {"backbone": {**values["backbone"], **short}} if "backbone" in values else {}

@@ -51,9 +51,8 @@ def test_killed_anywhere(tuner: Tuner, undisturbed: list[tuple[Any, ...]], momen
     assert outcome(tuner.trials) == undisturbed
 
 
-@pytest.mark.parametrize(
-    "second", ["set_trial_state_values:1:after", slow("create_new_trial:1:after")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("second", ["set_trial_state_values:1:after", "create_new_trial:1:after"])
 def test_killed_while_it_finds_the_dead(
     tuner: Tuner, undisturbed: list[tuple[Any, ...]], second: str
 ) -> None:
@@ -64,6 +63,7 @@ def test_killed_while_it_finds_the_dead(
     assert outcome(tuner.trials) == undisturbed
 
 
+@pytest.mark.slow
 def test_values_that_kill_every_worker_fail(tuner: Tuner) -> None:
     for _ in range(3):
         # The second trial, after the defaults' four epochs.
