@@ -13,6 +13,14 @@ from pathlib import Path
 import yaml
 
 from experiments.llm.keys import OWN_DEFAULTS, OWN_STRATEGIES
+from experiments.model_source import (
+    classes,
+    imports,
+    is_closed_form,
+    model_files,
+    recbole_folder,
+    trainers,
+)
 
 PADDOCK_KEYS = ("name", "strategy", "stages", "keep")
 """Keys of a model's YAML that RecBole never sees."""
@@ -87,14 +95,6 @@ NOT_A_CHOICE = frozenset(
 )
 """Keys that RecBole's models read and that the engine sets, or whose work the engine does."""
 
-LIKELY_FAMILIES = (
-    "general_recommender",
-    "sequential_recommender",
-    "context_aware_recommender",
-    "knowledge_aware_recommender",
-    "exlib_recommender",
-)
-
 REFUSED_FAMILIES = {
     "knowledge_aware_recommender": "it reads a knowledge graph, which no data set here provides",
     "exlib_recommender": "it is a decision tree over labelled pairs, which RecBole trains elsewhere",
@@ -114,65 +114,13 @@ NEEDED_PACKAGES = {"NCL": "faiss"}
 
 
 @cache
-def recbole_folder() -> Path:
-    """Where the recbole package is installed; finding it imports nothing."""
-    spec = importlib.util.find_spec("recbole")
-    assert spec is not None
-    assert spec.submodule_search_locations
-    return Path(next(iter(spec.submodule_search_locations)))
-
-
-def own_folder() -> Path:
-    return Path(__file__).resolve().parent.parent / "models"
-
-
-@cache
-def model_files() -> dict[str, Path]:
-    """Class name -> source file, of every model that can be named."""
-    found: dict[str, Path] = {}
-    folders = [recbole_folder() / "model" / family for family in LIKELY_FAMILIES]
-    for folder in [*folders, own_folder()]:
-        for path in sorted(folder.glob("*.py")):
-            for node in _tree(path).body:
-                if isinstance(node, ast.ClassDef) and node.name.lower() == path.stem:
-                    found[node.name] = path
-    return found
-
-
-@cache
 def keys_read(model: str) -> frozenset[str]:
     """The keys that the model of this class name reads from its configuration."""
     keys = _keys_in(model_files()[model], model, set())
-    trainers = _classes(recbole_folder() / "trainer" / "trainer.py")
-    if (trainer := trainers.get(f"{model}Trainer")) is not None:
+    if (trainer := trainers().get(f"{model}Trainer")) is not None:
         # RecVAE's and NCL's epochs are their trainers' (utils.py:118); ours runs those.
         keys |= {key for node in ast.walk(trainer) if (key := _key(node)) is not None}
     return frozenset(keys) - NOT_A_CHOICE
-
-
-@cache
-def is_closed_form(model: str) -> bool:
-    """Whether RecBole marks the model as trained by one pass (ModelType.TRADITIONAL)."""
-    return any(
-        isinstance(node, ast.Attribute) and node.attr == "TRADITIONAL"
-        for node in ast.walk(_tree(model_files()[model]))
-    )
-
-
-@cache
-def is_pairwise(model: str) -> bool:
-    """Whether the model learns from (user, item, negative), and not from rows or sequences.
-
-    RecBole calls its autoencoders pairwise too, and feeds them users alone.
-    """
-    path = model_files()[model]
-    bases = [base for base, _ in _imports(path).values() if base.stem == path.stem]
-    names = {
-        getattr(node, "attr", getattr(node, "id", None))
-        for source in (path, *bases)
-        for node in ast.walk(_tree(source))
-    }
-    return "PAIRWISE" in names and "AutoEncoderMixin" not in names and not is_sequential(model)
 
 
 def training_keys(model: str, strategy: str) -> tuple[str, ...]:
@@ -208,16 +156,16 @@ def _keys_in(path: Path, name: str, seen: set[tuple[Path, str]]) -> set[str]:
     if (path, name) in seen:
         return set()
     seen.add((path, name))
-    classes = _classes(path)
-    if name not in classes:
+    here = classes(path)
+    if name not in here:
         return set()
-    imported = _imports(path)
+    imported = imports(path)
     keys: set[str] = set()
-    for node in ast.walk(classes[name]):
+    for node in ast.walk(here[name]):
         if (key := _key(node)) is not None:
             keys.add(key)
         match node:
-            case ast.Name(id=used) if used in classes:
+            case ast.Name(id=used) if used in here:
                 keys |= _keys_in(path, used, seen)
             case ast.Name(id=used) if used in imported:
                 keys |= _keys_in(*imported[used], seen)
@@ -237,10 +185,6 @@ def _key(node: ast.AST) -> str | None:
     return None
 
 
-def _classes(path: Path) -> dict[str, ast.ClassDef]:
-    return {node.name: node for node in _tree(path).body if isinstance(node, ast.ClassDef)}
-
-
 @cache
 def refusal(model: str) -> str | None:
     """Why no strategy here can train the model of this class name, or None."""
@@ -250,37 +194,6 @@ def refusal(model: str) -> str | None:
     if package is not None and importlib.util.find_spec(package) is None:
         return f"it needs the package {package}, which is not installed"
     return REFUSED_FAMILIES.get(model_files()[model].parent.name)
-
-
-@cache
-def _imports(path: Path) -> dict[str, tuple[Path, str]]:
-    """Local name -> (file, class name), of everything a file imports from models and from RecBole's."""
-    found: dict[str, tuple[Path, str]] = {}
-    for node in _tree(path).body:
-        if not isinstance(node, ast.ImportFrom) or node.module is None:
-            continue
-        for alias in node.names:
-            source = _source(node.module, alias.name)
-            if source is not None:
-                found[alias.asname or alias.name] = (source, alias.name)
-    return found
-
-
-def _source(module: str, name: str) -> Path | None:
-    if module.startswith("models."):
-        return own_folder() / f"{module.partition('.')[2]}.py"
-    if not module.startswith("recbole.model"):
-        return None
-    base = recbole_folder().joinpath(*module.split(".")[1:])
-    for path in (base.with_suffix(".py"), base / f"{name.lower()}.py"):
-        if path.exists():
-            return path
-    return None
-
-
-@cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 @cache

@@ -1,26 +1,22 @@
 """What types cannot say: every impossible configuration is refused before any data is read."""
 
-import ast
 import re
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from experiments.config import Config, Mode, ProtocolConfig
 from experiments.errors import PaddockError
+from experiments.fit import check_fit, check_loss_type
 from experiments.hyperparameters import (
     PADDOCK_KEYS,
     STRATEGY_KEYS,
     defaults,
-    is_closed_form,
-    is_pairwise,
     keys_read,
-    model_files,
-    own_folder,
     refusal,
     training_keys,
 )
 from experiments.llm.keys import OWN_DEFAULTS, check_own, check_strategy
+from experiments.model_source import is_closed_form, model_files
 from experiments.splits import SPLITS
 from experiments.splits.settings import check_clock, check_split
 from experiments.values import at_least, check_value, kind_of, nearest, of_type
@@ -203,6 +199,7 @@ def _checked_stages(stages: Any, common: Mapping[str, Any]) -> dict[str, dict[st
 
 def _checked(values: Mapping[str, Any], *, name: str, strategy: str, path: str) -> dict[str, Any]:
     """The values, each of its default's type."""
+    check_fit(name=name, strategy=strategy, path=path)
     known = {*keys_read(name), *training_keys(name, strategy), *PADDOCK_KEYS}
     usual = defaults(name, strategy)
     checked: dict[str, Any] = {}
@@ -222,25 +219,10 @@ def _checked(values: Mapping[str, Any], *, name: str, strategy: str, path: str) 
 
 def _check_together(values: Mapping[str, Any], *, name: str, strategy: str, path: str) -> None:
     """Refuse values that are impossible beside each other."""
-    if strategy == "windows":
-        if not _offers_states(name):
-            raise PaddockError(
-                f"{path}.strategy=windows needs a causal model with a state for every position; "
-                f"{name} has none: use model.strategy=recbole"
-            )
-        if values.get("loss_type", "CE") != "CE":
-            raise PaddockError(
-                f"{path}.loss_type={values['loss_type']}: strategy windows trains by "
-                "cross-entropy; use loss_type=CE or strategy=recbole"
-            )
+    check_loss_type(values, strategy=strategy, path=path)
     check_strategy(values, name=name, strategy=strategy, path=path)
     if BACKBONE in values:
         _check_backbone(values[BACKBONE], path=f"{path}.{BACKBONE}")
-    if strategy == "pairs" and not is_pairwise(name):
-        raise PaddockError(
-            f"{path}.strategy=pairs needs a model that learns from (user, item, negative); "
-            f"{name} does not: use model.strategy=recbole"
-        )
     width, heads = values.get("hidden_size"), values.get("n_heads")
     if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % heads:
         raise PaddockError(f"{path}.hidden_size={width} is not a multiple of n_heads={heads}")
@@ -256,19 +238,3 @@ def _check_backbone(backbone: Any, *, path: str) -> None:
         resolve_model(backbone)
     except PaddockError as error:
         raise PaddockError(str(error).replace("model.", f"{path}.")) from error
-
-
-@cache
-def _offers_states(name: str) -> bool:
-    """Whether the model, or a model here that it is made from, defines `states`."""
-    if model_files()[name].parent != own_folder():
-        return False
-    tree = ast.parse(model_files()[name].read_text(encoding="utf-8"))
-    if any(isinstance(node, ast.FunctionDef) and node.name == "states" for node in ast.walk(tree)):
-        return True
-    return any(
-        alias.name in model_files() and alias.name != name and _offers_states(alias.name)
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("models.")
-        for alias in node.names
-    )

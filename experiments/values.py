@@ -116,7 +116,7 @@ def check_value(path: str, key: str, value: Any) -> None:
         raise PaddockError(f"{path}={value} is unknown: {nearest(value, LOSS_TYPES)}")
     elif key == "loss" and value not in WINDOW_LOSSES:
         raise PaddockError(f"{path}={value} is unknown: {nearest(str(value), WINDOW_LOSSES)}")
-    elif key == "calibration":
+    elif key in ("calibration", "mask_ratio", "ft_ratio") and isinstance(value, int | float):
         at_least(path, value, 0)
         if value > 1:
             raise PaddockError(f"{path}={value} must be at most 1")

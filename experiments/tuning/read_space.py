@@ -5,7 +5,8 @@ from copy import deepcopy
 from typing import Any
 
 from experiments.errors import PaddockError
-from experiments.hyperparameters import PADDOCK_KEYS, is_closed_form, keys_read, training_keys
+from experiments.hyperparameters import PADDOCK_KEYS, keys_read, training_keys
+from experiments.model_source import is_closed_form
 from experiments.tuning.space import STAGES, Parameter, Space, looked_up, put
 from experiments.validate import resolve_model
 from experiments.values import nearest

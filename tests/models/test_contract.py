@@ -19,7 +19,8 @@ from experiments.bridge.scorer import RecBoleScorer
 from experiments.compose import CONF, compose, typed
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
-from experiments.hyperparameters import is_closed_form, keys_read, model_files, refusal
+from experiments.hyperparameters import keys_read, refusal
+from experiments.model_source import is_closed_form, model_files
 from experiments.split import Sequences, Split
 from experiments.training import checkpoint
 from experiments.training.stages import Trained, build, stage_configs
