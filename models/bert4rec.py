@@ -5,9 +5,10 @@ B batch, L length, D width, H heads, P positions, N items (padding included).
 
 import torch
 import torch.nn.functional as F
-from recbole.model.layers import TransformerLayer
 from recbole.model.sequential_recommender import BERT4Rec as RecBoleBERT4Rec
 from torch import Tensor
+
+from models._attention import attend
 
 
 class BERT4Rec(RecBoleBERT4Rec):
@@ -32,7 +33,7 @@ class BERT4Rec(RecBoleBERT4Rec):
         states_BLD = self.dropout(self.LayerNorm(states_BLD))
         attended_B11L = (items_BL != 0)[:, None, None, :]
         for layer in self.trm_encoder.layer:
-            states_BLD = layer.feed_forward(self._attend(layer, states_BLD, attended_B11L))
+            states_BLD = layer.feed_forward(attend(layer, states_BLD, attended_B11L=attended_B11L))
         return states_BLD
 
     def logit_factors(self, encoded_PD: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,20 +62,3 @@ class BERT4Rec(RecBoleBERT4Rec):
 
     def _head(self, encoded: Tensor) -> Tensor:
         return self.output_ln(self.output_gelu(self.output_ffn(encoded)))
-
-    def _attend(self, layer: TransformerLayer, states_BLD: Tensor, attended_B11L: Tensor) -> Tensor:
-        attention = layer.multi_head_attention
-        heads = attention.num_attention_heads
-
-        def split(projected_BLD: Tensor) -> Tensor:
-            return projected_BLD.unflatten(-1, (heads, -1)).transpose(1, 2)
-
-        context_BHLK = F.scaled_dot_product_attention(
-            split(attention.query(states_BLD)),
-            split(attention.key(states_BLD)),
-            split(attention.value(states_BLD)),
-            attn_mask=attended_B11L,
-            dropout_p=attention.attn_dropout.p if self.training else 0.0,
-        )
-        context_BLD = attention.dense(context_BHLK.transpose(1, 2).flatten(-2))
-        return attention.LayerNorm(attention.out_dropout(context_BLD) + states_BLD)

@@ -4,10 +4,10 @@ B batch, L length, D width, H heads, N items (padding included).
 """
 
 import torch
-import torch.nn.functional as F
-from recbole.model.layers import TransformerLayer
 from recbole.model.sequential_recommender import SASRec as RecBoleSASRec
 from torch import Tensor
+
+from models._attention import attend
 
 
 class SASRec(RecBoleSASRec):
@@ -31,26 +31,9 @@ class SASRec(RecBoleSASRec):
         states_BLD = self.item_embedding(items_BL) + self.position_embedding(positions_L)
         states_BLD = self.dropout(self.LayerNorm(states_BLD))
         for layer in self.trm_encoder.layer:
-            states_BLD = layer.feed_forward(self._attend(layer, states_BLD))
+            states_BLD = layer.feed_forward(attend(layer, states_BLD, causal=True))
         return states_BLD
 
     def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
         """The state after the last item of each history, shape (B, D)."""
         return self.gather_indexes(self.states(item_seq), item_seq_len - 1)
-
-    def _attend(self, layer: TransformerLayer, states_BLD: Tensor) -> Tensor:
-        attention = layer.multi_head_attention
-        heads = attention.num_attention_heads
-
-        def split(projected_BLD: Tensor) -> Tensor:
-            return projected_BLD.unflatten(-1, (heads, -1)).transpose(1, 2)
-
-        context_BHLK = F.scaled_dot_product_attention(
-            split(attention.query(states_BLD)),
-            split(attention.key(states_BLD)),
-            split(attention.value(states_BLD)),
-            dropout_p=attention.attn_dropout.p if self.training else 0.0,
-            is_causal=True,
-        )
-        context_BLD = attention.dense(context_BHLK.transpose(1, 2).flatten(-2))
-        return attention.LayerNorm(attention.out_dropout(context_BLD) + states_BLD)

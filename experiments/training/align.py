@@ -1,9 +1,10 @@
 """The strategy `align`: A-LLMRec's stage 1, the item and text embeddings meet in a joint space."""
 
 from recbole.data.interaction import Interaction
+from torch import Tensor
 
 from experiments.training.state import seed_everything
-from experiments.training.strategy import Task, Tick
+from experiments.training.strategy import Task, Tick, descend
 from experiments.training.targets import AdamSteps, Targets
 
 
@@ -25,13 +26,12 @@ class Align:
         self._model.train()
         users, places = self._targets.drawn()
         negatives = self._targets.negatives(users, 1)[:, 0]
-        starts = range(0, len(users), self._batch_size)
-        total = 0.0
-        for done, start in enumerate(starts):
-            rows = slice(start, start + self._batch_size)
-            batch = self._targets.batch(users[rows], places[rows])
-            batch.update(Interaction({self._model.NEG_ITEM_ID: negatives[rows]}))
-            loss = self._model.calculate_loss(batch.to(self._device))
-            total += self._steps.step(loss, epoch=epoch, done=done, batches=len(starts))
-            tick(done + 1, len(starts))
-        return total / len(starts)
+        columns = [each.split(self._batch_size) for each in (users, places, negatives)]
+        losses = (self._batch_loss(*batch) for batch in zip(*columns, strict=True))
+        return descend(losses, self._steps, epoch=epoch, batches=len(columns[0]), tick=tick)
+
+    def _batch_loss(self, users_B: Tensor, places_B: Tensor, negatives_B: Tensor) -> Tensor:
+        batch = self._targets.batch(users_B, places_B)
+        batch.update(Interaction({self._model.NEG_ITEM_ID: negatives_B}))
+        loss: Tensor = self._model.calculate_loss(batch.to(self._device))
+        return loss

@@ -7,7 +7,7 @@ import torch
 from recbole.data.interaction import Interaction
 
 from experiments.training.state import seed_everything
-from experiments.training.strategy import Task, Tick
+from experiments.training.strategy import Task, Tick, descend
 from experiments.training.targets import AdamSteps, Targets
 
 AHEAD = 64
@@ -36,15 +36,13 @@ class LLMPrompts:
         users, places = self._targets.drawn()
         negatives = self._targets.negatives(users, self._candidates - 1)
         batches = -(-len(users) // self._batch_size)
-        total, done = 0.0, 0
-        for start in range(0, len(users), AHEAD * self._batch_size):
-            rows = slice(start, start + AHEAD * self._batch_size)
-            for batch in self._batches(users[rows], places[rows], negatives[rows]):
-                loss = self._model.calculate_loss(batch)
-                total += self._steps.step(loss, epoch=epoch, done=done, batches=batches)
-                done += 1
-                tick(done, batches)
-        return total / batches
+        columns = (each.split(AHEAD * self._batch_size) for each in (users, places, negatives))
+        losses = (
+            self._model.calculate_loss(batch)
+            for many in zip(*columns, strict=True)
+            for batch in self._batches(*many)
+        )
+        return descend(losses, self._steps, epoch=epoch, batches=batches, tick=tick)
 
     def _batches(
         self, users: torch.Tensor, places: torch.Tensor, negatives: torch.Tensor

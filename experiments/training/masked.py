@@ -15,7 +15,7 @@ from experiments.errors import PaddockError
 from experiments.training.cuts import window_batches
 from experiments.training.losses import full_softmax
 from experiments.training.optimizers import Steps
-from experiments.training.strategy import Task, Tick
+from experiments.training.strategy import Task, Tick, descend
 
 
 class Masked:
@@ -45,16 +45,14 @@ class Masked:
     def train_epoch(self, epoch: int, tick: Tick) -> float:
         self._model.train()
         batches = self._batches()
-        total = 0.0
-        for done, (starts_B, lengths_B) in enumerate(batches):
-            items_BL, masked_BL = self._rows(starts_B, lengths_B)
-            shown_BL = items_BL.masked_fill(masked_BL, self._model.mask_token)
-            encoded_PD = self._model.encode(shown_BL)[masked_BL]
-            states_PE, weight_NE = self._model.logit_factors(encoded_PD)
-            loss = full_softmax(states_PE, weight_NE, items_BL[masked_BL])
-            total += self._steps.step(loss, epoch=epoch, done=done, batches=len(batches))
-            tick(done + 1, len(batches))
-        return total / max(1, len(batches))
+        losses = (self._batch_loss(*self._rows(*batch)) for batch in batches)
+        return descend(losses, self._steps, epoch=epoch, batches=len(batches), tick=tick)
+
+    def _batch_loss(self, items_BL: Tensor, masked_BL: Tensor) -> Tensor:
+        shown_BL = items_BL.masked_fill(masked_BL, self._model.mask_token)
+        encoded_PD = self._model.encode(shown_BL)[masked_BL]
+        states_PE, weight_NE = self._model.logit_factors(encoded_PD)
+        return full_softmax(states_PE, weight_NE, items_BL[masked_BL])
 
     def _batches(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Windows as (first row, number of items), grouped by length, in random order."""

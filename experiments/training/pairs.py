@@ -14,7 +14,7 @@ from recbole.utils import InputType
 from experiments.errors import PaddockError
 from experiments.training.negatives import NegativeSampler
 from experiments.training.optimizers import Steps
-from experiments.training.strategy import Task, Tick
+from experiments.training.strategy import Task, Tick, descend
 
 
 class Pairs:
@@ -54,16 +54,15 @@ class Pairs:
         order = torch.randperm(len(self._users), generator=generator)
         users, items = self._users[order], self._items[order]
         negatives = self._sampler.draw(users, self._k, generator=generator)
-        starts = range(0, len(order), self._rows)
-        total = 0.0
-        for done, start in enumerate(starts):
-            rows = slice(start, start + self._rows)
-            batch = self._batch(users[rows], items[rows], negatives[rows])
-            parts = self._model.calculate_loss(batch)
-            loss: torch.Tensor = torch.stack(parts).sum() if isinstance(parts, tuple) else parts
-            total += self._steps.step(loss, epoch=epoch, done=done, batches=len(starts))
-            tick(done + 1, len(starts))
-        return total / len(starts)
+        batches = -(-len(order) // self._rows)
+        columns = zip(*(each.split(self._rows) for each in (users, items, negatives)), strict=True)
+        losses = (self._batch_loss(self._batch(*batch)) for batch in columns)
+        return descend(losses, self._steps, epoch=epoch, batches=batches, tick=tick)
+
+    def _batch_loss(self, batch: Interaction) -> torch.Tensor:
+        parts = self._model.calculate_loss(batch)
+        loss: torch.Tensor = torch.stack(parts).sum() if isinstance(parts, tuple) else parts
+        return loss
 
     def _batch(
         self, users: torch.Tensor, items: torch.Tensor, negatives: torch.Tensor

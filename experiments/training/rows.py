@@ -16,7 +16,7 @@ from recbole.utils import get_trainer
 from experiments.errors import PaddockError
 from experiments.training.optimizers import Steps
 from experiments.training.products import onednn_products
-from experiments.training.strategy import Task, Tick
+from experiments.training.strategy import Task, Tick, descend
 
 
 class Rows:
@@ -40,15 +40,15 @@ class Rows:
     def train_epoch(self, epoch: int, tick: Tick) -> float:
         self._model.train()
         batches = self._batches()
-        total = 0.0
-        for done, users_B in enumerate(batches):
-            batch = Interaction({self._model.USER_ID: users_B.to(self._device)})
-            # Nearly all the work is the product with all items, of one shape or two.
-            with onednn_products():
-                loss = self._model.calculate_loss(batch)
-                total += self._steps.step(loss, epoch=epoch, done=done, batches=len(batches))
-            tick(done + 1, len(batches))
-        return total / len(batches)
+        losses = map(self._batch_loss, batches)
+        # Nearly all the work is the product with all items, of one shape or two.
+        with onednn_products():
+            return descend(losses, self._steps, epoch=epoch, batches=len(batches), tick=tick)
+
+    def _batch_loss(self, users_B: torch.Tensor) -> torch.Tensor:
+        batch = Interaction({self._model.USER_ID: users_B.to(self._device)})
+        loss: torch.Tensor = self._model.calculate_loss(batch)
+        return loss
 
     def _batches(self) -> tuple[torch.Tensor, ...]:
         order_U = torch.randperm(len(self._users_U), generator=self.generators["rows"])

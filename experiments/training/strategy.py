@@ -4,7 +4,7 @@ A model's YAML names its strategy. A strategy owns the optimizers and the random
 batches; the loop around it owns epochs, validation, early stopping and checkpoints.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -63,6 +63,25 @@ def _makers() -> dict[str, Callable[[Task], Any]]:
 
     own = {"align": Align, "llm": LLMPrompts, "masked": Masked, "pairs": Pairs}
     return {**own, "recbole": RecBoleLoop, "rows": Rows, "windows": Windows}
+
+
+class Stepper(Protocol):
+    """What takes a step down the gradient of a batch's loss."""
+
+    def step(self, loss: torch.Tensor, *, epoch: int, done: int, batches: int) -> float:
+        """Take the step and return the loss; `done` of the epoch's batches came before."""
+        ...
+
+
+def descend(
+    losses: Iterable[torch.Tensor], steps: Stepper, *, epoch: int, batches: int, tick: Tick
+) -> float:
+    """One step for each batch's loss, computed when its turn comes; the mean loss of a batch."""
+    total = 0.0
+    for done, loss in enumerate(losses):
+        total += steps.step(loss, epoch=epoch, done=done, batches=batches)
+        tick(done + 1, batches)
+    return total / max(1, batches)
 
 
 def check_loss(loss: float, *, model: AbstractRecommender, epoch: int) -> float:

@@ -14,7 +14,7 @@ from experiments.errors import PaddockError
 from experiments.training.cuts import window_batches
 from experiments.training.losses import next_item_loss
 from experiments.training.optimizers import Steps
-from experiments.training.strategy import Task, Tick
+from experiments.training.strategy import Task, Tick, descend
 
 
 class Windows:
@@ -51,15 +51,13 @@ class Windows:
     def train_epoch(self, epoch: int, tick: Tick) -> float:
         self._model.train()
         batches = self._batches()
-        total = 0.0
-        for done, (starts_B, lengths_B) in enumerate(batches):
-            inputs_BL, targets_BL = self._rows(starts_B, lengths_B)
-            valid_BL = targets_BL != 0
-            states_PD = self._model.states(inputs_BL)[valid_BL]
-            loss = self._loss(states_PD, self._model.item_embedding.weight, targets_BL[valid_BL])
-            total += self._steps.step(loss, epoch=epoch, done=done, batches=len(batches))
-            tick(done + 1, len(batches))
-        return total / max(1, len(batches))
+        losses = (self._batch_loss(*self._rows(*batch)) for batch in batches)
+        return descend(losses, self._steps, epoch=epoch, batches=len(batches), tick=tick)
+
+    def _batch_loss(self, inputs_BL: torch.Tensor, targets_BL: torch.Tensor) -> torch.Tensor:
+        valid_BL = targets_BL != 0
+        states_PD = self._model.states(inputs_BL)[valid_BL]
+        return self._loss(states_PD, self._model.item_embedding.weight, targets_BL[valid_BL])
 
     def _batches(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Windows as (first row, number of targets), grouped by length, in random order."""
