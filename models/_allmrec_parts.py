@@ -27,6 +27,8 @@ class Parts:
     ----------
     texts_NT
         Sentence embeddings of the items.
+    text_encoder
+        What makes them from item ids, where it is to learn along; it alone is not frozen.
     titles
         By item, the padding's first.
     interactions_N
@@ -44,6 +46,7 @@ class Parts:
     interactions_N: Tensor
     llm: Callable[[], FrozenLLM] | None = None
     llm_width: int | None = None
+    text_encoder: nn.Module | None = None
 
 
 class Autoencoder(nn.Module):
@@ -68,6 +71,12 @@ def projection(width: int, to: int, activation: nn.Module) -> nn.Sequential:
         if isinstance(layer, nn.Linear):
             nn.init.xavier_normal_(layer.weight)
     return layers
+
+
+def similarity(states_BD: Tensor, items_BD: Tensor, *, dot: bool) -> Tensor:
+    """How near users and items are, (B,): the paper's product, or the mean of the authors' code."""
+    products_BD = states_BD * items_BD
+    return products_BD.sum(1) if dot else products_BD.mean(1)
 
 
 def gate(interactions_N: Tensor, half: float) -> Tensor:

@@ -23,8 +23,10 @@ from models._allmrec_parts import (
     last_items,
     one_of,
     projection,
+    similarity,
 )
 from models._allmrec_prompt import USER, Prompts, Rows
+from models._allmrec_texts import ItemTexts
 
 STAGES = ("align", "llm")
 ROUTES = ("item", "text", "gated")
@@ -39,7 +41,8 @@ class ALLMRec(SequentialRecommender):
     model's input space (section 3.2). Without a language model the joint space itself ranks.
 
     The frozen networks are no modules of this one: they stay in evaluation mode, get no gradient,
-    and are named in a checkpoint (`backbone_id`, `llm_id`), not saved.
+    and are named in a checkpoint (`backbone_id`, `llm_id`), not saved. A sentence encoder that learns
+    along in stage align is one, and saved.
 
     Parameters
     ----------
@@ -71,10 +74,12 @@ class ALLMRec(SequentialRecommender):
         self._prompts: Prompts | None = None
         self._gate_N = gate(self._parts.interactions_N, config["gate_interactions"])
         joint, width = int(config["joint_size"]), self._parts.backbone.width
+        self.texts = ItemTexts(self._parts.texts_NT, self._parts.text_encoder)
         self.item_autoencoder = Autoencoder(width, joint)
         self.text_autoencoder = Autoencoder(self._parts.texts_NT.shape[1], joint)
         self.item_autoencoder.requires_grad_(self._stage == "align")
         self.text_autoencoder.requires_grad_(self._stage == "align" and self._aligned)
+        self.texts.requires_grad_(self._stage == "align" and self._aligned)
         # Bytes, so that a checkpoint names the weights it was trained with.
         self.register_buffer("backbone_id", bytes_of(self._parts.backbone.identity))
         self.register_buffer("llm_id", bytes_of(UNTRAINED))
@@ -148,13 +153,13 @@ class ALLMRec(SequentialRecommender):
             joint_BJ = self.item_autoencoder.encode(item_BD)
             decoded_BD = self.item_autoencoder.decode(joint_BJ)
             losses.append(self._item_weight * F.mse_loss(decoded_BD, item_BD))
-            logits.append(self._similarity(states_BD, decoded_BD))
+            logits.append(similarity(states_BD, decoded_BD, dot=self._dot))
             if self._aligned:
-                text_BT = self._parts.texts_NT[items_B]
+                text_BT = self.texts.of(items_B)
                 told_BJ = self.text_autoencoder.encode(text_BT)
                 retold_BT = self.text_autoencoder.decode(told_BJ)
                 losses.append(F.mse_loss(joint_BJ, told_BJ))
-                losses.append(self._text_weight * F.mse_loss(retold_BT, text_BT))
+                losses.append(self._text_weight * F.mse_loss(retold_BT, text_BT.detach()))
         losses += [F.softplus(-logits[0]).mean(), F.softplus(logits[1]).mean()]
         return torch.stack(losses).sum()
 
@@ -255,12 +260,12 @@ class ALLMRec(SequentialRecommender):
     def _joint_items(self) -> Tensor:
         """The joint embedding that stands for each item when it is ranked, (N, J)."""
         if self._route == "text":
-            return self.text_autoencoder.encode(self._parts.texts_NT)
+            return self.text_autoencoder.encode(self.texts.table())
         item_NJ = self.item_autoencoder.encode(self._backbone().items())
         if self._route == "item":
             return item_NJ
         gate_N1 = self._gate_N.to(item_NJ)[:, None]
-        text_NJ = self.text_autoencoder.encode(self._parts.texts_NT)
+        text_NJ = self.text_autoencoder.encode(self.texts.table())
         return gate_N1 * item_NJ + (1 - gate_N1) * text_NJ
 
     def _ranked_items(self) -> Tensor:
@@ -271,7 +276,7 @@ class ALLMRec(SequentialRecommender):
         """
         if self._route != "gated":
             return self.item_autoencoder.decode(self._joint_items())
-        text_NJ = self.text_autoencoder.encode(self._parts.texts_NT)
+        text_NJ = self.text_autoencoder.encode(self.texts.table())
         gate_N1 = self._gate_N.to(text_NJ)[:, None]
         told_ND = self.item_autoencoder.decode(text_NJ)
         return gate_N1 * self._backbone().items() + (1 - gate_N1) * told_ND
@@ -284,11 +289,6 @@ class ALLMRec(SequentialRecommender):
                 interaction[self.ITEM_SEQ_LEN],
                 train=train,
             )
-
-    def _similarity(self, states_BD: Tensor, items_BD: Tensor) -> Tensor:
-        """The authors' code takes the mean over the dimensions, the paper the product."""
-        products_BD = states_BD * items_BD
-        return products_BD.sum(1) if self._dot else products_BD.mean(1)
 
     def _latest(self, interaction: Interaction) -> Tensor:
         items_BL, lengths_B = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]

@@ -15,6 +15,7 @@ from experiments.llm.tiny import tiny_folder
 from experiments.split import Split
 from experiments.text.encoder import item_embeddings, told
 from experiments.text.keys import text_encoder_keys
+from experiments.text.trained import SentenceEncoder
 from models._allmrec_backbone import Backbone
 from models._allmrec_llm import FrozenLLM
 from models._allmrec_parts import Parts
@@ -37,7 +38,8 @@ def parts_of(
         The untrained backbone, and what puts the weights of an identity into it.
     """
     llm = None if values["llm"] is None else llm_keys(values["llm"])
-    texts_NT = item_embeddings(text_encoder_keys(values["text_encoder"]), data, device=device)
+    text_encoder = text_encoder_keys(values["text_encoder"])
+    texts_NT = item_embeddings(text_encoder, data, device=device)
     place = None if llm is None else _place(llm, data, words=values["words"])
     return Parts(
         backbone=Backbone(backbone, load=load_backbone, quirks=values["quirks"]),
@@ -48,6 +50,7 @@ def parts_of(
         ),
         llm=None if llm is None else partial(_llm, llm, place, device),
         # tiny says its width itself, so that a stage that needs no language model builds none.
+        text_encoder=SentenceEncoder(text_encoder, data) if text_encoder.trained else None,
         llm_width=None if llm is None else llm.width if place else width_of(llm_config(llm, None)),
     )
 

@@ -39,7 +39,7 @@ def item_embeddings(
     PaddockError
         If the encoder cannot be loaded.
     """
-    texts = [text.strip() or MISSING for text in told(data)[1:]]
+    texts = item_texts(data)
     folder = model_folder(keys.name)
     path = data.path / "embeddings" / f"{_key(keys, folder, texts)}.safetensors"
     if not path.exists():
@@ -51,6 +51,11 @@ def item_embeddings(
                 checkpoint.save(path, {"items": ({"texts": padded_NW}, None)}, notes=notes)
     sections, _ = checkpoint.load(path)
     return sections["items"][0]["texts"]
+
+
+def item_texts(data: Prepared) -> list[str]:
+    """What an encoder reads of every item, the padding left out."""
+    return [text.strip() or MISSING for text in told(data)[1:]]
 
 
 def told(data: Prepared) -> list[str]:
@@ -83,7 +88,7 @@ def _key(keys: TextEncoderKeys, folder: str, texts: Sequence[str]) -> str:
     return files.hash_of(
         {
             "format": FORMAT,
-            "encoder": vars(keys),
+            "encoder": {key: value for key, value in vars(keys).items() if key != "trained"},
             # A folder's content can change under its name; the hub's is pinned by the revision.
             "weights": files.sha256_of_file(weights) if weights.is_file() else None,
             "texts": list(texts),

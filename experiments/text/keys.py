@@ -30,6 +30,8 @@ class TextEncoderKeys:
         The most tokens of a text that are read.
     width
         Of the embedding; only tiny takes it, a model has its own.
+    trained
+        Whether its weights learn with the model that reads it, from this state on.
     """
 
     name: str = HASHED
@@ -38,6 +40,7 @@ class TextEncoderKeys:
     normalise: bool = True
     tokens: int = 256
     width: int = 256
+    trained: bool = False
 
 
 def text_encoder_keys(given: Any, *, path: str = "model.text_encoder") -> TextEncoderKeys:
@@ -52,6 +55,11 @@ def text_encoder_keys(given: Any, *, path: str = "model.text_encoder") -> TextEn
     if keys.pooling not in POOLINGS:
         raise PaddockError(
             f"{path}.pooling={keys.pooling} is unknown: {nearest(keys.pooling, POOLINGS)}"
+        )
+    if keys.trained and keys.name == HASHED:
+        raise PaddockError(
+            f"{path}.trained=true: {HASHED} has no weights that could learn; choose another encoder, "
+            "as in text_encoder=minilm"
         )
     for name in ("tokens", "width"):
         if getattr(keys, name) < 1:

@@ -50,7 +50,7 @@ LLM_KEYS = (
 UNREAD = {"align": (*EVALUATION_KEYS, *LLM_KEYS)}
 """Strategy -> keys that change nothing of what its stage learns; only these strategies are shared."""
 
-LEARNED = {"align": ("item_autoencoder.", "text_autoencoder.")}
+LEARNED = {"align": ("item_autoencoder.", "text_autoencoder.", "texts.")}
 """Strategy -> beginnings of the names of the weights that it learns."""
 
 

@@ -1,0 +1,182 @@
+"""A sentence encoder that learns along with the alignment: what it gives, learns, keeps and resumes."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
+from experiments.compose import compose, typed
+from experiments.data.prepared import Prepared
+from experiments.errors import PaddockError
+from experiments.split import Split
+from experiments.text.encoder import encoded, item_texts
+from experiments.text.keys import TextEncoderKeys, text_encoder_keys
+from experiments.text.trained import SentenceEncoder
+from experiments.training.stages import Hooks, Trained, train
+from experiments.training.state import model_state
+from experiments.validate import resolve_model
+from models._allmrec_texts import ItemTexts
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_data: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small BERT with the words of the data set, as Hugging Face saves one."""
+    path = tmp_path_factory.mktemp("bert")
+    words = sorted({word for text in item_texts(tiny_data) for word in text.lower().split()})
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    (path / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+    BertTokenizerFast(str(path / "vocab.txt")).save_pretrained(path)
+    torch.manual_seed(3)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+    )
+    BertModel(config).save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def values(folder: Path) -> dict[str, Any]:
+    words = [
+        "model=a_llmrec",
+        "dataset=tiny",
+        "model.backbone.epochs=1",
+        "model.backbone.hidden_size=8",
+        "model.llm.steps=2",
+        "model.llm.width=16",
+        "model.llm.heads=2",
+        "model.learning_rate=0.01",
+        "model.stages.align.epochs=3",
+        "model.stages.llm.epochs=1",
+        "model.stages.llm.train_batch_size=64",
+        f"model.text_encoder.name={folder}",
+        "model.text_encoder.trained=true",
+    ]
+    return resolve_model(typed(compose(words)).model)
+
+
+def trained(
+    values: dict[str, Any],
+    data: Prepared,
+    split: Split,
+    *,
+    folder: Path,
+    stopped_after: int | None = None,
+) -> Trained:
+    """Train in the folder; KeyboardInterrupt after so many epochs of the alignment."""
+    rising = itertools.count()
+    aligned = itertools.count(1)
+
+    def on_epoch(record: dict[str, Any]) -> None:
+        if record["stage"] == "align" and next(aligned) == stopped_after:
+            raise KeyboardInterrupt
+
+    hooks = Hooks(
+        validate=lambda model, dataset: {"valid": float(next(rising))},
+        on_stage=lambda name, epochs: None,
+        on_epoch=on_epoch,
+        rewind=lambda step: None,
+        tick=lambda done, total: None,
+    )
+    return train(
+        values,
+        data=data,
+        split=split,
+        seed=1,
+        device=CPU,
+        folder=folder,
+        identity="test",
+        metric="valid",
+        checkpoint_seconds=0,
+        hooks=hooks,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(
+    values: dict[str, Any],
+    tiny_data: Prepared,
+    tiny_split: Split,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Trained:
+    return trained(values, tiny_data, tiny_split, folder=tmp_path_factory.mktemp("run"))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_it_gives_what_the_frozen_encoder_gives(
+    pooling: str, folder: Path, tiny_data: Prepared
+) -> None:
+    keys = TextEncoderKeys(name=str(folder), pooling=pooling, tokens=6)
+    expected = encoded(keys, str(folder), item_texts(tiny_data), CPU)
+    made = SentenceEncoder(keys, tiny_data).eval()
+    items = torch.tensor([5, 1, 120])
+    torch.testing.assert_close(made(items), expected[items - 1], atol=1e-6, rtol=1e-5)
+
+
+def test_the_table_follows_the_weights(folder: Path, tiny_data: Prepared) -> None:
+    keys = TextEncoderKeys(name=str(folder))
+    made = SentenceEncoder(keys, tiny_data)
+    texts = ItemTexts(torch.zeros(tiny_data.n_items + 1, 16), made)
+    before = texts.table()
+    assert texts.table() is before
+    assert not before[0].any()
+    other = {name: value + 0.1 for name, value in made.state_dict().items()}
+    made.load_state_dict(other)
+    assert not torch.equal(texts.table(), before)
+    made.eval()
+    torch.testing.assert_close(texts.table()[1:4], made(torch.tensor([1, 2, 3])))
+
+
+def test_it_learns_in_the_alignment_alone_and_is_saved(
+    whole: Trained, folder: Path, tiny_data: Prepared, tmp_path: Path
+) -> None:
+    encoder = whole.model.texts.encoder
+    before = BertModel.from_pretrained(folder).state_dict()
+    after = encoder.model.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert any(name.startswith("encoder.layer.0.attention") for name in changed)
+    assert not any(name.startswith("pooler") for name in changed)
+    assert not any(weight.requires_grad for weight in encoder.parameters())
+    saved = model_state(whole.model)[0]
+    assert {f"weight/texts.encoder.model.{name}" for name in after} <= set(saved)
+    # A second opinion on what ranks: Hugging Face's own model with the learned weights.
+    encoder.model.save_pretrained(tmp_path)
+    for file in folder.glob("*token*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    keys = TextEncoderKeys(name=str(tmp_path))
+    expected = encoded(keys, str(tmp_path), item_texts(tiny_data), CPU)
+    torch.testing.assert_close(whole.model.texts.table()[1:], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_stopped_alignment_goes_on_to_the_same_weights(
+    values: dict[str, Any], whole: Trained, tiny_data: Prepared, tiny_split: Split, tmp_path: Path
+) -> None:
+    values = {**values, "stages": {"align": values["stages"]["align"]}}
+    kept = tiny_data.path / "stages"
+    away = kept.rename(tmp_path / "stages")
+    try:
+        run = tmp_path / "run"
+        run.mkdir()
+        with pytest.raises(KeyboardInterrupt):
+            trained(values, tiny_data, tiny_split, folder=run, stopped_after=2)
+        again = trained(values, tiny_data, tiny_split, folder=run)
+    finally:
+        for file in away.iterdir():
+            (kept / file.name).write_bytes(file.read_bytes())
+    found, expected = model_state(again.model)[0], model_state(whole.model)[0]
+    names = [name for name in found if name.startswith(("weight/texts", "weight/text_auto"))]
+    assert len(names) > 10
+    assert all(torch.equal(found[name], expected[name]) for name in names)
+
+
+def test_an_encoder_without_weights_cannot_learn() -> None:
+    with pytest.raises(PaddockError, match=r"trained=true: tiny has no weights that could learn"):
+        text_encoder_keys({"name": "tiny", "trained": True})
