@@ -18,7 +18,7 @@ class Postgres:
     def __init__(self) -> None:
         # Not in pytest's folder, which is its user's alone.
         self.folder = Path(tempfile.mkdtemp(prefix="postgres-"))
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"postgresql://tuner@127.0.0.1:{self.port}/postgres"
         self._data = self.folder / "data"
         self._binaries = _binaries()
@@ -91,7 +91,7 @@ def _binaries() -> Path:
     return found[-1]
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

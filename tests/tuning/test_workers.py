@@ -1,6 +1,8 @@
 """Several workers on one study: as many finished trials as were asked for, whoever is killed."""
 
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -10,7 +12,8 @@ from optuna.trial import TrialState
 from experiments.tuning.launch import shown_word
 
 from .postgres import Postgres
-from .tuner import SMALL, Tuner, counted, draws
+from .slurm import Slurm
+from .tuner import ROOT, SMALL, Tuner, counted, draws
 
 N_TRIALS = 12
 ASKED = [*SMALL, f"study.n_trials={N_TRIALS}"]
@@ -100,6 +103,38 @@ def test_jobs_of_submitit(tuner: Tuner) -> None:
     tuner(*ASKED, "study.workers=2", "study.launcher=submitit")
     check_exact(tuner, N_TRIALS)
     assert list((tuner.folders[0] / "jobs").glob("*.out"))
+
+
+@pytest.fixture
+def slurm() -> Iterator[Slurm]:
+    cluster = Slurm()
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.mark.slow
+def test_jobs_of_slurm(tuner: Tuner, slurm: Slurm, postgres: Postgres) -> None:
+    """A real SLURM of one node: as many jobs as workers, as many trials as asked."""
+    pytest.importorskip("submitit")
+    words = [*ASKED, f"study.storage={postgres.url}", "study.workers=2", "study.launcher=slurm"]
+    words += ["study.slurm.timeout_min=10"]
+    done = subprocess.run(
+        [sys.executable, "tune.py", *tuner.words(*words)],
+        cwd=ROOT,
+        env=slurm.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    check_exact(tuner, N_TRIALS)
+    scripts = list((tuner.folders[0] / "jobs").glob("*_submission.sh"))
+    assert len(scripts) == 2
+    assert all("--time=10" in script.read_text() for script in scripts)
+    assert len({trial.user_attrs["worker"]["pid"] for trial in tuner.trials}) == 2
 
 
 @pytest.mark.slow
