@@ -21,6 +21,7 @@ from experiments.tuning.worker import LAUNCHER
 
 SCRIPT = Path(__file__).resolve().parents[2] / "tune.py"
 POLL_SECONDS = 0.5
+ENDED = (Verdict.done, Verdict.stop)
 STOP_SECONDS = 20.0
 """How long a worker may take to hand its trial back."""
 
@@ -73,13 +74,20 @@ def launch(desk: Desk) -> Verdict:
     settings = desk.config.study
     start = _processes if settings.launcher == "local" else _jobs
     with start(desk) as working:
+        ended: float | None = None
         while True:
             alive = working()
-            verdict = desk.ledger.verdict(desk.ledger.trials)
+            trials = desk.ledger.trials
+            verdict = desk.ledger.verdict(trials)
             if not alive:
                 break
+            # A job that a cluster killed may never be told as ended; then the study tells.
+            if verdict in ENDED and all(trial.state.is_finished() for trial in trials):
+                ended = ended or time.monotonic()
+                if time.monotonic() > ended + STOP_SECONDS:
+                    break
             time.sleep(POLL_SECONDS)
-    if verdict not in (Verdict.done, Verdict.stop):
+    if verdict not in ENDED:
         raise PaddockError(
             f"all {settings.workers} workers ended before the study did; their words are in "
             f"{desk.folder}; the same command goes on"

@@ -70,10 +70,10 @@ PartitionName=main Nodes=ALL Default=YES State=UP
         self._wait("munged", (self.folder / "munge.sock").exists)
         self._daemon("slurmctld", "-D", "-i")
         self._daemon("slurmd", "-D")
-        self._wait("slurmd", lambda: "idle" in self._told("sinfo", "--noheader", "--format=%t"))
+        self._wait("slurmd", lambda: "idle" in self.told("sinfo", "--noheader", "--format=%t"))
 
     def stop(self) -> None:
-        self._told("scancel", "--user", getpass.getuser())
+        self.told("scancel", "--user", getpass.getuser())
         for daemon in reversed(self._daemons):
             daemon.terminate()
             daemon.wait()
@@ -85,7 +85,7 @@ PartitionName=main Nodes=ALL Default=YES State=UP
                 subprocess.Popen(words, env=self.environment, stdout=log, stderr=log)
             )
 
-    def _told(self, *words: str) -> str:
+    def told(self, *words: str) -> str:
         done = subprocess.run(
             words, env=self.environment, capture_output=True, text=True, check=False
         )

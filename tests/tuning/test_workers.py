@@ -90,6 +90,7 @@ def test_processes_of_one_command(tuner: Tuner) -> None:
     check_exact(tuner, N_TRIALS)
     assert "one more: python tune.py model=bpr" in said
     assert len({trial.user_attrs["worker"]["pid"] for trial in tuner.trials}) == 2
+    assert slurm.told("squeue", "-h").split() == []
     assert said.count(" complete in ") == N_TRIALS
     (folder,) = tuner.folders
     assert (folder / "study.log").read_text().count(" complete in ") == N_TRIALS
@@ -117,24 +118,27 @@ def slurm() -> Iterator[Slurm]:
 
 @pytest.mark.slow
 def test_jobs_of_slurm(tuner: Tuner, slurm: Slurm, postgres: Postgres) -> None:
-    """A real SLURM of one node: as many jobs as workers, as many trials as asked."""
+    """A real SLURM of one node, a job of which is killed: as many trials as asked."""
     pytest.importorskip("submitit")
     words = [*ASKED, f"study.storage={postgres.url}", "study.workers=2", "study.launcher=slurm"]
     words += ["study.slurm.timeout_min=10"]
-    done = subprocess.run(
-        [sys.executable, "tune.py", *tuner.words(*words)],
-        cwd=ROOT,
-        env=slurm.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    words += ["model.epochs=60", "model.stopping_step=0"]
+    command = [sys.executable, "tune.py", *tuner.words(*words)]
+    with tuner.output.open("ab") as output:
+        launcher = subprocess.Popen(
+            command, cwd=ROOT, env=slurm.environment, stdout=output, stderr=output
+        )
+    while not (tuner.known() and len(counted(tuner.trials)) >= 2):
+        assert launcher.poll() is None, tuner.said
+        time.sleep(0.1)
+    slurm.told("scancel", "--signal=KILL", "--full", slurm.told("squeue", "-h", "-o%i").split()[0])
+    assert launcher.wait() == 0, tuner.said
     check_exact(tuner, N_TRIALS)
     scripts = list((tuner.folders[0] / "jobs").glob("*_submission.sh"))
     assert len(scripts) == 2
     assert all("--time=10" in script.read_text() for script in scripts)
     assert len({trial.user_attrs["worker"]["pid"] for trial in tuner.trials}) == 2
+    assert slurm.told("squeue", "-h").split() == []
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 ROOT = Path(__file__).parents[2]
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
@@ -83,6 +84,13 @@ class Tuner:
     def study(self) -> optuna.Study:
         (found,) = optuna.get_all_study_names(self.storage)
         return optuna.load_study(study_name=found, storage=self.storage)
+
+    def known(self) -> bool:
+        """Whether the storage holds the study."""
+        try:
+            return bool(optuna.get_all_study_names(self.storage))
+        except SQLAlchemyError:
+            return False  # its tables are being made
 
     @property
     def trials(self) -> list[FrozenTrial]:
