@@ -1,5 +1,6 @@
 """The best configuration of a study: written to conf/tuned/, then trained with several seeds."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -91,8 +92,10 @@ def _launch(desk: Desk, name: str) -> str:
     model, auto = desk.choices["model"], "+tuned=auto"
     if model == "recbole":
         model, auto = f"recbole model.name={desk.config.model['name']}", f"+tuned={name}"
-    places = f"dataset={desk.choices['dataset']} protocol={desk.choices['protocol']}"
-    return f"python run.py model={model} {places} {auto}"
+    places = [f"{group}={desk.choices[group]}" for group in ("dataset", "protocol")]
+    # What the study was told of them belongs to the data that it tuned on.
+    places += [word for word in desk.words if word.startswith(("dataset.", "protocol."))]
+    return f"python run.py model={model} {shlex.join(places)} {auto}"
 
 
 def _written(desk: Desk, winner: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,8 @@ TUNED = ["model=bpr", "dataset=tiny", "model.epochs=12", "device=cpu", "progress
 
 def test_winner_is_what_run_py_trains(tuner: Tuner, tmp_path: Path) -> None:
     """The best valid value is the run's own, and the tuned file composes to that run."""
-    tuner(*SMALL, "study.n_trials=4", "study.final_seeds=2")
+    fewer = "dataset.filters.min_user_interactions=4"
+    tuner(*SMALL, fewer, "study.n_trials=4", "study.final_seeds=2")
     best = max(counted(tuner.trials), key=lambda trial: trial.value or 0.0)
     runs = find_runs(tmp_path / "runs", finished=True)
     assert sorted(run.run["seed"] for run in runs) == [1, 2]
@@ -28,16 +29,19 @@ def test_winner_is_what_run_py_trains(tuner: Tuner, tmp_path: Path) -> None:
     assert first.result["metrics"]["valid/full/ndcg_at_10"] == best.value
     assert first.run["tags"]["paddock.study"] == tuner.study.study_name
     assert first.run["tags"]["paddock.trial"] == str(best.number)
-    written = OmegaConf.load(tmp_path / "conf/tuned/tiny/loo/bpr.yaml")
+    path = tmp_path / "conf/tuned/tiny/loo/bpr.yaml"
+    written = OmegaConf.load(path)
     assert written.tuned.value == best.value
     assert written.tuned.n_trials == 4
     assert written.tuned.data_hash == first.run["hashes"]["dataset"]
     for name, value in best.params.items():
         assert written.model[name] == value
-    # The same run again, by +tuned=auto: finished before, as it has the same identity.
+    # The same run again, by the file's own command: finished before, as it has the same identity.
+    command = path.read_text().splitlines()[1].removeprefix("# python run.py ").split()
+    assert {"model=bpr", "dataset=tiny", fewer, "+tuned=auto"} <= set(command)
     said = subprocess.run(
         [
-            *(sys.executable, "run.py", "model=bpr", "dataset=tiny", "device=cpu", "+tuned=auto"),
+            *(sys.executable, "run.py", *command, "device=cpu"),
             *("tracking=off", f"runs_dir={tmp_path}/runs", f"data_dir={tuner.data_dir}"),
             f"hydra.searchpath=[file://{tmp_path}/conf]",
         ],
