@@ -172,6 +172,7 @@ class Config:
     seed: int = 1
     device: str = "auto"
     threads: int = 1
+    precision: str = "auto"
     force: bool = False
     progress: bool = True
     checkpoint_seconds: float = 15.0

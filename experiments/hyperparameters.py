@@ -54,6 +54,13 @@ STRATEGY_KEYS: dict[str, tuple[str, ...]] = {
 }
 """Strategy -> the training keys that it reads, under RecBole's names."""
 
+MIXED_PRECISION = ("masked", "rows", "windows")
+"""Strategies whose work is products of matrices, which may be of bfloat16.
+
+Embeddings and graphs (pairs) are bound by memory and lose what small steps add up to; a language model
+(llm) has a dtype of its own, and the alignment is small.
+"""
+
 _STEPS: dict[str, object] = {"learning_rate_schedule": "constant"}
 
 STRATEGY_DEFAULTS: dict[str, dict[str, object]] = {

@@ -62,6 +62,7 @@ def config_hash(
     protocol: Mapping[str, Any],
     device: str,
     threads: int,
+    precision: str = "float32",
 ) -> str:
     """The hash that two runs share if only their seeds differ.
 
@@ -75,9 +76,14 @@ def config_hash(
         What is measured and what selects epochs; its name counts for nothing.
     device, threads
         Where it is computed: the order of floating-point sums depends on both.
+    precision
+        Of the training steps.
     """
+    # A run in float32 is the same whether or not there was a choice.
+    chosen = {} if precision == "float32" else {"precision": precision}
     return hash_of(
         {
+            **chosen,
             "format": FORMAT,
             "model": dict(model),
             "hashes": dict(hashes),

@@ -14,10 +14,10 @@ from experiments.bridge.scorer import RecBoleScorer
 from experiments.config import Config, Format
 from experiments.data.prepare import prepare
 from experiments.data.prepared import Prepared
+from experiments.device import device_of
 from experiments.errors import PaddockError
 from experiments.evaluate import topk
 from experiments.run_folder import RunFolder, find_runs
-from experiments.runner import device_of
 from experiments.split import Sequences, split_interactions
 from experiments.training import checkpoint
 from experiments.training.stages import build

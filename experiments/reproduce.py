@@ -19,9 +19,10 @@ from rich.table import Table
 from experiments import provenance
 from experiments.arena import arena
 from experiments.config import Config, Format, Mode, TrackingConfig
+from experiments.device import device_of
 from experiments.logged import PHASES, Logged, read_logged
 from experiments.run_folder import RunFolder
-from experiments.runner import device_of, run
+from experiments.runner import run
 from experiments.slices import definition_hash
 
 TOLERANCE = 0.01

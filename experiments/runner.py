@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from experiments import provenance
 from experiments.arena import Arena, arena
 from experiments.config import Config
-from experiments.errors import PaddockError
+from experiments.device import device_of, precision_of
 from experiments.files import (
     atomic_folder,
     atomic_path,
@@ -36,17 +36,6 @@ from experiments.training.state import model_state
 from experiments.validate import check, resolve_model
 
 
-def device_of(name: str) -> torch.device:
-    """`auto` is the GPU if there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and int(name[5:] or 0) >= torch.cuda.device_count():
-        raise PaddockError(
-            f"device={name}: there are {torch.cuda.device_count()} GPUs; choose cpu or auto"
-        )
-    return torch.device(name)
-
-
 def run(config: Config, *, choices: Mapping[str, str], console: Console, bars: bool) -> RunFolder:
     """Train, evaluate and track one configuration with one seed; a finished run is returned as it is.
 
@@ -66,6 +55,7 @@ def run(config: Config, *, choices: Mapping[str, str], console: Console, bars: b
     model = resolve_model(config.model)
     phases = Phases()
     device = device_of(config.device)
+    precision = precision_of(config.precision, device=device, model=model)
     torch.set_num_threads(config.threads)
     keep_freed_memory()
     with phases("prepare"):
@@ -83,6 +73,7 @@ def run(config: Config, *, choices: Mapping[str, str], console: Console, bars: b
         protocol=plain(config)["protocol"],
         device=device.type,
         threads=config.threads,
+        precision=str(precision).removeprefix("torch."),
     )
     path = run_path(
         config.runs_dir,
@@ -119,6 +110,7 @@ def run(config: Config, *, choices: Mapping[str, str], console: Console, bars: b
                     identity=identity,
                     shared=shared,
                     device=device,
+                    precision=precision,
                     phases=phases,
                     progress=progress,
                     tracker=tracker,
@@ -185,6 +177,7 @@ def _train_and_evaluate(
     identity: str,
     shared: Arena,
     device: torch.device,
+    precision: torch.dtype,
     phases: Phases,
     progress: RunProgress,
     tracker: Tracker,
@@ -201,6 +194,7 @@ def _train_and_evaluate(
             split=shared.split,
             seed=config.seed,
             device=device,
+            precision=precision,
             folder=folder.path,
             identity=identity,
             metric=f"valid/{config.protocol.valid_metric}",

@@ -8,6 +8,7 @@ from experiments.config import Config, Mode, ProtocolConfig
 from experiments.errors import PaddockError
 from experiments.fit import check_fit, check_loss_type
 from experiments.hyperparameters import (
+    MIXED_PRECISION,
     PADDOCK_KEYS,
     STRATEGY_KEYS,
     defaults,
@@ -19,7 +20,7 @@ from experiments.llm.keys import OWN_DEFAULTS, check_own, check_strategy
 from experiments.model_source import is_closed_form, model_files
 from experiments.splits import SPLITS
 from experiments.splits.settings import check_clock, check_split
-from experiments.values import at_least, check_value, kind_of, nearest, of_type
+from experiments.values import PRECISIONS, at_least, check_value, kind_of, nearest, of_type
 
 METRICS = ("hit", "ndcg", "recall", "precision", "mrr", "map")
 BEYOND = ("coverage", "gini", "popularity", "novelty", "diversity")
@@ -55,10 +56,24 @@ def check(config: Config) -> None:
     )
     check_protocol(config.protocol)
     check_clock(config.protocol, config.dataset)
+    if config.precision not in PRECISIONS:
+        raise PaddockError(
+            f"precision={config.precision} is unknown: {nearest(config.precision, PRECISIONS)}"
+        )
     if config.mode in (Mode.run, Mode.recommend):
-        resolve_model(dict(config.model))
+        _check_precision(config.precision, resolve_model(dict(config.model)))
     if config.mode is Mode.recommend:
         _check_users(config.user)
+
+
+def _check_precision(precision: str, model: Mapping[str, Any]) -> None:
+    stages = model.get("stages") or {}
+    strategies = [model["strategy"], *(own.get("strategy") for own in stages.values())]
+    if precision == "bfloat16" and not set(strategies) & set(MIXED_PRECISION):
+        raise PaddockError(
+            f"precision=bfloat16: {model['name']} computes in float32 by strategy "
+            f"{model['strategy']}; leave precision=auto"
+        )
 
 
 def _check_users(asked: Any) -> None:

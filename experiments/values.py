@@ -99,6 +99,9 @@ def _told(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
 def check_value(path: str, key: str, value: Any) -> None:
     if key in ("epochs", "eval_step", "train_batch_size", "MAX_ITEM_LIST_LENGTH", "negatives"):
         at_least(path, value, 1)

@@ -95,7 +95,8 @@ class RowsMixin(nn.Module):
         anneal = self.anneal_cap
         if self.total_anneal_steps > 0:
             anneal = min(self.anneal_cap, self.update / self.total_anneal_steps)
-        scores_BN, mu, logvar = self.forward(rows)
+        # Sums over items and users lose too much where the products were of bfloat16.
+        scores_BN, mu, logvar = (each.float() for each in self.forward(rows))
         divergence_B = -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp(), dim=1)
         log_probabilities_E = F.log_softmax(scores_BN, 1)[rows.row_E, rows.items_E]
         return -rows.sums(log_probabilities_E) + anneal * divergence_B

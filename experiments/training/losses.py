@@ -15,8 +15,8 @@ from experiments.training.products import ROWS_MULTIPLE, onednn_products
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(states_PD, weight_ND, targets_P) -> mean loss of a position."""
 
-LOGITS_AT_ONCE = 1 << 22
-"""Logits of the full softmax that are held at a time (16 MB of float32)."""
+LOGITS_AT_ONCE = {"cpu": 1 << 22, "cuda": 1 << 27}
+"""Logits of the full softmax that are held at a time: a cache's worth, or few launches of kernels."""
 
 
 def next_item_loss(
@@ -51,7 +51,7 @@ class _FullSoftmax(torch.autograd.Function):
 
     The logits of a catalogue are the largest tensor of a step by far. Rows go through in pieces,
     each turned in place into its gradient, so that the memory is bounded and no logit is computed
-    or stored twice.
+    or stored twice. Products are of the states' dtype, everything else is float32.
     """
 
     @staticmethod
@@ -61,33 +61,40 @@ class _FullSoftmax(torch.autograd.Function):
         padding = -n_positions % ROWS_MULTIPLE
         states_PD = F.pad(states_PD, (0, 0, 0, padding))
         targets_P = F.pad(targets_P, (0, padding))
-        most = LOGITS_AT_ONCE // n_items // ROWS_MULTIPLE * ROWS_MULTIPLE
+        narrow_ND = weight_ND.to(states_PD.dtype)
+        most = LOGITS_AT_ONCE[states_PD.device.type] // n_items // ROWS_MULTIPLE * ROWS_MULTIPLE
         rows = min(len(states_PD), max(ROWS_MULTIPLE, most))
         buffer = states_PD.new_empty((rows, n_items))
         gradient_PD, gradient_ND = torch.empty_like(states_PD), torch.zeros_like(weight_ND)
-        total = states_PD.new_zeros(())
-        with onednn_products():
+        total = weight_ND.new_zeros(())
+        with onednn_products(), torch.autocast(states_PD.device.type, enabled=False):
             for start in range(0, len(states_PD), rows):
                 states, targets = (
                     states_PD[start : start + rows],
                     targets_P[start : start + rows, None],
                 )
-                logits = torch.mm(states, weight_ND.T, out=buffer[: len(states)])
+                product = torch.mm(states, narrow_ND.T, out=buffer[: len(states)])
+                logits = product.float()
                 logits -= logits.amax(dim=1, keepdim=True)
                 wanted = logits.gather(1, targets)
                 sums = logits.exp_().sum(dim=1, keepdim=True)
                 total += (sums.log() - wanted)[: n_positions - start].sum()
                 logits /= sums * n_positions
                 logits.scatter_add_(1, targets, logits.new_full(targets.shape, -1.0 / n_positions))
-                torch.mm(logits, weight_ND, out=gradient_PD[start : start + rows])
-                gradient_ND.addmm_(logits.T, states)
+                product.copy_(logits)
+                torch.mm(product, narrow_ND, out=gradient_PD[start : start + rows])
+                if narrow_ND is weight_ND:
+                    gradient_ND.addmm_(product.T, states)
+                else:
+                    gradient_ND += torch.mm(product.T, states)
         ctx.save_for_backward(gradient_PD[:n_positions], gradient_ND)
         return total / n_positions
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
         gradient_PD, gradient_ND = ctx.saved_tensors
-        return gradient * gradient_PD, gradient * gradient_ND, None
+        # An autograd function's gradients are of their inputs' dtypes.
+        return gradient.to(gradient_PD) * gradient_PD, gradient * gradient_ND, None
 
 
 def full_softmax(states_PD: Tensor, weight_ND: Tensor, targets_P: Tensor) -> Tensor:

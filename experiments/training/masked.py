@@ -15,6 +15,7 @@ from experiments.errors import PaddockError
 from experiments.training.cuts import window_batches
 from experiments.training.losses import full_softmax
 from experiments.training.optimizers import Steps
+from experiments.training.precision import mixed
 from experiments.training.strategy import Task, Tick, descend
 
 
@@ -36,6 +37,7 @@ class Masked:
         self._mask_ratio = float(task.config["mask_ratio"])
         self._last_ratio = float(task.config["ft_ratio"])
         self._device = task.config["device"]
+        self._precision = task.precision
         generator = torch.Generator()
         generator.manual_seed(task.seed)
         self.generators = {"masked": generator}
@@ -50,9 +52,10 @@ class Masked:
 
     def _batch_loss(self, items_BL: Tensor, masked_BL: Tensor) -> Tensor:
         shown_BL = items_BL.masked_fill(masked_BL, self._model.mask_token)
-        encoded_PD = self._model.encode(shown_BL)[masked_BL]
-        states_PE, weight_NE = self._model.logit_factors(encoded_PD)
-        return full_softmax(states_PE, weight_NE, items_BL[masked_BL])
+        with mixed(items_BL.device, self._precision):
+            encoded_PD = self._model.encode(shown_BL)[masked_BL]
+            states_PE, weight_NE = self._model.logit_factors(encoded_PD)
+            return full_softmax(states_PE, weight_NE, items_BL[masked_BL])
 
     def _batches(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Windows as (first row, number of items), grouped by length, in random order."""

@@ -103,6 +103,7 @@ def product_of(
     seed: int,
     device: torch.device,
     selection: str,
+    precision: torch.dtype = torch.float32,
     before: str | None = None,
 ) -> Product:
     """The shared product of a stage.
@@ -133,6 +134,8 @@ def product_of(
         "selection": selection if validated else None,
         "before": before,
     }
+    if precision != torch.float32:
+        content["precision"] = str(precision)
     identity = hash_of(content)
     return Product(
         path=product_path(data, identity),

@@ -15,6 +15,7 @@ from recbole.utils import get_trainer
 
 from experiments.errors import PaddockError
 from experiments.training.optimizers import Steps
+from experiments.training.precision import mixed
 from experiments.training.products import onednn_products
 from experiments.training.strategy import Task, Tick, descend
 
@@ -30,6 +31,7 @@ class Rows:
         self._model = task.model
         self._batch_size = int(task.config["train_batch_size"])
         self._device = task.config["device"]
+        self._precision = task.precision
         self._users_U = torch.from_numpy(np.unique(task.split.train_users).astype(np.int64))
         generator = torch.Generator()
         generator.manual_seed(task.seed)
@@ -47,7 +49,8 @@ class Rows:
 
     def _batch_loss(self, users_B: torch.Tensor) -> torch.Tensor:
         batch = Interaction({self._model.USER_ID: users_B.to(self._device)})
-        loss: torch.Tensor = self._model.calculate_loss(batch)
+        with mixed(batch[self._model.USER_ID].device, self._precision):
+            loss: torch.Tensor = self._model.calculate_loss(batch)
         return loss
 
     def _batches(self) -> tuple[torch.Tensor, ...]:

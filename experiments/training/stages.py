@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from recbole.model.abstract_recommender import AbstractRecommender
 
 from experiments.bridge.config import recbole_config
@@ -121,6 +122,7 @@ def train(
     split: Split,
     seed: int,
     device: Any,
+    precision: torch.dtype = torch.float32,
     folder: Path,
     identity: str,
     metric: str,
@@ -135,6 +137,8 @@ def train(
 
     Parameters
     ----------
+    precision
+        Of the training steps, where a strategy has a choice.
     identity
         Names the run; a checkpoint of another identity is not continued.
     metric
@@ -154,6 +158,7 @@ def train(
         split=split,
         seed=seed,
         device=device,
+        precision=precision,
         selection=hash_of([metric, selection]),
     )
     if BACKBONE in model_values:
@@ -180,7 +185,14 @@ def train(
                     model=model,
                     strategy=strategy(
                         values["strategy"],
-                        Task(model=model, config=config, dataset=dataset, split=split, seed=seed),
+                        Task(
+                            model=model,
+                            config=config,
+                            dataset=dataset,
+                            split=split,
+                            seed=seed,
+                            precision=precision,
+                        ),
                     ),
                     schedule=Schedule(
                         epochs=values["epochs"],

@@ -29,6 +29,7 @@ class Task:
     dataset: TrainingRows
     split: Split
     seed: int
+    precision: torch.dtype = torch.float32
 
 
 class Strategy(Protocol):

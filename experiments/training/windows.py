@@ -14,6 +14,7 @@ from experiments.errors import PaddockError
 from experiments.training.cuts import window_batches
 from experiments.training.losses import next_item_loss
 from experiments.training.optimizers import Steps
+from experiments.training.precision import mixed
 from experiments.training.strategy import Task, Tick, descend
 
 
@@ -36,6 +37,7 @@ class Windows:
         self._longest = int(task.config["MAX_ITEM_LIST_LENGTH"])
         self._batch_size = int(task.config["train_batch_size"])
         self._device = task.config["device"]
+        self._precision = task.precision
         generator = torch.Generator()
         generator.manual_seed(task.seed)
         self.generators = {"windows": generator}
@@ -56,8 +58,9 @@ class Windows:
 
     def _batch_loss(self, inputs_BL: torch.Tensor, targets_BL: torch.Tensor) -> torch.Tensor:
         valid_BL = targets_BL != 0
-        states_PD = self._model.states(inputs_BL)[valid_BL]
-        return self._loss(states_PD, self._model.item_embedding.weight, targets_BL[valid_BL])
+        with mixed(inputs_BL.device, self._precision):
+            states_PD = self._model.states(inputs_BL)[valid_BL]
+            return self._loss(states_PD, self._model.item_embedding.weight, targets_BL[valid_BL])
 
     def _batches(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Windows as (first row, number of targets), grouped by length, in random order."""

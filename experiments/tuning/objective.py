@@ -16,6 +16,7 @@ import torch
 from optuna import TrialPruned
 from optuna.trial import Trial
 
+from experiments.device import precision_of
 from experiments.files import hash_of
 from experiments.identity import plain
 from experiments.scoring import validate
@@ -78,6 +79,7 @@ class Objective:
                 split=desk.shared.split,
                 seed=desk.config.seed,
                 device=self.device,
+                precision=precision_of(desk.config.precision, device=self.device, model=model),
                 folder=folder,
                 identity=f"trial-{trial.number}",
                 metric=desk.metric,

@@ -103,6 +103,8 @@ HYPERPARAMETERS = {
     ("recbole", "dataset=tiny"): ("model.name is missing", "model.name=..."),
     ("bpr", "model.strategy=window"): ("model.strategy=window", "did you mean windows?"),
     ("bpr", "model.strategy=windows"): ("model.strategy=windows", "BPR has none"),
+    ("bpr", "precision=bfloat16"): ("precision=bfloat16", "strategy pairs", "precision=auto"),
+    ("sasrec", "precision=float16"): ("precision=float16", "did you mean bfloat16?"),
     ("sasrec", "model.strategy=pairs"): ("model.strategy=pairs", "SASRec does not"),
     ("multivae", "model.strategy=pairs"): ("model.strategy=pairs", "MultiVAE does not"),
     ("bpr", "model.strategy=rows"): ("model.strategy=rows", "BPR is none"),
