@@ -279,5 +279,5 @@ def test_a_finished_run_that_lacks_a_metric_is_not_taken_for_the_one_asked(
 
 def test_every_key_of_the_schema_is_accounted_for() -> None:
     """A key added to the schema must be put on one of the two sides."""
-    with_a_part = {"dataset", "protocol", "model", "seed", "device", "threads"}
+    with_a_part = {"dataset", "protocol", "model", "seed", "device", "threads", "precision"}
     assert set(plain(composed())) == with_a_part | WITHOUT_EFFECT
