@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.compose import AUTO, CONF, compose, explain, loosened, settled, typed
+from experiments.compose import CONF, TUNED, compose, explain, loosened, settled, typed
 from experiments.config import Config, Format, Mode, TrackingConfig
 from experiments.errors import PaddockError
 from experiments.validate import check
@@ -35,7 +35,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         words = loosened(options_first(sys.argv[1:]))
-        if AUTO in words and {"--cfg", "-c"} & set(words):
+        if TUNED.intersection(words) and {"--cfg", "-c"} & set(words):
             # Hydra shows what it composes by itself.
             words = [word for word in words if "=" not in word] + settled(
                 [word for word in words if "=" in word]
@@ -58,7 +58,7 @@ def task(composed: DictConfig) -> str | None:
     """
     grid = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
-        if AUTO in asked_for():
+        if TUNED.intersection(asked_for()):
             # Where else tuned files may be.
             given = HydraConfig.get().overrides.hydra
             places = [word for word in given if word.startswith("hydra.searchpath=")]

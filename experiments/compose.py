@@ -31,6 +31,9 @@ NO_RANKING = (
 
 AUTO = "+tuned=auto"
 """Stands for the configuration that tune.py found best: conf/tuned/<dataset>/<protocol>/<model>.yaml."""
+ANY = "+tuned=any"
+"""The same where there is one, and the model's own values where there is none."""
+TUNED = frozenset((AUTO, ANY))
 
 TUNING_GROUPS = ("search", "tuned")
 """Folders of conf/ that hold what tune.py reads and writes, and no choice of run.py."""
@@ -96,16 +99,16 @@ def compose(
     PaddockError
         If it cannot be composed.
     """
-    if AUTO in overrides:
+    if TUNED.intersection(overrides):
         overrides = settled(overrides)
     return _composed(overrides, name=name, schema=schema)
 
 
 def settled(overrides: Sequence[str]) -> list[str]:
-    """The overrides with `+tuned=auto` as the file that tune.py wrote for what they compose to."""
+    """The overrides with `+tuned=auto` (or any) as the file that tune.py wrote for what they compose to."""
     from experiments.data.sources import dataset_name
 
-    others = [override for override in overrides if override != AUTO]
+    others = [override for override in overrides if override not in TUNED]
     composed = _composed(others, name="config", schema=Config, return_hydra_config=True)
     chosen = composed.hydra.runtime.choices
     # Taken out as Hydra itself does; a copy without it would not be of the schema any more.
@@ -113,7 +116,17 @@ def settled(overrides: Sequence[str]) -> list[str]:
         del composed["hydra"]
     config = typed(composed)
     key = chosen.model if chosen.model != "recbole" else str(config.model["name"]).lower()
-    return [*others, f"+tuned={dataset_name(config.dataset)}/{config.protocol.name}/{key}"]
+    option = f"{dataset_name(config.dataset)}/{config.protocol.name}/{key}"
+    if ANY in overrides and not _is_there(f"tuned/{option}.yaml", others):
+        return others
+    return [*others, f"+tuned={option}"]
+
+
+def _is_there(file: str, overrides: Sequence[str]) -> bool:
+    """Whether a file is in conf/, or in a folder that the overrides let Hydra search."""
+    told = "".join(word for word in overrides if word.startswith("hydra.searchpath="))
+    folders = [CONF, *map(Path, re.findall(r"file://([^,\]]+)", told))]
+    return any((folder / file).is_file() for folder in folders)
 
 
 def _composed(

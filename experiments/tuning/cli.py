@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.cli import fail, make_console, options_first, show_leaderboard
-from experiments.compose import AUTO, CONF, choices, compose, explain, loosened, typed
+from experiments.compose import CONF, TUNED, choices, compose, explain, loosened, typed
 from experiments.config import Mode
 from experiments.errors import PaddockError
 from experiments.tuning.algorithms import check_study
@@ -92,8 +92,10 @@ def _replace(search: dict[str, Any], overrides: Sequence[str]) -> None:
 
 def _check_words(overrides: Sequence[str]) -> None:
     """Refuse what Hydra would compose: a space that is no file, and values that this command tunes."""
-    if AUTO in overrides:
-        raise PaddockError(f"{AUTO} is of run.py: tune.py starts from the model's own values")
+    if asked := TUNED.intersection(overrides):
+        raise PaddockError(
+            f"{next(iter(asked))} is of run.py: tune.py starts from the model's own values"
+        )
     for override in overrides:
         group, _, choice = override.lstrip("+").partition("=")
         if group == "search" and choice not in choices("search"):

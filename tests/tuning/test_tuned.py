@@ -41,6 +41,14 @@ def test_file_of_the_protocol_and_the_command_wins(search_path: str) -> None:
     assert config.model["embedding_size"] == 24
 
 
+def test_any_takes_the_file_where_there_is_one(search_path: str) -> None:
+    found = typed(compose(["model=bpr", "dataset=tiny", "+tuned=any", search_path]))
+    assert found.model["embedding_size"] == 48
+    words = ["model=lightgcn", "dataset=tiny"]
+    own = typed(compose([*words, "+tuned=any", search_path]))
+    assert own == typed(compose(words))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -63,7 +71,7 @@ def test_committed_files_compose() -> None:
     from experiments.validate import check
 
     for path in sorted((CONF / "tuned").rglob("*.yaml")):
-        if path.name == "auto.yaml":
+        if path.name in ("auto.yaml", "any.yaml"):
             continue
         lines = path.read_text(encoding="utf-8").splitlines()
         assert lines[0] == "# @package _global_"
