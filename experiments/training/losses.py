@@ -51,7 +51,7 @@ class _FullSoftmax(torch.autograd.Function):
 
     The logits of a catalogue are the largest tensor of a step by far. Rows go through in pieces,
     each turned in place into its gradient, so that the memory is bounded and no logit is computed
-    or stored twice. Products are of the states' dtype, everything else is float32.
+    or stored twice. Products are of the states' dtype, everything else is of the weights'.
     """
 
     @staticmethod
@@ -74,7 +74,7 @@ class _FullSoftmax(torch.autograd.Function):
                     targets_P[start : start + rows, None],
                 )
                 product = torch.mm(states, narrow_ND.T, out=buffer[: len(states)])
-                logits = product.float()
+                logits = product.to(weight_ND.dtype)
                 logits -= logits.amax(dim=1, keepdim=True)
                 wanted = logits.gather(1, targets)
                 sums = logits.exp_().sum(dim=1, keepdim=True)
