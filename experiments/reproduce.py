@@ -86,8 +86,10 @@ def reproduce(config: Config, *, console: Console) -> Reproduction:
     shared = arena(wanted)
     hashes = {**shared.hashes, "slices": definition_hash(wanted.protocol.slices)}
     code = _code(logged.run.get("git") or {}, provenance.git())
-    packages = _packages(logged.run.get("packages") or {}, provenance.packages())
-    data = _data(logged.run["hashes"], hashes)
+    then = logged.run.get("packages") or {}
+    packages = _named(then, provenance.packages(), same=f"{len(then)} versions")
+    same = f"hashes of {', '.join(sorted(logged.run['hashes']))}"
+    data = _named(logged.run["hashes"], hashes, same=same, digits=10)
     if data.verdict == DIFFERS:
         numbers, reproduced = Finding(verdict=UNKNOWN, detail="not trained on other data"), False
     else:
@@ -146,26 +148,18 @@ def _code(logged: Mapping[str, Any], present: Mapping[str, Any]) -> Finding:
     return Finding(verdict=SAME, detail=f"commit {then[:10]}{changed}")
 
 
-def _packages(logged: Mapping[str, str], present: Mapping[str, str]) -> Finding:
+def _named(
+    logged: Mapping[str, str], present: Mapping[str, str], *, same: str, digits: int | None = None
+) -> Finding:
+    """Compare values by name, of which so many digits are told."""
     other = [
-        f"{name} {logged.get(name, 'none')} then, {present.get(name, 'none')} here"
+        f"{name} {logged.get(name, 'none')[:digits]} then, {present.get(name, 'none')[:digits]} here"
         for name in sorted(logged.keys() | present.keys())
         if logged.get(name) != present.get(name)
     ]
     if other:
         return Finding(verdict=DIFFERS, detail="; ".join(other))
-    return Finding(verdict=SAME, detail=f"{len(logged)} versions")
-
-
-def _data(logged: Mapping[str, str], present: Mapping[str, str]) -> Finding:
-    other = [
-        f"{name} {logged.get(name, 'none')[:10]} then, {present.get(name, 'none')[:10]} here"
-        for name in sorted(logged.keys() | present.keys())
-        if logged.get(name) != present.get(name)
-    ]
-    if other:
-        return Finding(verdict=DIFFERS, detail="; ".join(other))
-    return Finding(verdict=SAME, detail=f"hashes of {', '.join(sorted(logged))}")
+    return Finding(verdict=SAME, detail=same)
 
 
 def _numbers(logged: Logged, folder: RunFolder, *, exact: bool) -> tuple[Finding, bool]:

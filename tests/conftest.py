@@ -76,6 +76,7 @@ def fit(tmp_path_factory: pytest.TempPathFactory) -> "Callable[..., Trained]":
         *,
         seed: int = 1,
         on_epoch: Callable[[dict[str, Any]], None] = lambda record: None,
+        folder: Path | None = None,
     ) -> "Trained":
         import torch
 
@@ -95,10 +96,11 @@ def fit(tmp_path_factory: pytest.TempPathFactory) -> "Callable[..., Trained]":
             split=split,
             seed=seed,
             device=torch.device("cpu"),
-            folder=tmp_path_factory.mktemp("run"),
+            folder=folder or tmp_path_factory.mktemp("run"),
             identity="test",
             metric="valid",
-            checkpoint_seconds=1e9,
+            # Whoever names the folder means to go on from what is left in it.
+            checkpoint_seconds=0 if folder else 1e9,
             hooks=hooks,
         )
 

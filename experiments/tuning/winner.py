@@ -41,6 +41,7 @@ def write_winner(desk: Desk, trial: "FrozenTrial") -> Path:
     states = [each.state for each in trials if counts(each)]
     provenance = {
         "study": desk.name,
+        "command": _study_command(desk),
         "trial": trial.number,
         "metric": config.protocol.valid_metric,
         "value": trial.value,
@@ -96,6 +97,20 @@ def _launch(desk: Desk, name: str) -> str:
     # What the study was told of them belongs to the data that it tuned on.
     places += [word for word in desk.words if word.startswith(("dataset.", "protocol."))]
     return f"python run.py model={model} {shlex.join(places)} {auto}"
+
+
+def _study_command(desk: Desk) -> str:
+    """The command of the study, without the places of the machine that it ran on."""
+    places = (
+        "study.storage",
+        "study.tuned_dir",
+        "runs_dir",
+        "data_dir",
+        "tracking",
+        "dataset.source",
+    )
+    kept = [word for word in desk.words if not word.startswith(places)]
+    return shlex.join(["python", "tune.py", *kept])
 
 
 def _written(desk: Desk, winner: Mapping[str, Any]) -> dict[str, Any]:

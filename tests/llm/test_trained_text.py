@@ -1,6 +1,6 @@
 """A sentence encoder that learns along with the alignment: what it gives, learns, keeps and resumes."""
 
-import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ from experiments.split import Split
 from experiments.text.encoder import encoded, item_texts
 from experiments.text.keys import TextEncoderKeys, text_encoder_keys
 from experiments.text.trained import SentenceEncoder
-from experiments.training.stages import Hooks, Trained, train
+from experiments.training.stages import Trained
 from experiments.training.state import model_state
 from experiments.validate import resolve_model
 from models._allmrec_texts import ItemTexts
 
 CPU = torch.device("cpu")
+Fit = Callable[..., Trained]
 
 
 @pytest.fixture(scope="module")
@@ -63,51 +64,9 @@ def values(folder: Path) -> dict[str, Any]:
     return resolve_model(typed(compose(words)).model)
 
 
-def trained(
-    values: dict[str, Any],
-    data: Prepared,
-    split: Split,
-    *,
-    folder: Path,
-    stopped_after: int | None = None,
-) -> Trained:
-    """Train in the folder; KeyboardInterrupt after so many epochs of the alignment."""
-    rising = itertools.count()
-    aligned = itertools.count(1)
-
-    def on_epoch(record: dict[str, Any]) -> None:
-        if record["stage"] == "align" and next(aligned) == stopped_after:
-            raise KeyboardInterrupt
-
-    hooks = Hooks(
-        validate=lambda model, dataset: {"valid": float(next(rising))},
-        on_stage=lambda name, epochs: None,
-        on_epoch=on_epoch,
-        rewind=lambda step: None,
-        tick=lambda done, total: None,
-    )
-    return train(
-        values,
-        data=data,
-        split=split,
-        seed=1,
-        device=CPU,
-        folder=folder,
-        identity="test",
-        metric="valid",
-        checkpoint_seconds=0,
-        hooks=hooks,
-    )
-
-
 @pytest.fixture(scope="module")
-def whole(
-    values: dict[str, Any],
-    tiny_data: Prepared,
-    tiny_split: Split,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Trained:
-    return trained(values, tiny_data, tiny_split, folder=tmp_path_factory.mktemp("run"))
+def whole(values: dict[str, Any], fit: Fit, tiny_data: Prepared, tiny_split: Split) -> Trained:
+    return fit(values, tiny_data, tiny_split)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
@@ -157,8 +116,17 @@ def test_it_learns_in_the_alignment_alone_and_is_saved(
 
 
 def test_a_stopped_alignment_goes_on_to_the_same_weights(
-    values: dict[str, Any], whole: Trained, tiny_data: Prepared, tiny_split: Split, tmp_path: Path
+    values: dict[str, Any],
+    fit: Fit,
+    whole: Trained,
+    tiny_data: Prepared,
+    tiny_split: Split,
+    tmp_path: Path,
 ) -> None:
+    def stop(record: dict[str, Any]) -> None:
+        if record["stage"] == "align" and record["epoch"] == 2:
+            raise KeyboardInterrupt
+
     values = {**values, "stages": {"align": values["stages"]["align"]}}
     kept = tiny_data.path / "stages"
     away = kept.rename(tmp_path / "stages")
@@ -166,8 +134,8 @@ def test_a_stopped_alignment_goes_on_to_the_same_weights(
         run = tmp_path / "run"
         run.mkdir()
         with pytest.raises(KeyboardInterrupt):
-            trained(values, tiny_data, tiny_split, folder=run, stopped_after=2)
-        again = trained(values, tiny_data, tiny_split, folder=run)
+            fit(values, tiny_data, tiny_split, folder=run, on_epoch=stop)
+        again = fit(values, tiny_data, tiny_split, folder=run)
     finally:
         for file in away.iterdir():
             (kept / file.name).write_bytes(file.read_bytes())

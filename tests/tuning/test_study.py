@@ -33,6 +33,8 @@ def test_winner_is_what_run_py_trains(tuner: Tuner, tmp_path: Path) -> None:
     written = OmegaConf.load(path)
     assert written.tuned.value == best.value
     assert written.tuned.n_trials == 4
+    assert written.tuned.command.startswith("python tune.py model=bpr dataset=tiny")
+    assert str(tmp_path) not in written.tuned.command
     assert written.tuned.data_hash == first.run["hashes"]["dataset"]
     for name, value in best.params.items():
         assert written.model[name] == value
