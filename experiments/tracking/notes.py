@@ -93,10 +93,6 @@ def experiment_note(
     return _cut([*lines, "", ended])
 
 
-def _figures(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
 def _seeds(number: int) -> str:
     return "one seed" if number == 1 else f"{number} seeds"
 

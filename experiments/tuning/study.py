@@ -115,8 +115,11 @@ def study_hash(config: TuneConfig, *, space: Space, shared: Arena) -> str:
     The budget is left out, so that a study can be given more; so are the workers and their place.
     """
     settings = config.study
+    # As a run's device, what auto stands for is the worker's place; a precision asked for is not.
+    asked = {} if config.precision == "auto" else {"precision": config.precision}
     return hash_of(
         {
+            **asked,
             "format": FORMAT,
             "name": settings.name,
             "model": resolve_model(config.model),
