@@ -123,11 +123,6 @@ def with_driver(url: str) -> str:
     return url.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
-def is_local(url: str) -> bool:
-    """Whether only processes on this machine can work on the database."""
-    return sqlite_file(url) is not None
-
-
 def absolute(url: str) -> str:
     """The address with a SQLite file's full path."""
     file = sqlite_file(url)
