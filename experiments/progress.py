@@ -29,7 +29,6 @@ class RunProgress:
         self._metric = metric
         self._console = console
         self._bars = bars and console.is_terminal
-        self._best = float("-inf")
         self._stage = ""
         self._epochs = 0
         self._printed = time.monotonic()
@@ -80,8 +79,7 @@ class RunProgress:
         value = record["metrics"].get(self._metric)
         note = f"loss {record['metrics']['train/loss']:.4f}"
         if value is not None:
-            self._best = max(self._best, value)
-            note += f"  {self._metric} {value:.4f}  best {self._best:.4f}"
+            note += f"  {self._metric} {value:.4f}  best {record['best']:.4f}"
         if self._bars and self._epoch_task is not None:
             self._progress.update(self._epoch_task, completed=record["epoch"], note=note)
         elif time.monotonic() - self._printed >= LINE_SECONDS:

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models._last_layer import own_modules, reading
+
 LOGITS_AT_ONCE = 1 << 23
 """Logits that are held at a time while answers are scored (32 MB of float32)."""
 
@@ -49,6 +51,7 @@ class FrozenLLM:
         self._embedding = model.get_input_embeddings()
         self._head = model.get_output_embeddings()
         text = model.config.get_text_config()
+        self._last = own_modules(model.base_model, text.num_hidden_layers)
         self._scale = getattr(text, "logit_scale", None)
         self._cap = getattr(text, "final_logit_softcapping", None)
 
@@ -94,19 +97,32 @@ class FrozenLLM:
     def embed(self, tokens: Tensor) -> Tensor:
         return self._embedding(tokens)
 
-    def states(self, embeds_BLH: Tensor, *, cache: bool = False) -> Any:
+    def states(self, embeds_BLH: Tensor, *, read_BL: Tensor, cache: bool = False) -> Any:
         """Hidden states of rows that are padded on the right: the model's own output object.
 
         No position sees a later one, so that the padding needs no mask, and torch's fused causal
-        attention can be taken; what stands at the padding means nothing.
+        attention can be taken.
+
+        Parameters
+        ----------
+        read_BL
+            True where a hidden state is wanted; what stands elsewhere means nothing.
         """
         L = embeds_BLH.shape[1]
         places_L = torch.arange(L, device=embeds_BLH.device)
-        return self.model.base_model(
-            inputs_embeds=embeds_BLH,
-            position_ids=places_L.expand(len(embeds_BLH), L),
-            use_cache=cache,
-        )
+        with reading(self._last, read_BL):
+            return self.model.base_model(
+                inputs_embeds=embeds_BLH,
+                position_ids=places_L.expand(len(embeds_BLH), L),
+                use_cache=cache,
+            )
+
+    def prompted(self, embeds_BLH: Tensor, lengths_B: Tensor) -> tuple[Tensor, Any]:
+        """The hidden state of each prompt's last position (B, H), and the cache of all prompts."""
+        places_L = torch.arange(embeds_BLH.shape[1], device=embeds_BLH.device)
+        last_BL = places_L == lengths_B[:, None] - 1
+        output = self.states(embeds_BLH, read_BL=last_BL, cache=True)
+        return output.last_hidden_state[last_BL], output.past_key_values
 
     def continued(
         self, embeds_BSH: Tensor, positions_BS: Tensor, allowed_BSK: Tensor, *, cache: Any
@@ -154,12 +170,12 @@ def answer_loss(
     llm: FrozenLLM, embeds_BLH: Tensor, tokens_BL: Tensor, prompt_B: Tensor, length_B: Tensor
 ) -> Tensor:
     """Cross-entropy of the tokens from `prompt_B` to `length_B`, the mean over all of the batch."""
-    states_BLH = llm.states(embeds_BLH).last_hidden_state
     places_L = torch.arange(tokens_BL.shape[1], device=tokens_BL.device)
     answer_BL = (places_L >= prompt_B[:, None]) & (places_L < length_B[:, None])
-    # Logits only where the answer stands, one position earlier: the rest of a row is most of it.
-    before_BL = answer_BL[:, 1:]
-    return F.cross_entropy(llm.logits(states_BLH[:, :-1][before_BL]), tokens_BL[answer_BL])
+    # Only what stands one position before the answer is read: the rest of a row is most of it.
+    before_BL = answer_BL.roll(-1, dims=1)
+    states_BLH = llm.states(embeds_BLH, read_BL=before_BL).last_hidden_state
+    return F.cross_entropy(llm.logits(states_BLH[before_BL]), tokens_BL[answer_BL])
 
 
 class Answers(NamedTuple):
@@ -188,8 +204,7 @@ def rank(
     device = embeds_BLH.device
     B, L = embeds_BLH.shape[:2]
     C, T = answers.tokens_BCT.shape[1:]
-    output = llm.states(embeds_BLH, cache=True)
-    last_BH = output.last_hidden_state[torch.arange(B, device=device), lengths_B - 1]
+    last_BH, cache = llm.prompted(embeds_BLH, lengths_B)
     first_BV = llm.logits(last_BH).log_softmax(dim=1)
     total_BC = first_BV.gather(1, answers.tokens_BCT[:, :, 0])
     # Every token but an answer's last is read; the token after it is what its state predicts.
@@ -213,7 +228,7 @@ def rank(
         llm.embed(inputs_BS),
         lengths_B[:, None] + offset_BS,
         torch.cat([prompt_BSL, own_BSS], dim=2),
-        cache=output.past_key_values,
+        cache=cache,
     )
     next_T = answers.tokens_BCT[rows, owners, offsets + 1]
     gained_T = llm.log_likelihood(states_BSH[rows, slots], next_T)

@@ -54,9 +54,7 @@ def greedy(
     """The likeliest token at a time, up to the end-of-sequence token or `most` tokens."""
     device = embeds_BLH.device
     B, L = embeds_BLH.shape[:2]
-    output = llm.states(embeds_BLH, cache=True)
-    cache = output.past_key_values
-    state_BH = output.last_hidden_state[torch.arange(B, device=device), lengths_B - 1]
+    state_BH, cache = llm.prompted(embeds_BLH, lengths_B)
     prompt_BL = torch.arange(L, device=device) < lengths_B[:, None]
     written: list[list[int]] = [[] for _ in range(B)]
     ended = [False] * B

@@ -20,7 +20,7 @@ from experiments.text.local import quiet
 from models._allmrec_llm import FrozenLLM, answer_loss
 from models._allmrec_prompt import USER, Prompts, Rows
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when the arithmetic changes, so that a kept model is not taken for equal."""
 
 CONTEXT = 2048
@@ -223,6 +223,6 @@ def _text_loss(
     rows = [torch.tensor([llm.eos, *text_tokens[place]]) for place in picked]
     lengths = torch.tensor([len(row) for row in rows])
     tokens_BL = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-    states_BLH = llm.states(llm.embed(tokens_BL[:, :-1])).last_hidden_state
     read_BL = torch.arange(tokens_BL.shape[1] - 1) < (lengths - 1)[:, None]
+    states_BLH = llm.states(llm.embed(tokens_BL[:, :-1]), read_BL=read_BL).last_hidden_state
     return F.cross_entropy(llm.logits(states_BLH[read_BL]), tokens_BL[:, 1:][read_BL])

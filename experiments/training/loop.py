@@ -74,8 +74,8 @@ class Hooks:
     validate
         Gives the valid metrics of the model as it is.
     on_epoch
-        Takes each epoch's record (epoch, step, seconds, metrics), in order, once; it may raise to
-        end the run (a pruned trial).
+        Takes each epoch's record (epoch, step, seconds, best value of the stage so far, metrics), in
+        order, once; it may raise to end the run (a pruned trial).
     rewind
         Takes the step that training continues from; records after it will come again.
     tick
@@ -141,6 +141,7 @@ class Loop:
             "epoch": standing.epoch,
             "step": standing.step,
             "seconds": seconds,
+            "best": standing.best if math.isfinite(standing.best) else None,
             "metrics": metrics,
         }
 

@@ -38,45 +38,34 @@ def tokenizer() -> Any:
     return tokenizer_of([*TITLES[:8], "This user has watched movie title set"], size=400)
 
 
-def network(kind: str, size: int) -> Any:
-    from transformers import (
-        GPT2Config,
-        GPT2LMHeadModel,
-        LlamaConfig,
-        LlamaForCausalLM,
-        OPTConfig,
-        OPTForCausalLM,
-        Qwen3Config,
-        Qwen3ForCausalLM,
-    )
+WIDE = {"intermediate_size": 64, "max_position_embeddings": 1024}
+NETWORKS: dict[str, dict[str, Any]] = {
+    "bloom": {"n_layer": 2, "n_head": 4},
+    "gemma2": {**WIDE, "head_dim": 8, "num_key_value_heads": 2},
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 1024},
+    "gpt_neox": WIDE,
+    "llama": WIDE,
+    "opt": {"ffn_dim": 64, "max_position_embeddings": 1024, "word_embed_proj_dim": 16},
+    "phi": WIDE,
+    "qwen3": {**WIDE, "head_dim": 8, "num_key_value_heads": 2},
+    "qwen3_moe": {
+        **WIDE, "head_dim": 8, "num_key_value_heads": 2, "num_experts": 4,
+        "num_experts_per_tok": 2, "moe_intermediate_size": 32,
+    },
+}  # fmt: skip
+"""Of each architecture, what its configuration calls its size; the rest is common."""
 
-    common = {"vocab_size": size, "hidden_size": 32, "initializer_range": 0.2}
-    layered = {**common, "num_hidden_layers": 2, "num_attention_heads": 4}
-    match kind:
-        case "gpt2":
-            return GPT2LMHeadModel(
-                GPT2Config(
-                    vocab_size=size, n_embd=32, n_layer=2, n_head=4, n_positions=1024,
-                    initializer_range=0.2,
-                )
-            )  # fmt: skip
-        case "opt":
-            return OPTForCausalLM(
-                OPTConfig(
-                    **layered, ffn_dim=64, max_position_embeddings=1024, word_embed_proj_dim=16
-                )
-            )
-        case "llama":
-            return LlamaForCausalLM(
-                LlamaConfig(**layered, intermediate_size=64, max_position_embeddings=1024)
-            )
-    assert kind == "qwen3"
-    return Qwen3ForCausalLM(
-        Qwen3Config(
-            **layered, intermediate_size=64, max_position_embeddings=1024, head_dim=8,
-            num_key_value_heads=2,
-        )
-    )  # fmt: skip
+
+def network(kind: str, size: int) -> Any:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    common: dict[str, Any] = {"vocab_size": size, "initializer_range": 0.2}
+    if "n_layer" not in NETWORKS[kind]:
+        common |= {"num_hidden_layers": 2, "num_attention_heads": 4}
+    if "n_embd" not in NETWORKS[kind]:
+        common |= {"hidden_size": 32}
+    config = AutoConfig.for_model(kind, **common, **NETWORKS[kind])
+    return AutoModelForCausalLM.from_config(config)
 
 
 @pytest.fixture(scope="session")
