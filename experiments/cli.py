@@ -94,7 +94,8 @@ def _answer(composed: DictConfig, *, grid: bool) -> str | None:
     logging.getLogger().setLevel(logging.WARNING)
     match config.mode:
         case Mode.run:
-            return _run(config, choices, grid=grid)
+            seeds = config.grid_seeds.get(choices["model"], [config.seed])
+            return _run(config, choices, grid=grid) if not grid or config.seed in seeds else None
         case Mode.recommend:
             _recommend(config, choices)
         case Mode.upload:

@@ -52,7 +52,7 @@ ConfigStore.instance().store(name="schema", node=Config)
 
 
 def loosened(overrides: Sequence[str]) -> list[str]:
-    """The overrides with `model.key=` as `++model.key=`, and so those of `search`.
+    """The overrides with `model.key=` as `++model.key=`, and so those of `search` and `grid_seeds`.
 
     A model's keys are checked against what its class reads, not against what its YAML happens to
     spell out, so that Hydra must let them pass; so are the keys of its search space. Those of
@@ -73,7 +73,8 @@ def loosened(overrides: Sequence[str]) -> list[str]:
             raise PaddockError(f"{override}: there is no key before the '='")
     placed = [_PART.sub(_placed, override) for override in overrides]
     return [
-        re.sub(r"^(?=(model|search|study\.slurm)\.[^=]+=)", "++", override) for override in placed
+        re.sub(r"^(?=((model|search|grid_seeds|study\.slurm)\.[^=]+|grid_seeds)=)", "++", override)
+        for override in placed
     ]
 
 

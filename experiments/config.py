@@ -162,7 +162,11 @@ class TrackingConfig:
 
 @dataclass
 class Config:
-    """Everything that one command says. `tuned` tells where `+tuned=auto` took its values from."""
+    """Everything that one command says.
+
+    `tuned` tells where `+tuned=auto` took its values from. `grid_seeds` maps a model, as conf/model
+    names it, to the seeds that a grid trains it with; other models take all that are asked for.
+    """
 
     mode: Mode = Mode.run
     dataset: DatasetConfig = MISSING
@@ -170,6 +174,7 @@ class Config:
     model: dict[str, Any] = MISSING
     tracking: TrackingConfig = MISSING
     seed: int = 1
+    grid_seeds: dict[str, list[int]] = field(default_factory=dict)
     device: str = "auto"
     threads: int = 1
     precision: str = "auto"

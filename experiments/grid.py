@@ -7,10 +7,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.compose import compose, loosened, typed
+from experiments.compose import choices, compose, loosened, typed
 from experiments.config import Config, Mode
 from experiments.errors import PaddockError
 from experiments.validate import check
+from experiments.values import at_least, nearest
 
 
 class Grid(Callback):
@@ -20,7 +21,9 @@ class Grid(Callback):
         """Refuse the whole grid if one of its runs could not work, before anything trains."""
         try:
             for overrides in jobs(config):
-                check(typed(compose(overrides)))
+                run = typed(compose(overrides))
+                check(run)
+                _check_seeds(run, [*choices("model"), *_chosen(overrides)])
         except PaddockError as error:
             # Hydra swallows the exceptions of callbacks, and would train.
             print(f"error: {error}", file=sys.stderr)
@@ -37,6 +40,19 @@ class Grid(Callback):
                 asked.setdefault(repr((run.runs_dir, run.dataset, run.protocol.name)), run)
         for run in asked.values():
             show_leaderboard(run)
+
+
+def _check_seeds(config: Config, models: list[str]) -> None:
+    for model, seeds in config.grid_seeds.items():
+        if model not in models:
+            raise PaddockError(f"grid_seeds.{model}: no such model; {nearest(model, models)}")
+        for seed in seeds:
+            at_least(f"grid_seeds.{model}", seed, 0)
+
+
+def _chosen(overrides: list[str]) -> list[str]:
+    """The model that a job's overrides choose, which may lie in a folder of the user's own."""
+    return [word.removeprefix("model=") for word in overrides if word.startswith("model=")]
 
 
 def jobs(config: DictConfig) -> list[list[str]]:

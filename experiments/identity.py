@@ -24,6 +24,7 @@ GROUPS = ("dataset", "protocol", "model")
 WITHOUT_EFFECT = frozenset(
     (
         "mode",
+        "grid_seeds",
         "tracking",
         "force",
         "progress",

@@ -173,6 +173,18 @@ def test_a_grid_over_data_sets_ends_with_a_board_for_each(
     assert len([line for line in answer.out.splitlines() if line.split()[:2] == ["pop", "1"]]) == 2
 
 
+def test_a_model_may_have_fewer_seeds(paddock: CommandLine) -> None:
+    answer = paddock("-m", "model=pop,itemknn", "dataset=tiny", "seed=1,2", "grid_seeds.pop=[2]")
+    assert answer.code == 0, answer.err
+    assert sorted(map(_key, paddock.runs)) == [("itemknn", 1), ("itemknn", 2), ("pop", 2)]
+    # One run alone is what was asked for, and the same as in the grid.
+    alone = paddock("model=pop", "dataset=tiny", "seed=1", "grid_seeds.pop=[2]")
+    assert alone.code == 0, alone.err
+    assert len({run.run["config_hash"] for run in paddock.runs}) == 2
+    assert len(paddock.runs) == 4
+    assert not any("grid_seeds" in run.run["command"] for run in paddock.runs)
+
+
 HEAVY = ("torch", "recbole", "mlflow", "polars", "pandas")
 
 

@@ -237,6 +237,12 @@ GRIDS = {
     "an unknown model at the end": (["-m", "model=pop,sasrek"], "did you mean sasrec?"),
     "an impossible seed at the end": (["-m", "seed=1,2,-1"], "seed=-1"),
     "a seed that is none": (["-m", "seed=1,two"], "seed=two"),
+    "seeds of no model": (
+        ["-m", "grid_seeds={bp:[1]}"],
+        "grid_seeds.bp: no such model; did you mean bpr?",
+    ),
+    "a negative seed of a model": (["-m", "grid_seeds.bpr=[-1]"], "grid_seeds.bpr=-1"),
+    "seeds that are none": (["-m", "grid_seeds.bpr=[a]"], "grid_seeds.bpr=[a]"),
     "an unknown key": (["-m", "sed=1,2"], "did you mean seed?"),
     "an option between overrides": (["seed=1,2", "-m", "sed=1,2"], "did you mean seed?"),
     "no server": (["-m", "tracking=server", "seed=1,2"], "MLFLOW_TRACKING_URI"),
