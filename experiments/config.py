@@ -134,8 +134,9 @@ class ProtocolConfig:
     """Who is scored on what: the split, the rankings, the metrics, and the one that selects.
 
     `ratios` are the shares of train, valid and test (splits temporal and random), `cut_times` the
-    times at which valid and test begin (temporal), `seed` draws the split (random). `beyond` and
-    `slices` concern the test phase alone.
+    times at which valid and test begin (temporal), `seed` draws the split (random). Of the users with
+    a target, `scored_users` are scored in each phase, drawn once, the same for every model; null: all.
+    `beyond` and `slices` concern the test phase alone.
     """
 
     name: str = MISSING
@@ -143,6 +144,7 @@ class ProtocolConfig:
     ratios: list[float] | None = None
     cut_times: list[float] | None = None
     seed: int | None = None
+    scored_users: int | None = None
     rankings: dict[str, RankingConfig] = field(default_factory=dict)
     metrics: list[str] = field(default_factory=lambda: ["hit", "ndcg"])
     valid_metric: str = "full/ndcg_at_10"

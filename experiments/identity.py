@@ -88,11 +88,17 @@ def config_hash(
             "format": FORMAT,
             "model": dict(model),
             "hashes": dict(hashes),
-            "protocol": {key: value for key, value in protocol.items() if key != "name"},
+            "protocol": protocol_content(protocol),
             "device": device,
             "threads": threads,
         }
     )
+
+
+def protocol_content(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a protocol counts; all users scored is as if there were no choice."""
+    unsaid = {"name"} if protocol.get("scored_users") is not None else {"name", "scored_users"}
+    return {key: value for key, value in protocol.items() if key not in unsaid}
 
 
 def command(config: Config, *, choices: Mapping[str, str]) -> str:

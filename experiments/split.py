@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.config import ProtocolConfig
+from experiments.draws import words_of
 from experiments.errors import PaddockError
 from experiments.sequences import Sequences, by_user, sorted_distinct
 from experiments.splits import SPLITS
@@ -77,7 +78,11 @@ class Split:
     part : int8, (R,)
         0 train, 1 valid, 2 test.
     hash : str
-        Of the data, the split's name and `part`; equal on every machine.
+        Of the data, the split's name, `part` and who is scored; equal on every machine.
+    scored_users : int | None
+        Of the users that a phase could score, so many are, the first by their words; None: all.
+    words_U : uint64
+        A random word of every user id.
     """
 
     name: str
@@ -87,6 +92,8 @@ class Split:
     row_items: NDArray[np.int32]
     part: Parts
     hash: str
+    scored_users: int | None = None
+    words_U: NDArray[np.uint64] | None = None
     _made: dict[tuple[str, str], Sequences] = field(default_factory=dict, init=False, repr=False)
 
     def rows(self, part: int) -> NDArray[np.int64]:
@@ -153,6 +160,10 @@ class Split:
 
     def _targets(self, phase: Phase) -> Sequences:
         rows = self.rows(_PART_OF[phase])
+        if self.scored_users is not None and self.words_U is not None:
+            able = np.unique(self.row_users[rows])
+            chosen = able[np.argsort(self.words_U[able], kind="stable")[: self.scored_users]]
+            rows = rows[np.isin(self.row_users[rows], chosen)]
         users = self.row_users[rows]
         if np.any(users[1:] == users[:-1]):
             _, first = np.unique(self._keys(users, self.row_items[rows]), return_index=True)
@@ -193,6 +204,10 @@ def split_interactions(data: Interactions, protocol: ProtocolConfig) -> Split:
     _check(name, data, part)
     content = hashlib.sha256(f"{data.hash}\n{name}\n".encode())
     content.update(part.tobytes())
+    words_U = None
+    if protocol.scored_users is not None:
+        content.update(f"\n{protocol.scored_users} users".encode())
+        words_U = words_of("scored users", data.hash).random_raw(data.n_users + 1)
     return Split(
         name=name,
         n_users=data.n_users,
@@ -201,6 +216,8 @@ def split_interactions(data: Interactions, protocol: ProtocolConfig) -> Split:
         row_items=data.items,
         part=part,
         hash=content.hexdigest(),
+        scored_users=protocol.scored_users,
+        words_U=words_U,
     )
 
 

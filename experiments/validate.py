@@ -95,6 +95,8 @@ def check_protocol(protocol: ProtocolConfig) -> None:
             f"protocol.split={protocol.split} is unknown: {nearest(protocol.split, SPLITS)}"
         )
     check_split(protocol)
+    if protocol.scored_users is not None:
+        at_least("protocol.scored_users", protocol.scored_users, 1)
     if not protocol.metrics:
         raise PaddockError("protocol.metrics is empty: name at least one metric")
     for metric in protocol.metrics:

@@ -17,7 +17,8 @@ AHEAD = 64
 class LLMPrompts:
     """Batches of prompts of one target and its negatives in random order, similar lengths together.
 
-    `train_batch_size` counts prompts, `accumulate` the batches whose gradients make one step.
+    `train_batch_size` counts prompts, `accumulate` the batches whose gradients make one step,
+    `epoch_samples` the prompts of an epoch, where that is not all.
     """
 
     def __init__(self, task: Task) -> None:
@@ -26,6 +27,7 @@ class LLMPrompts:
         self._device = task.config["device"]
         self._batch_size = int(task.config["train_batch_size"])
         self._candidates = int(task.config["train_candidates"])
+        self._most = int(task.config["epoch_samples"]) or None
         self._targets = Targets(task, positions=task.config["positions"])
         self._steps = AdamSteps(task, accumulate=int(task.config["accumulate"]))
         self.generators = self._targets.generators
@@ -33,7 +35,7 @@ class LLMPrompts:
 
     def train_epoch(self, epoch: int, tick: Tick) -> float:
         self._model.train()
-        users, places = self._targets.drawn()
+        users, places = (drawn[: self._most] for drawn in self._targets.drawn())
         negatives = self._targets.negatives(users, self._candidates - 1)
         batches = -(-len(users) // self._batch_size)
         columns = (each.split(AHEAD * self._batch_size) for each in (users, places, negatives))

@@ -43,6 +43,7 @@ LLM_KEYS = (
     "item_tokens",
     "projections",
     "train_candidates",
+    "epoch_samples",
     "accumulate",
 )
 """Keys that matter from the language model's stage on."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.arena import Arena, arena
 from experiments.files import hash_of
-from experiments.identity import plain
+from experiments.identity import plain, protocol_content
 from experiments.slices import definition_hash
 from experiments.training.stages import stage_configs
 from experiments.tuning.algorithms import pruner
@@ -125,7 +125,7 @@ def study_hash(config: TuneConfig, *, space: Space, shared: Arena) -> str:
             "model": resolve_model(config.model),
             "space": space.plain(),
             "hashes": {**shared.hashes, "slices": definition_hash(config.protocol.slices)},
-            "protocol": {k: v for k, v in plain(config)["protocol"].items() if k != "name"},
+            "protocol": protocol_content(plain(config)["protocol"]),
             "seed": config.seed,
             "sampler": [settings.sampler, settings.seed],
             "pruner": [settings.pruner, settings.startup_trials, settings.warmup_epochs],

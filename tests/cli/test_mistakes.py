@@ -188,6 +188,7 @@ VALUES = {
         "50",
         "20 candidates",
     ),
+    ("bpr", "protocol.scored_users=0"): ("protocol.scored_users=0", "at least 1"),
     ("bpr", "protocol.rankings.c20.candidates=5"): ("protocol.rankings.c20.cutoffs", "5"),
     ("bpr", "protocol.rankings.c20.candidates=1"): ("protocol.rankings.c20.candidates=1",),
     ("bpr", "protocol.rankings.full.cutoffs=[]"): ("protocol.rankings.full.cutoffs", "empty"),

@@ -18,6 +18,7 @@ from experiments.llm.generate import generation
 from experiments.llm.scorer import CandidateScorer, evaluate_by_prompts
 from experiments.split import Split
 from experiments.training import checkpoint
+from experiments.training.llm import LLMPrompts
 from experiments.training.stages import Trained, build
 from experiments.training.state import load_model_state, model_state
 from experiments.validate import resolve_model
@@ -262,3 +263,25 @@ def test_mistakes_are_told(
 def test_quantisation_needs_a_gpu(fit: Fit, tiny_data: Prepared, tiny_split: Split) -> None:
     with pytest.raises(PaddockError, match="quantisation=8bit needs a GPU"):
         fit(values("model.llm.quantisation=8bit"), tiny_data, tiny_split)
+
+
+def test_a_pass_over_a_part_of_the_users(train: Any, tiny_split: Split) -> None:
+    """Another part in every pass; the alignment, which reads no such key, is shared as before."""
+    seen: list[set[int]] = []
+    own = LLMPrompts.__dict__["_batches"]
+
+    def noted(self: LLMPrompts, users: torch.Tensor, *rest: torch.Tensor) -> Any:
+        seen.append(set(users.tolist()))
+        return own(self, users, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LLMPrompts, "_batches", noted)
+        words = (
+            "model.epoch_samples=30",
+            "model.stages.llm.epochs=2",
+            "model.stages.llm.eval_step=2",
+        )
+        _, stages = train(*words, seed=1)
+    assert stages == ["llm"]
+    assert [len(users) for users in seen] == [30, 30]
+    assert seen[0] != seen[1]

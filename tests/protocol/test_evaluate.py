@@ -6,10 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
 
 from experiments.candidates import candidates
-from experiments.config import ProtocolConfig, RankingConfig
+from experiments.compose import compose, typed
+from experiments.config import RankingConfig
 from experiments.counters import _count_by_sorting
 from experiments.errors import PaddockError
 from experiments.evaluate import evaluate, mean_over_users, topk
@@ -406,8 +406,7 @@ def test_protocol_files_are_sound(path, tmp_path):
     text = path.read_text()
     assert text.startswith("# python run.py ")
     assert f"protocol={path.stem}" in text.splitlines()[0]
-    merged = OmegaConf.merge(OmegaConf.structured(ProtocolConfig), OmegaConf.load(path))
-    protocol = OmegaConf.to_object(merged)
+    protocol = typed(compose([f"protocol={path.stem}"])).protocol
     assert protocol.name == path.stem
     check_protocol(protocol)
     data = random_toy(4, n_users=60, n_items=150, longest=30)

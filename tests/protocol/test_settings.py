@@ -17,7 +17,9 @@ def protocol_of(name, *overrides):
     return typed(compose([f"protocol={name}", *overrides]))
 
 
-@pytest.mark.parametrize("name", ["loo", "temporal", "random", "loo-c20", "loo-c100"])
+@pytest.mark.parametrize(
+    "name", ["loo", "temporal", "random", "loo-c20", "loo-c20-sample", "loo-c100"]
+)
 def test_protocols_of_the_repository_are_accepted(name):
     check(protocol_of(name))
 

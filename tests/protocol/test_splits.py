@@ -32,6 +32,9 @@ GOLDEN = {
 }
 
 
+GOLDEN_SAMPLE = [16, 21, 28, 33, 36, 40, 60]
+
+
 @st.composite
 def interactions(draw):
     """A data set with a clock, with repeats and ties, which every split can cut."""
@@ -123,6 +126,35 @@ def test_unseen_users_and_items_stay_and_are_counted(data):
             sum(item not in known for _, item in pairs),
             len(pairs),
         )
+
+
+@pytest.mark.parametrize("name", SPLITS)
+@settings(deadline=None, max_examples=40)
+@given(interactions(), st.integers(1, 5))
+def test_a_sample_of_users_is_scored_as_they_would_be_among_all(name, data, n_users):
+    """Others train as before, their held-out rows stay out, and who is drawn depends on nothing else."""
+    whole = cut(data, name)
+    sample = split_interactions(data, replace(PROTOCOLS[name], scored_users=n_users))
+    assert np.array_equal(sample.part, whole.part)
+    assert sample.hash != whole.hash
+    for phase in ("valid", "test"):
+        users = set(sample.users(phase))
+        assert users <= set(whole.users(phase))
+        assert len(users) == min(n_users, len(whole.users(phase)))
+        for user in range(1, data.n_users + 1):
+            assert list(sample.history(phase).of(user)) == list(whole.history(phase).of(user))
+            asked = list(whole.targets(phase).of(user)) if user in users else []
+            assert list(sample.targets(phase).of(user)) == asked
+            if user in users:
+                assert list(sample.masked(phase).of(user)) == list(whole.masked(phase).of(user))
+        fewer = replace(PROTOCOLS[name], scored_users=max(1, n_users - 1))
+        assert set(split_interactions(data, fewer).users(phase)) <= users
+
+
+def test_the_sample_is_the_same_everywhere():
+    data = random_toy(3, n_users=60, n_items=40, longest=9)
+    split = split_interactions(data, replace(PROTOCOLS["loo"], scored_users=7))
+    assert split.users("test").tolist() == split.users("valid").tolist() == GOLDEN_SAMPLE
 
 
 def test_unseen_is_told_in_words():
