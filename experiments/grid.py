@@ -1,6 +1,8 @@
 """What happens before and after a grid: all its runs are checked first, and compared at the end."""
 
+import re
 import sys
+from dataclasses import replace
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -17,13 +19,15 @@ from experiments.values import at_least, nearest
 class Grid(Callback):
     """Hydra's callback around a multirun."""
 
+    def __init__(self) -> None:
+        self._runs: list[Config] = []
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse the whole grid if one of its runs could not work, before anything trains."""
         try:
-            for overrides in jobs(config):
-                run = typed(compose(overrides))
+            self._runs = runs(jobs(config))
+            for run in self._runs:
                 check(run)
-                _check_seeds(run, [*choices("model"), *_chosen(overrides)])
         except PaddockError as error:
             # Hydra swallows the exceptions of callbacks, and would train.
             print(f"error: {error}", file=sys.stderr)
@@ -34,12 +38,26 @@ class Grid(Callback):
         from experiments.cli import show_leaderboard
 
         asked: dict[str, Config] = {}
-        for overrides in jobs(config):
-            run = typed(compose(overrides))
+        for run in self._runs:
             if run.mode is Mode.run:
                 asked.setdefault(repr((run.runs_dir, run.dataset, run.protocol.name)), run)
         for run in asked.values():
             show_leaderboard(run)
+
+
+def runs(all_overrides: list[list[str]]) -> list[Config]:
+    """The configuration of every job; those that differ by their seed alone are composed once."""
+    composed: dict[tuple[str, ...], Config] = {}
+    found = []
+    for overrides in all_overrides:
+        seeds = [word for word in overrides if re.fullmatch(r"seed=\d+", word)]
+        others = tuple(word for word in overrides if word not in seeds)
+        if others not in composed:
+            composed[others] = typed(compose(others))
+            _check_seeds(composed[others], [*choices("model"), *_chosen(overrides)])
+        run = composed[others]
+        found.append(replace(run, seed=int(seeds[-1].removeprefix("seed="))) if seeds else run)
+    return found
 
 
 def _check_seeds(config: Config, models: list[str]) -> None:
