@@ -25,6 +25,8 @@ from experiments.validate import check
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from experiments.run_folder import RunFolder
+
 MISTAKE = 2
 """Exit code for a mistake in the input."""
 
@@ -117,7 +119,7 @@ def _run(config: Config, choices: dict[str, str], *, grid: bool) -> str:
     if not grid:
         from experiments.leaderboard import leaderboard, render
 
-        render(leaderboard([folder], metrics=_metrics(config)), console)
+        render(leaderboard([folder], metrics=_metrics(config, [folder])), console)
         _point_to_dashboard(config, console)
     return str(folder.path)
 
@@ -188,12 +190,15 @@ def show_leaderboard(config: Config) -> None:
         protocol=config.protocol.name,
         finished=True,
     )
-    render(leaderboard(folders, metrics=_metrics(config)), console)
+    render(leaderboard(folders, metrics=_metrics(config, folders)), console)
     _point_to_dashboard(config, console)
 
 
-def _metrics(config: Config) -> list[str]:
-    """The columns of a leaderboard: Hit at the smallest cut-off and NDCG and Hit at 10 or the largest."""
+def _metrics(config: Config, folders: Sequence["RunFolder"]) -> list[str]:
+    """The columns of a leaderboard: Hit at the smallest cut-off and NDCG and Hit at 10 or the largest.
+
+    Errors of predicted ratings follow, where a run has them.
+    """
     columns: list[str] = []
     for name, ranking in config.protocol.rankings.items():
         cutoff = 10 if 10 in ranking.cutoffs else max(ranking.cutoffs)
@@ -203,7 +208,9 @@ def _metrics(config: Config) -> list[str]:
             for metric in dict.fromkeys(wanted)
             if metric.partition("_at_")[0] in config.protocol.metrics
         ]
-    return columns
+    rated = ["test/ratings/rmse", "test/ratings/mae"]
+    known = any(rated[0] in folder.result["metrics"] for folder in folders if folder.finished)
+    return columns + rated if known else columns
 
 
 def _point_to_dashboard(config: Config, console: "Console") -> None:

@@ -4,7 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.errors import PaddockError
-from experiments.model_source import has_own_epoch, is_autoencoder, is_pairwise, offers
+from experiments.model_source import (
+    has_own_epoch,
+    is_autoencoder,
+    is_pairwise,
+    offers,
+    predicts_ratings,
+)
 
 
 def check_fit(*, name: str, strategy: str, path: str) -> None:
@@ -24,6 +30,10 @@ def check_fit(*, name: str, strategy: str, path: str) -> None:
             lambda: is_pairwise(name),
             f"a model that learns from (user, item, negative); {name} does not",
         ),
+        "ratings": (
+            lambda: predicts_ratings(name),
+            f"a model that predicts ratings; {name} does not",
+        ),
         "rows": (
             lambda: is_autoencoder(name),
             f"an autoencoder of the users' items; {name} is none",
@@ -39,6 +49,11 @@ def check_fit(*, name: str, strategy: str, path: str) -> None:
             raise PaddockError(
                 f"{path}.strategy={strategy} needs {told}: use model.strategy=recbole"
             )
+    if predicts_ratings(name) and strategy != "ratings":
+        raise PaddockError(
+            f"{path}.strategy={strategy} gives {name} no ratings to learn from: "
+            "use model.strategy=ratings"
+        )
     if strategy == "rows" and has_own_epoch(name):
         raise PaddockError(
             f"{path}.strategy=rows cannot train {name}, which has an epoch of its own: "

@@ -41,6 +41,7 @@ STRATEGY_KEYS: dict[str, tuple[str, ...]] = {
     ),
     "masked": (*LOOP_KEYS, *STEP_KEYS, "train_batch_size", "MAX_ITEM_LIST_LENGTH", "ft_ratio"),
     "pairs": (*LOOP_KEYS, *STEP_KEYS, "train_batch_size", "train_neg_sample_args"),
+    "ratings": (*LOOP_KEYS, *STEP_KEYS, "train_batch_size"),
     "rows": (*LOOP_KEYS, *STEP_KEYS, "train_batch_size"),
     "windows": (
         *LOOP_KEYS,
@@ -64,7 +65,7 @@ Embeddings and graphs (pairs) are bound by memory and lose what small steps add 
 _STEPS: dict[str, object] = {"learning_rate_schedule": "constant"}
 
 STRATEGY_DEFAULTS: dict[str, dict[str, object]] = {
-    **dict.fromkeys(("masked", "pairs", "rows"), _STEPS),
+    **dict.fromkeys(("masked", "pairs", "ratings", "rows"), _STEPS),
     "windows": {**_STEPS, "loss": "softmax", "negatives": 256, "calibration": 0.75},
 }
 """Strategy -> values of the keys that are not RecBole's."""

@@ -94,6 +94,11 @@ def offers(model: str, method: str) -> bool:
     )
 
 
+def predicts_ratings(model: str) -> bool:
+    """Whether the model learns ratings, and gives them by `predict_ratings`."""
+    return offers(model, "predict_ratings")
+
+
 @cache
 def trainers() -> dict[str, ast.ClassDef]:
     """RecBole's trainers by class name."""

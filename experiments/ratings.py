@@ -1,14 +1,44 @@
-"""Errors of predicted ratings.
+"""Errors of predicted ratings, for models that predict them.
 
-The models here learn from interactions and their scores are no ratings, hence no protocol asks for
-these. A model that predicts ratings is measured with them on the ratings of its test rows,
-`Prepared.ratings` where `Split.part` is TEST.
+The scores of most models are no ratings: they learn from interactions. One that offers
+`predict_ratings` is measured on the ratings of the held-out rows of the users that are scored.
 """
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from recbole.data.interaction import Interaction
+
+from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
+from experiments.split import PART_OF, Phase, Split
+
+ROWS_AT_ONCE = 1 << 16
+
+
+@torch.no_grad()
+def rating_errors(model: Any, phase: Phase, *, data: Prepared, split: Split) -> dict[str, float]:
+    """`ratings/rmse` and `ratings/mae` of the phase; nothing for a model that predicts no ratings."""
+    if not hasattr(model, "predict_ratings"):
+        return {}
+    assert data.ratings is not None, "the model was trained on ratings"
+    rows = split.rows(PART_OF[phase])
+    rows = rows[np.isin(split.row_users[rows], split.users(phase))]
+    model.eval()
+    predicted = []
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        some = rows[start : start + ROWS_AT_ONCE]
+        batch = Interaction(
+            {
+                model.USER_ID: torch.from_numpy(split.row_users[some]).long(),
+                model.ITEM_ID: torch.from_numpy(split.row_items[some]).long(),
+            }
+        )
+        predicted.append(model.predict_ratings(batch.to(model.device)).cpu().numpy())
+    told, given = np.concatenate(predicted), data.ratings[rows]
+    return {"ratings/rmse": rmse(told, given), "ratings/mae": mae(told, given)}
 
 
 def rmse(predicted: ArrayLike, given: ArrayLike) -> float:

@@ -225,7 +225,7 @@ def _train_and_evaluate(
     folder.finish(
         {
             "metrics": {
-                **{f"valid/{name}": value for name, value in valid.means.items()},
+                **{f"valid/{name}": value for name, value in valid.aggregates.items()},
                 **{f"test/{name}": value for name, value in test.aggregates.items()},
             },
             "unseen": {phase: shared.split.unseen(phase)._asdict() for phase in get_args(Phase)},

@@ -12,6 +12,7 @@ from experiments.config import ProtocolConfig
 from experiments.evaluate import Evaluation, evaluate
 from experiments.llm.generate import generation
 from experiments.llm.scorer import evaluate_by_prompts, reads_prompts
+from experiments.ratings import rating_errors
 from experiments.split import Phase
 from experiments.training.loop import Metrics
 
@@ -46,7 +47,7 @@ def evaluation(
         if final:
             made.system.update(generation(model, dataset, shared.split, shared.candidates[phase]))
         return made
-    return evaluate(
+    made = evaluate(
         RecBoleScorer(model, dataset=dataset, history=shared.split.history(phase)),
         split=shared.split,
         phase=phase,
@@ -57,6 +58,8 @@ def evaluation(
         beyond=protocol.beyond,
         slicing=protocol.slices if final else None,
     )
+    made.system.update(rating_errors(model, phase, data=shared.data, split=shared.split))
+    return made
 
 
 def validate(
@@ -76,4 +79,5 @@ def validate(
     else:
         scorer = RecBoleScorer(model, dataset=dataset, history=shared.split.history("valid"))
         made = evaluate(scorer, phase="valid", **asked)
-    return {f"valid/{name}": value for name, value in made.means.items()}
+    errors = rating_errors(model, "valid", data=shared.data, split=shared.split)
+    return {f"valid/{name}": value for name, value in {**made.means, **errors}.items()}

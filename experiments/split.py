@@ -32,7 +32,7 @@ __all__ = [
     "split_interactions",
 ]
 
-_PART_OF: dict[str, int] = {"valid": VALID, "test": TEST}
+PART_OF: dict[str, int] = {"valid": VALID, "test": TEST}
 
 
 class Unseen(NamedTuple):
@@ -148,18 +148,18 @@ class Split:
 
     def _once(self, what: str, phase: Phase, make: Callable[[Phase], Sequences]) -> Sequences:
         # Validation asks for the same sequences every epoch, and they cost a pass over all rows.
-        if phase not in _PART_OF:
+        if phase not in PART_OF:
             raise PaddockError(f"phase {phase!r} is unknown; a phase is valid or test")
         if (what, phase) not in self._made:
             self._made[what, phase] = make(phase)
         return self._made[what, phase]
 
     def _history(self, phase: Phase) -> Sequences:
-        known = self.part < _PART_OF[phase]
+        known = self.part < PART_OF[phase]
         return by_user(self.row_users[known], self.row_items[known], self.n_users)
 
     def _targets(self, phase: Phase) -> Sequences:
-        rows = self.rows(_PART_OF[phase])
+        rows = self.rows(PART_OF[phase])
         if self.scored_users is not None and self.words_U is not None:
             able = np.unique(self.row_users[rows])
             chosen = able[np.argsort(self.words_U[able], kind="stable")[: self.scored_users]]

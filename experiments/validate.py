@@ -61,7 +61,13 @@ def check(config: Config) -> None:
             f"precision={config.precision} is unknown: {nearest(config.precision, PRECISIONS)}"
         )
     if config.mode in (Mode.run, Mode.recommend):
-        _check_precision(config.precision, resolve_model(dict(config.model)))
+        model = resolve_model(dict(config.model))
+        _check_precision(config.precision, model)
+        if model["strategy"] == "ratings" and config.dataset.columns.rating is None:
+            raise PaddockError(
+                f"dataset.columns.rating is null: {model['name']} learns from ratings; "
+                "name their column"
+            )
     if config.mode is Mode.recommend:
         _check_users(config.user)
 

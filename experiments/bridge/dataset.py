@@ -21,7 +21,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
-from experiments.split import Split
+from experiments.model_source import predicts_ratings
+from experiments.split import TRAIN, Split
 
 ID_SOURCES = {"user": FeatureSource.USER_ID, "item": FeatureSource.ITEM_ID}
 SEQUENTIAL_WITH_FEATURES = ("DIN",)
@@ -54,6 +55,8 @@ class TrainingRows(Dataset):
                 self.iid_field: torch.from_numpy(self._split.train_items.astype(np.int64)),
             }
         )
+        if predicts_ratings(self.config["model"]):
+            self._add_ratings()
         self.user_feat = self.item_feat = None
         self._check_selected()
         if (
@@ -63,6 +66,18 @@ class TrainingRows(Dataset):
         ):
             self.user_feat = self._features("user", self._data.user_features)
             self.item_feat = self._features("item", self._data.item_features)
+
+    def _add_ratings(self) -> None:
+        given = self._data.ratings
+        if given is None:
+            raise PaddockError(
+                f"{self._data.name} has no ratings, which {self.config['model']} learns from: "
+                "name their column in dataset.columns.rating"
+            )
+        field = self.config["RATING_FIELD"]
+        self.set_field_property(field, FeatureType.FLOAT, FeatureSource.INTERACTION, 1)
+        rated = torch.from_numpy(given[self._split.rows(TRAIN)])
+        self.inter_feat.update(Interaction({field: rated}))
 
     def _check_selected(self) -> None:
         columns = list(self._data.feature_types.get("item", {}))[1:]

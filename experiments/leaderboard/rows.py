@@ -18,6 +18,11 @@ from experiments.leaderboard.entries import (
 )
 from experiments.run_folder import RunFolder
 
+LOWER = ("rmse", "mae")
+"""Metrics of which the lower value is the better one."""
+NEITHER = ("gini", "popularity")
+"""Metrics that tell what the lists are like, of which no value is better."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -161,9 +166,14 @@ def _marked(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
         return list(rows)
     marks: list[dict[str, str]] = [{} for _ in rows]
     for name in names:
+        measure = name.rpartition("/")[2].partition("_at_")[0]
+        if measure in NEITHER:
+            continue
         # Rounded as printed: no reader can see why one of two equal numbers should be bold.
         values = [round(row.means[name], 4) for row in rows]
-        ladder = sorted({value for value in values if not np.isnan(value)}, reverse=True)
+        ladder = sorted({value for value in values if not np.isnan(value)})
+        if measure not in LOWER:
+            ladder.reverse()
         for mark, value in zip(("best", "second"), ladder, strict=False):
             for own, shown in zip(marks, values, strict=True):
                 if shown == value:

@@ -58,12 +58,19 @@ def _makers() -> dict[str, Callable[[Task], Any]]:
     from experiments.training.llm import LLMPrompts
     from experiments.training.masked import Masked
     from experiments.training.pairs import Pairs
+    from experiments.training.ratings import Ratings
     from experiments.training.recbole_loop import RecBoleLoop
     from experiments.training.rows import Rows
     from experiments.training.windows import Windows
 
     own = {"align": Align, "llm": LLMPrompts, "masked": Masked, "pairs": Pairs}
-    return {**own, "recbole": RecBoleLoop, "rows": Rows, "windows": Windows}
+    return {
+        **own,
+        "ratings": Ratings,
+        "recbole": RecBoleLoop,
+        "rows": Rows,
+        "windows": Windows,
+    }
 
 
 class Stepper(Protocol):

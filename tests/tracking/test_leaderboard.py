@@ -58,6 +58,20 @@ def test_rows_are_sorted_by_the_metric_that_selects(tmp_path):
     assert [row.model_key for row in rows] == ["sasrec", "bpr", "pop"]
 
 
+def test_errors_are_better_when_lower_and_what_lists_are_like_is_not_ranked(tmp_path):
+    rmse, gini = "test/ratings/rmse", "test/full/gini_at_10"
+    for model, value in (("bpr", 0.9), ("sasrec", 0.8), ("pop", 1.1)):
+        result = scored(value, value)
+        result["metrics"] |= {rmse: value, gini: value}
+        make_run(tmp_path, model=model, result=result)
+    rows = leaderboard(find_runs(tmp_path), metrics=[NDCG, rmse, gini])
+    assert {row.model_key: row.marks for row in rows} == {
+        "pop": {NDCG: "best"},
+        "bpr": {NDCG: "second", rmse: "second"},
+        "sasrec": {rmse: "best"},
+    }
+
+
 def test_the_best_is_bold_and_the_second_underlined(tmp_path):
     make_run(tmp_path, model="bpr", result=scored(0.2, 0.9))
     make_run(tmp_path, model="pop", result=scored(0.1, 0.8))

@@ -1,0 +1,36 @@
+"""The strategy `ratings`: models that predict ratings, trained on (user, item, rating).
+
+R rows of a batch.
+"""
+
+import torch
+from recbole.data.interaction import Interaction
+
+from experiments.training.optimizers import Steps
+from experiments.training.strategy import Task, Tick, descend
+
+
+class Ratings:
+    """Shuffled batches of `train_batch_size` rated interactions."""
+
+    def __init__(self, task: Task) -> None:
+        self._model = task.model
+        self._device = task.config["device"]
+        self._batch_size = int(task.config["train_batch_size"])
+        self._rated = task.dataset.inter_feat
+        generator = torch.Generator()
+        generator.manual_seed(task.seed)
+        self.generators = {"ratings": generator}
+        self._steps = Steps(task)
+        self.optimizers = {"optimizer": self._steps.optimizer}
+
+    def train_epoch(self, epoch: int, tick: Tick) -> float:
+        self._model.train()
+        order = torch.randperm(len(self._rated), generator=self.generators["ratings"])
+        batches = order.split(self._batch_size)
+        losses = (self._batch_loss(self._rated[rows_R]) for rows_R in batches)
+        return descend(losses, self._steps, epoch=epoch, batches=len(batches), tick=tick)
+
+    def _batch_loss(self, batch: Interaction) -> torch.Tensor:
+        loss: torch.Tensor = self._model.calculate_loss(batch.to(self._device))
+        return loss
