@@ -133,17 +133,19 @@ def keys_read(model: str) -> frozenset[str]:
 
 def training_keys(model: str, strategy: str) -> tuple[str, ...]:
     """The training keys that a strategy reads for a model."""
-    return CLOSED_FORM_KEYS if is_closed_form(model) else STRATEGY_KEYS[strategy]
+    if is_closed_form(model):
+        return CLOSED_FORM_KEYS
+    keys = STRATEGY_KEYS[strategy]
+    if strategy == "recbole" and _recbole_values(model).get("transform") == "mask_itemseq":
+        # Read by what masks RecBole's batches (transform.py:57), not by the model.
+        keys = (*keys, "ft_ratio")
+    return keys
 
 
 @cache
 def defaults(model: str, strategy: str) -> dict[str, object]:
     """RecBole's values for the training keys and for the model's own keys."""
-    properties = recbole_folder() / "properties"
-    found: dict[str, object] = {}
-    for path in (properties / "overall.yaml", properties / "model" / f"{model}.yaml"):
-        if path.exists():
-            found |= yaml.load(path.read_text(encoding="utf-8"), Loader=_loader()) or {}
+    found = _recbole_values("") | _recbole_values(model)
     if is_sequential(model):
         found["MAX_ITEM_LIST_LENGTH"] = 50
         if found.get("loss_type") == "CE":
@@ -151,6 +153,16 @@ def defaults(model: str, strategy: str) -> dict[str, object]:
     found |= STRATEGY_DEFAULTS.get(strategy, {}) | OWN_DEFAULTS.get(model, {})
     known = keys_read(model) | set(training_keys(model, strategy))
     return {key: value for key, value in found.items() if key in known}
+
+
+@cache
+def _recbole_values(model: str) -> dict[str, object]:
+    """What RecBole's file of the model says, or its file for all models; nothing without a file."""
+    properties = recbole_folder() / "properties"
+    path = properties / "model" / f"{model}.yaml" if model else properties / "overall.yaml"
+    if not path.exists():
+        return {}
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=_loader()) or {}
 
 
 @cache

@@ -136,3 +136,10 @@ def test_examples_of_help_compose(help_text: str) -> None:
 
 def _parted(word: str) -> tuple[str, str, str]:
     return word.partition("=")
+
+
+@pytest.mark.parametrize(
+    "model", ["bpr", "lightgcn", "multivae", "ract", "sasrec", "gru4rec", "bert4rec"]
+)
+def test_recboles_own_loop_takes_the_models_that_have_a_strategy_here(model: str) -> None:
+    check(typed(compose([f"model={model}", "model.strategy=recbole"])))

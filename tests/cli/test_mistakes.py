@@ -111,6 +111,7 @@ HYPERPARAMETERS = {
     ("sasrec", "model.strategy=masked"): ("model.strategy=masked", "SASRec does not"),
     ("bert4rec", "model.strategy=windows"): ("model.strategy=windows", "BERT4Rec has none"),
     ("bert4rec", "model.loss_type=BPR"): ("model.loss_type=BPR", "strategy masked"),
+    ("bpr", "model.ft_ratio=0.5"): ("model.ft_ratio:", "BPR reads no such key"),
     ("bert4rec", "model.mask_ratio=1.5"): ("model.mask_ratio=1.5", "at most 1"),
     ("bert4rec", "model.ft_ratio=-0.1"): ("model.ft_ratio=-0.1", "at least 0"),
     ("sasrec", "model.loss_type=BPR"): ("model.loss_type=BPR", "loss_type=CE"),
