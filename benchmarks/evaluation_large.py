@@ -71,6 +71,7 @@ def generated_split(*, n_users: int, n_items: int, scored: float = 1.0) -> Split
         row_items=items_R,
         part=part_R,
         hash="generated",
+        parts_hash="generated",
     )
 
 

@@ -25,10 +25,10 @@ from experiments.validate import check
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from experiments.run_folder import RunFolder
-
 MISTAKE = 2
 """Exit code for a mistake in the input."""
+
+RATING_ERRORS = ("test/ratings/rmse", "test/ratings/mae")
 
 
 def main() -> None:
@@ -119,7 +119,8 @@ def _run(config: Config, choices: dict[str, str], *, grid: bool) -> str:
     if not grid:
         from experiments.leaderboard import leaderboard, render
 
-        render(leaderboard([folder], metrics=_metrics(config, [folder])), console)
+        board = leaderboard([folder], metrics=_metrics(config), where_known=RATING_ERRORS)
+        render(board, console)
         _point_to_dashboard(config, console)
     return str(folder.path)
 
@@ -190,15 +191,13 @@ def show_leaderboard(config: Config) -> None:
         protocol=config.protocol.name,
         finished=True,
     )
-    render(leaderboard(folders, metrics=_metrics(config, folders)), console)
+    board = leaderboard(folders, metrics=_metrics(config), where_known=RATING_ERRORS)
+    render(board, console)
     _point_to_dashboard(config, console)
 
 
-def _metrics(config: Config, folders: Sequence["RunFolder"]) -> list[str]:
-    """The columns of a leaderboard: Hit at the smallest cut-off and NDCG and Hit at 10 or the largest.
-
-    Errors of predicted ratings follow, where a run has them.
-    """
+def _metrics(config: Config) -> list[str]:
+    """The columns of a leaderboard: Hit at the smallest cut-off and NDCG and Hit at 10 or the largest."""
     columns: list[str] = []
     for name, ranking in config.protocol.rankings.items():
         cutoff = 10 if 10 in ranking.cutoffs else max(ranking.cutoffs)
@@ -208,9 +207,7 @@ def _metrics(config: Config, folders: Sequence["RunFolder"]) -> list[str]:
             for metric in dict.fromkeys(wanted)
             if metric.partition("_at_")[0] in config.protocol.metrics
         ]
-    rated = ["test/ratings/rmse", "test/ratings/mae"]
-    known = any(rated[0] in folder.result["metrics"] for folder in folders if folder.finished)
-    return columns + rated if known else columns
+    return columns
 
 
 def _point_to_dashboard(config: Config, console: "Console") -> None:

@@ -167,7 +167,7 @@ class Config:
     """Everything that one command says.
 
     `tuned` tells where `+tuned=auto` took its values from. `grid_seeds` maps a model, as conf/model
-    names it, to the seeds that a grid trains it with; other models take all that are asked for.
+    names it, to those of a grid's seeds that it takes; other models take all.
     """
 
     mode: Mode = Mode.run

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -25,9 +26,12 @@ class Grid(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse the whole grid if one of its runs could not work, before anything trains."""
         try:
-            self._runs = runs(jobs(config))
+            asked = jobs(config)
+            self._runs = runs(asked)
             for run in self._runs:
                 check(run)
+            for told in check_seeds(_by_model(asked, self._runs)):
+                print(told)
         except PaddockError as error:
             # Hydra swallows the exceptions of callbacks, and would train.
             print(f"error: {error}", file=sys.stderr)
@@ -46,31 +50,62 @@ class Grid(Callback):
 
 
 def runs(all_overrides: list[list[str]]) -> list[Config]:
-    """The configuration of every job; those that differ by their seed alone are composed once."""
+    """The configuration of every job.
+
+    Those that differ by their seed alone are composed once, where nothing else depends on it.
+    """
     composed: dict[tuple[str, ...], Config] = {}
     found = []
     for overrides in all_overrides:
         seeds = [word for word in overrides if re.fullmatch(r"seed=\d+", word)]
         others = tuple(word for word in overrides if word not in seeds)
         if others not in composed:
-            composed[others] = typed(compose(others))
-            _check_seeds(composed[others], [*choices("model"), *_chosen(overrides)])
+            made = compose(overrides)
+            if re.search(r"\$\{[^}]*seed", OmegaConf.to_yaml(made)):
+                found.append(typed(made))
+                continue
+            composed[others] = typed(made)
         run = composed[others]
         found.append(replace(run, seed=int(seeds[-1].removeprefix("seed="))) if seeds else run)
     return found
 
 
-def _check_seeds(config: Config, models: list[str]) -> None:
-    for model, seeds in config.grid_seeds.items():
+def check_seeds(all_runs: Mapping[str, list[Config]]) -> list[str]:
+    """What `grid_seeds` leaves out, in words.
+
+    Parameters
+    ----------
+    all_runs
+        Of every model of the grid.
+
+    Raises
+    ------
+    PaddockError
+        For a model that there is not, and an impossible seed.
+    """
+    models = [*choices("model"), *all_runs]
+    told = []
+    for model, seeds in next(iter(all_runs.values()))[0].grid_seeds.items():
         if model not in models:
             raise PaddockError(f"grid_seeds.{model}: no such model; {nearest(model, models)}")
         for seed in seeds:
             at_least(f"grid_seeds.{model}", seed, 0)
+        asked = {run.seed for run in all_runs.get(model, [])}
+        if asked and not asked & set(seeds):
+            kept = ", ".join(map(str, seeds)) or "none"
+            told.append(
+                f"{model} is left out: of the seeds of this grid, grid_seeds.{model} takes {kept}"
+            )
+    return told
 
 
-def _chosen(overrides: list[str]) -> list[str]:
-    """The model that a job's overrides choose, which may lie in a folder of the user's own."""
-    return [word.removeprefix("model=") for word in overrides if word.startswith("model=")]
+def _by_model(all_overrides: list[list[str]], found: list[Config]) -> dict[str, list[Config]]:
+    """The runs of every model, by the name that their overrides choose."""
+    by_model: dict[str, list[Config]] = {}
+    for overrides, run in zip(all_overrides, found, strict=True):
+        chosen = [word.removeprefix("model=") for word in overrides if word.startswith("model=")]
+        by_model.setdefault(chosen[-1] if chosen else "", []).append(run)
+    return by_model
 
 
 def jobs(config: DictConfig) -> list[list[str]]:

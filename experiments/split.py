@@ -6,8 +6,8 @@ Dimensions: R interactions (rows), B users of a block.
 import difflib
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,8 +77,10 @@ class Split:
         As in the prepared data: grouped by user, in time order.
     part : int8, (R,)
         0 train, 1 valid, 2 test.
+    parts_hash : str
+        Of the data, the split's name and `part`; equal on every machine.
     hash : str
-        Of the data, the split's name, `part` and who is scored; equal on every machine.
+        Of the same and of who is scored.
     scored_users : int | None
         Of the users that a phase could score, so many are, the first by their words; None: all.
     words_U : uint64
@@ -92,6 +94,7 @@ class Split:
     row_items: NDArray[np.int32]
     part: Parts
     hash: str
+    parts_hash: str
     scored_users: int | None = None
     words_U: NDArray[np.uint64] | None = None
     _made: dict[tuple[str, str], Sequences] = field(default_factory=dict, init=False, repr=False)
@@ -204,11 +207,7 @@ def split_interactions(data: Interactions, protocol: ProtocolConfig) -> Split:
     _check(name, data, part)
     content = hashlib.sha256(f"{data.hash}\n{name}\n".encode())
     content.update(part.tobytes())
-    words_U = None
-    if protocol.scored_users is not None:
-        content.update(f"\n{protocol.scored_users} users".encode())
-        words_U = words_of("scored users", data.hash).random_raw(data.n_users + 1)
-    return Split(
+    split = Split(
         name=name,
         n_users=data.n_users,
         n_items=data.n_items,
@@ -216,9 +215,14 @@ def split_interactions(data: Interactions, protocol: ProtocolConfig) -> Split:
         row_items=data.items,
         part=part,
         hash=content.hexdigest(),
-        scored_users=protocol.scored_users,
-        words_U=words_U,
+        parts_hash=content.hexdigest(),
     )
+    wanted = protocol.scored_users
+    if wanted is None or all(len(split.users(phase)) <= wanted for phase in get_args(Phase)):
+        return split
+    content.update(f"\n{wanted} users".encode())
+    words_U = words_of("scored users", data.hash).random_raw(data.n_users + 1)
+    return replace(split, hash=content.hexdigest(), scored_users=wanted, words_U=words_U)
 
 
 def _check(name: str, data: Interactions, part: Parts) -> None:

@@ -47,7 +47,9 @@ def reading(modules: list[nn.Module], read_BL: Tensor) -> Iterator[None]:
         lead = (1,) * (given.dim() - 2)
         return given.reshape(-1, given.shape[-1])[places_P].view(*lead, len(places_P), -1)
 
-    def scattered(module: nn.Module, _: tuple[Any, ...], output: Tensor) -> Tensor:
+    def scattered(module: nn.Module, given: tuple[Any, ...], output: Any) -> Any:
+        if isinstance(output, tuple):  # a mixture of experts tells its choices, which nobody reads
+            return (scattered(module, given, output[0]), *output[1:])
         output_PH = output.reshape(len(places_P), -1)
         full = output_PH.new_zeros(read_BL.numel(), output_PH.shape[1])
         return full.index_copy(0, places_P, output_PH).view(*shapes[module], -1)

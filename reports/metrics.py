@@ -40,6 +40,11 @@ def columns(names: Iterable[str], wanted: Sequence[str]) -> dict[str, list[str]]
     every = [metric for metrics in known.values() for metric in metrics]
     asked = [metric_name(each) for each in wanted]
     for metric in asked:
+        if metric.startswith("ratings/"):
+            raise ReportError(
+                f"metrics: {metric} is no metric of a ranking, which a report compares; "
+                "python run.py mode=leaderboard shows errors of ratings"
+            )
         if metric not in every:
             raise ReportError(f"metrics: no run reports {metric}; {nearest(metric, every)}")
     chosen = {

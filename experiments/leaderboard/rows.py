@@ -56,7 +56,12 @@ class Row:
     left_out: str = ""
 
 
-def leaderboard(folders: Sequence[RunFolder], *, metrics: Sequence[str] | None = None) -> list[Row]:
+def leaderboard(
+    folders: Sequence[RunFolder],
+    *,
+    metrics: Sequence[str] | None = None,
+    where_known: Sequence[str] = (),
+) -> list[Row]:
     """Group finished runs by configuration, the best first, then the rows that are left out.
 
     Parameters
@@ -65,6 +70,8 @@ def leaderboard(folders: Sequence[RunFolder], *, metrics: Sequence[str] | None =
     metrics : sequence of str, optional
         Full names, such as "test/full/ndcg_at_10". By default, every test metric at the cut-off
         that the protocol selects by, and hit_at_1 among candidates.
+    where_known : sequence of str
+        More of them, each shown if a run that compares reports it.
 
     Returns
     -------
@@ -80,7 +87,8 @@ def leaderboard(folders: Sequence[RunFolder], *, metrics: Sequence[str] | None =
     left_out = [_named([entry], left_out=reason) for entry, reason in unread]
     shown = shared_question(entries)
     comparable = [entry for entry in entries if entry.question == shown]
-    names = _columns(comparable, metrics)
+    reported = {name for entry in comparable for name in entry.metrics}
+    names = _columns(comparable, metrics) + [name for name in where_known if name in reported]
     selecting = selector(comparable)
     ranked: list[tuple[float, Row]] = []
     for group in by_configuration(entries):

@@ -12,6 +12,9 @@ from experiments.run_folder import RunFolder
 _PARAM_LENGTH, _TAG_LENGTH, _KEY_LENGTH = 6000, 8000, 250
 _PARAMS_PER_CALL = 100
 
+UNTOLD = ("tracking", "grid_seeds")
+"""What of a configuration says nothing about the run itself."""
+
 
 def child_tags(folder: RunFolder, run: Mapping[str, Any], parent_id: str) -> dict[str, str]:
     git = run.get("git") or {}
@@ -45,7 +48,7 @@ def parent_tags(run: Mapping[str, Any]) -> dict[str, str]:
 
 
 def child_params(run: Mapping[str, Any]) -> dict[str, str]:
-    return _flat({key: value for key, value in run["config"].items() if key != "tracking"})
+    return _flat({key: value for key, value in run["config"].items() if key not in UNTOLD})
 
 
 def parent_params(run: Mapping[str, Any]) -> dict[str, str]:
@@ -53,9 +56,8 @@ def parent_params(run: Mapping[str, Any]) -> dict[str, str]:
 
     What is not nested says how a run is executed (seed, device, threads) and varies with it.
     """
-    shared = {key: value for key, value in run["config"].items() if isinstance(value, dict)}
-    shared.pop("tracking", None)
-    return _flat(shared)
+    nested = {key: value for key, value in run["config"].items() if isinstance(value, dict)}
+    return _flat({key: value for key, value in nested.items() if key not in UNTOLD})
 
 
 def send_params(client: Any, run_id: str, params: Mapping[str, str]) -> None:

@@ -128,7 +128,7 @@ def product_of(
         "format": FORMAT,
         "values": {key: value for key, value in values.items() if key not in unread},
         "data": data.hash,
-        "split": split.hash,
+        "split": split.parts_hash,
         "seed": seed,
         "device": device.type,
         "threads": torch.get_num_threads(),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.grid import runs
 from experiments.run_folder import RunFolder
 
 from .command_line import ROOT, Answer, CommandLine
@@ -183,6 +184,22 @@ def test_a_model_may_have_fewer_seeds(paddock: CommandLine) -> None:
     assert len({run.run["config_hash"] for run in paddock.runs}) == 2
     assert len(paddock.runs) == 4
     assert not any("grid_seeds" in run.run["command"] for run in paddock.runs)
+
+
+def test_a_model_without_a_seed_in_the_grid_is_told(paddock: CommandLine) -> None:
+    answer = paddock("-m", "model=pop,itemknn", "dataset=tiny", "seed=1", "grid_seeds.pop=[2,3]")
+    assert answer.code == 0, answer.err
+    assert "pop is left out: of the seeds of this grid, grid_seeds.pop takes 2, 3" in answer.out
+    assert list(map(_key, paddock.runs)) == [("itemknn", 1)]
+
+
+def test_a_grid_composes_once_what_its_seeds_share_and_no_more() -> None:
+    seeds = [["model=pop", "dataset=tiny", f"seed={seed}"] for seed in (1, 2)]
+    one, two = runs(seeds)
+    assert (one.seed, two.seed) == (1, 2)
+    assert one.model is two.model
+    one, two = runs([[*words, "runs_dir=r/s${seed}"] for words in seeds])
+    assert (one.runs_dir, two.runs_dir) == ("r/s1", "r/s2")
 
 
 HEAVY = ("torch", "recbole", "mlflow", "polars", "pandas")

@@ -44,6 +44,10 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "gemma2": {**WIDE, "head_dim": 8, "num_key_value_heads": 2},
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 1024},
     "gpt_neox": WIDE,
+    "gpt_oss": {
+        **WIDE, "head_dim": 8, "num_key_value_heads": 2, "num_local_experts": 4,
+        "num_experts_per_tok": 2,
+    },
     "llama": WIDE,
     "opt": {"ffn_dim": 64, "max_position_embeddings": 1024, "word_embed_proj_dim": 16},
     "phi": WIDE,

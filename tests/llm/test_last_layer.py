@@ -6,12 +6,35 @@ import pytest
 import torch
 
 from models._allmrec_llm import FrozenLLM
+from models._last_layer import own_modules
 
 from .conftest import NETWORKS
 
 READ = torch.tensor(
     [[False, True, False, False, True, True], [True, False, False, True, False, False]]
 )
+
+
+FOUND = {
+    "bloom": {"mlp"},
+    "gemma2": {"q_proj", "o_proj", "mlp"},
+    "gpt2": {"mlp"},
+    "gpt_neox": {"mlp"},
+    "gpt_oss": {"q_proj", "o_proj", "mlp"},
+    "llama": {"q_proj", "o_proj", "mlp"},
+    "opt": {"q_proj", "out_proj", "fc1", "fc2"},
+    "phi": {"q_proj", "mlp"},
+    "qwen3": {"q_proj", "o_proj", "mlp"},
+    "qwen3_moe": {"q_proj", "o_proj", "mlp"},
+}
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_what_is_spared_in_each_architecture(kind: str, llm_of: Callable[..., FrozenLLM]) -> None:
+    """Another name in transformers would cost the speed and nothing else, so that nobody noticed."""
+    model = llm_of(kind).model.base_model
+    names = {module: name.rpartition(".")[2] for name, module in model.named_modules()}
+    assert {names[module] for module in own_modules(model, 2)} == FOUND[kind]
 
 
 @pytest.mark.parametrize("kind", NETWORKS)

@@ -266,7 +266,7 @@ def test_quantisation_needs_a_gpu(fit: Fit, tiny_data: Prepared, tiny_split: Spl
 
 
 def test_a_pass_over_a_part_of_the_users(train: Any, tiny_split: Split) -> None:
-    """Another part in every pass; the alignment, which reads no such key, is shared as before."""
+    """Drawn anew for every pass; the alignment, which reads no such key, is shared as before."""
     seen: list[set[int]] = []
     own = LLMPrompts.__dict__["_batches"]
 

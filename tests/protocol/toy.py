@@ -72,6 +72,7 @@ def split_of(data: Toy, part: np.ndarray) -> Split:
         row_items=data.items,
         part=part.astype(np.int8),
         hash="by hand",
+        parts_hash="by hand",
     )
 
 

@@ -72,6 +72,22 @@ def test_errors_are_better_when_lower_and_what_lists_are_like_is_not_ranked(tmp_
     }
 
 
+def test_a_column_is_shown_where_a_run_that_compares_has_it(tmp_path):
+    rmse = "test/ratings/rmse"
+    for seed in (1, 2):
+        make_run(tmp_path, model="pop", seed=seed, result=scored(0.2, 0.2))
+    rated = scored(0.1, 0.1)
+    rated["metrics"][rmse] = 0.9
+    make_run(tmp_path, model="bpr", result=rated, hashes={**HASHES, "split": "other"})
+    rows = leaderboard(find_runs(tmp_path), metrics=[NDCG], where_known=[rmse])
+    assert [(row.model_key, list(row.means)) for row in rows if not row.left_out] == [
+        ("pop", [NDCG])
+    ]
+    make_run(tmp_path, model="sasrec", result=rated)
+    rows = leaderboard(find_runs(tmp_path), metrics=[NDCG], where_known=[rmse])
+    assert all(list(row.means) == [NDCG, rmse] for row in rows if not row.left_out)
+
+
 def test_the_best_is_bold_and_the_second_underlined(tmp_path):
     make_run(tmp_path, model="bpr", result=scored(0.2, 0.9))
     make_run(tmp_path, model="pop", result=scored(0.1, 0.8))

@@ -67,6 +67,7 @@ def split_of(histories: list[list[int]], train: list[int]) -> Split:
         row_items=np.arange(1, len(users) + 1, dtype=np.int32),
         part=part.astype(np.int8),
         hash="by hand",
+        parts_hash="by hand",
     )
 
 
