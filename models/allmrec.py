@@ -18,6 +18,7 @@ from models._allmrec_parts import (
     PARTS,
     Autoencoder,
     Parts,
+    blended,
     bytes_of,
     gate,
     last_items,
@@ -29,7 +30,7 @@ from models._allmrec_prompt import USER, Prompts, Rows
 from models._allmrec_texts import ItemTexts
 
 STAGES = ("align", "llm")
-ROUTES = ("item", "text", "gated")
+ROUTES = ("item", "text", "gated", "sum")
 
 
 class ALLMRec(SequentialRecommender):
@@ -72,7 +73,9 @@ class ALLMRec(SequentialRecommender):
             "item_tokens": bool(config["item_tokens"]),
         }
         self._prompts: Prompts | None = None
-        self._gate_N = gate(self._parts.interactions_N, config["gate_interactions"])
+        self._added = config["sum_weight"] if self._route == "sum" else None
+        half = config["gate_interactions"] if self._route == "gated" else 0.0
+        self._gate_N = gate(self._parts.interactions_N, half)
         joint, width = int(config["joint_size"]), self._parts.backbone.width
         self.texts = ItemTexts(self._parts.texts_NT, self._parts.text_encoder)
         self.item_autoencoder = Autoencoder(width, joint)
@@ -271,15 +274,12 @@ class ALLMRec(SequentialRecommender):
     def _ranked_items(self) -> Tensor:
         """Item embeddings that the joint space ranks by, (N, D).
 
-        Route gated takes the backbone's own embedding, and the less of it the fewer training
-        interactions an item has: what is missing comes from its text through the joint space.
+        Routes gated and sum add what texts tell through the joint space to the backbone's own.
         """
-        if self._route != "gated":
+        if self._route not in ("gated", "sum"):
             return self.item_autoencoder.decode(self._joint_items())
-        text_NJ = self.text_autoencoder.encode(self.texts.table())
-        gate_N1 = self._gate_N.to(text_NJ)[:, None]
-        told_ND = self.item_autoencoder.decode(text_NJ)
-        return gate_N1 * self._backbone().items() + (1 - gate_N1) * told_ND
+        told_ND = self.item_autoencoder.decode(self.text_autoencoder.encode(self.texts.table()))
+        return blended(self._backbone().items(), told_ND, self._gate_N, added=self._added)
 
     def _states(self, interaction: Interaction, *, train: bool = False) -> Tensor:
         with torch.no_grad():

@@ -58,6 +58,7 @@ OWN_DEFAULTS: dict[str, dict[str, object]] = {
         "projections": "trained",
         "item_route": "item",
         "gate_interactions": 5.0,
+        "sum_weight": 0.25,
         "likelihood": "sum",
         "rerank": 20,
         "quirks": False,
@@ -74,7 +75,7 @@ OWN_DEFAULTS: dict[str, dict[str, object]] = {
 CHOICES = {
     "similarity": ("mean", "dot"),
     "projections": ("trained", "random"),
-    "item_route": ("item", "text", "gated"),
+    "item_route": ("item", "text", "gated", "sum"),
     "likelihood": ("sum", "mean"),
     "positions": ("last", "random"),
     "train_stage": (),
@@ -91,6 +92,7 @@ LEAST = {
     "item_weight": 0,
     "text_weight": 0,
     "gate_interactions": 0,
+    "sum_weight": 0,
 }
 
 

@@ -29,6 +29,7 @@ FOLDER = "stages"
 EVALUATION_KEYS = (
     "item_route",
     "gate_interactions",
+    "sum_weight",
     "likelihood",
     "rerank",
     "order_check",

@@ -34,6 +34,7 @@ VALUES: dict[str, Any] = {
     "user_token": True,
     "item_tokens": True,
     "gate_interactions": 5.0,
+    "sum_weight": 0.25,
     "joint_size": J,
     "projections": "trained",
     "order_check": False,
@@ -317,9 +318,13 @@ def test_ranking_again_keeps_the_backbones_order_below(made: Any) -> None:
 
 
 def test_routes(made: Any) -> None:
-    """The text stands in for an item: wholly by text, the more the rarer the item is by gated."""
+    """The text stands in for an item: by text wholly, by gated the more the rarer the item is;
+    by sum it is added to what was trained.
+    """
     interaction = Interaction(BATCH)
-    item, text, gated = (made(item_route=route).eval() for route in ("item", "text", "gated"))
+    item, text, gated, both = (
+        made(item_route=route).eval() for route in ("item", "text", "gated", "sum")
+    )
     states = item._parts.backbone.model.user_embedding.weight[BATCH["user"]]
     e, q = item._parts.backbone.items(), item._parts.texts_NT
     decode, gate = item.item_autoencoder.decode, torch.arange(N) / (torch.arange(N) + 5.0)
@@ -328,6 +333,7 @@ def test_routes(made: Any) -> None:
         item: decode(item.item_autoencoder.encode(e)),
         text: told,
         gated: gate[:, None] * e + (1 - gate[:, None]) * told,
+        both: (torch.arange(N) > 0)[:, None] * e + 0.25 * told,
     }
     for model, items in expected.items():
         torch.testing.assert_close(model.full_sort_predict(interaction), states @ items.T)
