@@ -2,7 +2,6 @@
 
 import re
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +29,7 @@ class Grid(Callback):
             self._runs = runs(asked)
             for run in self._runs:
                 check(run)
-            for told in check_seeds(_by_model(asked, self._runs)):
+            for told in check_seeds(asked, self._runs):
                 print(told)
         except PaddockError as error:
             # Hydra swallows the exceptions of callbacks, and would train.
@@ -70,42 +69,31 @@ def runs(all_overrides: list[list[str]]) -> list[Config]:
     return found
 
 
-def check_seeds(all_runs: Mapping[str, list[Config]]) -> list[str]:
-    """What `grid_seeds` leaves out, in words.
-
-    Parameters
-    ----------
-    all_runs
-        Of every model of the grid.
+def check_seeds(all_overrides: list[list[str]], found: list[Config]) -> list[str]:
+    """What `grid_seeds` leaves out of these jobs, in words.
 
     Raises
     ------
     PaddockError
         For a model that there is not, and an impossible seed.
     """
-    models = [*choices("model"), *all_runs]
+    asked: dict[str, set[int]] = {}
+    for overrides, run in zip(all_overrides, found, strict=True):
+        chosen = [word.removeprefix("model=") for word in overrides if word.startswith("model=")]
+        asked.setdefault("".join(chosen[-1:]), set()).add(run.seed)
+    models = [*choices("model"), *asked]
     told = []
-    for model, seeds in next(iter(all_runs.values()))[0].grid_seeds.items():
+    for model, seeds in {key: own for run in found for key, own in run.grid_seeds.items()}.items():
         if model not in models:
             raise PaddockError(f"grid_seeds.{model}: no such model; {nearest(model, models)}")
         for seed in seeds:
             at_least(f"grid_seeds.{model}", seed, 0)
-        asked = {run.seed for run in all_runs.get(model, [])}
-        if asked and not asked & set(seeds):
+        if model in asked and not asked[model] & set(seeds):
             kept = ", ".join(map(str, seeds)) or "none"
             told.append(
                 f"{model} is left out: of the seeds of this grid, grid_seeds.{model} takes {kept}"
             )
     return told
-
-
-def _by_model(all_overrides: list[list[str]], found: list[Config]) -> dict[str, list[Config]]:
-    """The runs of every model, by the name that their overrides choose."""
-    by_model: dict[str, list[Config]] = {}
-    for overrides, run in zip(all_overrides, found, strict=True):
-        chosen = [word.removeprefix("model=") for word in overrides if word.startswith("model=")]
-        by_model.setdefault(chosen[-1] if chosen else "", []).append(run)
-    return by_model
 
 
 def jobs(config: DictConfig) -> list[list[str]]:

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from experiments.arena import arena
 from experiments.compose import compose, typed
 from experiments.config import Config
-from experiments.identity import WITHOUT_EFFECT, command, config_hash, plain, spelled
+from experiments.identity import (
+    WITHOUT_EFFECT,
+    command,
+    config_hash,
+    plain,
+    protocol_content,
+    spelled,
+)
 from experiments.validate import resolve_model
 
 from .command_line import CommandLine
@@ -229,6 +236,13 @@ def test_everything_else_that_changes_a_number(changed: dict[str, Any]) -> None:
 )
 def test_what_a_protocol_measures_is_part_of_the_identity(override: str) -> None:
     assert identity(composed(override)) != identity(composed())
+
+
+def test_all_users_scored_is_as_before_there_was_a_choice() -> None:
+    assert protocol_content({"name": "loo", "split": "loo", "scored_users": None}) == {
+        "split": "loo"
+    }
+    assert protocol_content({"split": "loo", "scored_users": 9})["scored_users"] == 9
 
 
 def test_the_name_of_a_protocol_is_not() -> None:

@@ -1,6 +1,7 @@
 """A-LLMRec's stages: which run trains which, what is reused, and what a run can be told."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.llm.generate import generation
 from experiments.llm.scorer import CandidateScorer, evaluate_by_prompts
-from experiments.split import Split
+from experiments.split import Split, split_interactions
 from experiments.training import checkpoint
 from experiments.training.llm import LLMPrompts
+from experiments.training.reuse import product_of
 from experiments.training.stages import Trained, build
 from experiments.training.state import load_model_state, model_state
 from experiments.validate import resolve_model
@@ -263,6 +265,19 @@ def test_mistakes_are_told(
 def test_quantisation_needs_a_gpu(fit: Fit, tiny_data: Prepared, tiny_split: Split) -> None:
     with pytest.raises(PaddockError, match="quantisation=8bit needs a GPU"):
         fit(values("model.llm.quantisation=8bit"), tiny_data, tiny_split)
+
+
+def test_who_is_scored_changes_no_stage_that_keeps_its_last_epoch(tiny_data: Prepared) -> None:
+    def identity(keep: str, scored_users: int | None) -> str:
+        protocol = replace(typed(compose(["dataset=tiny"])).protocol, scored_users=scored_users)
+        return product_of(
+            {"strategy": "align", "keep": keep, "stopping_step": 0},
+            data=tiny_data, split=split_interactions(tiny_data, protocol), seed=1,
+            device=torch.device("cpu"), selection=str(scored_users),
+        ).identity  # fmt: skip
+
+    assert identity("last", None) == identity("last", 5)
+    assert identity("best", None) != identity("best", 5)
 
 
 def test_a_pass_over_a_part_of_the_users(train: Any, tiny_split: Split) -> None:

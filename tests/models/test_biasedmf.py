@@ -7,6 +7,7 @@ from recbole.data.interaction import Interaction
 from sklearn.metrics import mean_absolute_error, mean_squared_error
 
 from experiments.data.prepared import Prepared
+from experiments.errors import PaddockError
 from experiments.ratings import rating_errors
 from experiments.split import TEST, Split
 from experiments.training.stages import Trained
@@ -49,6 +50,11 @@ def test_the_loss_is_that_of_the_paper(trained: Trained) -> None:
     ]
     found = model.calculate_loss(rated(model, users, items, ratings))
     assert float(found.detach()) == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_data_without_ratings_is_refused(fit, prepared) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(PaddockError, match=r"toy has no ratings, which BiasedMF learns from"):
+        fit(resolve_model(VALUES), *prepared([[1, 2, 3, 4], [2, 3, 4, 5]]))
 
 
 def test_ratings_stay_inside_the_scale(trained: Trained) -> None:

@@ -12,6 +12,8 @@ import pytest
 from scipy import stats
 
 from benchmarks.synthetic_store import Fake, make_store, make_study, values_of
+from reports.errors import ReportError
+from reports.metrics import columns
 from tests.reports.conftest import SEEDS, Made, Report
 from tests.tracking.mlflow_server import Server
 
@@ -87,6 +89,11 @@ def test_baselines_and_metrics_by_name(store: str, report: Report) -> None:
         assert refused.code == 2
         assert told in refused.err
         assert refused.err.count("\n") == 1
+
+
+def test_errors_of_ratings_are_refused_in_words() -> None:
+    with pytest.raises(ReportError, match=r"ratings/rmse is no metric of a ranking.*leaderboard"):
+        columns(["test/full/ndcg_at_10", "test/ratings/rmse"], ["ratings/rmse"])
 
 
 def test_the_same_store_gives_the_same_files(

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from experiments.tracking import Tracker, publish
+from experiments.tracking.describe import child_params, parent_params
 
 from .mlflow_state import assert_mirrors, client_of, runs_by_kind
 from .run_folders import begin_run, make_run, result_of
@@ -32,6 +33,12 @@ def test_the_parent_holds_mean_and_sample_deviation(tracking, tmp_path):
         assert parent.data.metrics[f"{metric}_std"] == pytest.approx(np.std(values, ddof=1))
     assert parent.data.metrics["time/train_seconds"] == pytest.approx(np.mean([11, 12, 20]))
     assert "train/loss" not in parent.data.metrics
+
+
+def test_a_parent_tells_nothing_of_the_grid_that_it_came_from():
+    config = {"model": {"name": "Pop"}, "grid_seeds": {"bpr": [1]}, "tracking": {"uri": "x"}}
+    assert parent_params({"config": config}) == {"model.name": "Pop"}
+    assert child_params({"config": config}) == {"model.name": "Pop"}
 
 
 def test_a_forced_repetition_replaces_the_seed(tracking, tmp_path):
