@@ -13,6 +13,9 @@ from torch import Tensor
 UNTRAINED = "0" * 64
 """Stands for the weights that the backbone was made with."""
 
+SHORT = 8
+"""Histories of up to so many items are read together."""
+
 
 class Backbone:
     """A recommender that scores by the product of a user state and an item embedding.
@@ -89,7 +92,17 @@ class Backbone:
             return self._users_UD[users_B]
         items_BL, lengths_B = _last(items_BL, lengths_B, self.model.max_seq_length)
         with self._in_training_mode() if train and self._quirks else nullcontext():
-            return self.model.forward(items_BL, lengths_B)
+            if not hasattr(self.model, "states"):
+                return self.model.forward(items_BL, lengths_B)
+            parts = of_like_length(lengths_B)
+            states = [
+                self.model.forward(
+                    items_BL[part_P, : int(lengths_B[part_P].max())], lengths_B[part_P]
+                )
+                for part_P in parts
+            ]
+            states_BD = torch.cat(states)
+            return states_BD.new_empty(states_BD.shape).index_copy_(0, torch.cat(parts), states_BD)
 
     def _tables(self) -> tuple[Tensor, Tensor]:
         model = self.model
@@ -116,6 +129,12 @@ class _TrainingMode:
 
     def __exit__(self, *_: object) -> None:
         self._model.eval()
+
+
+def of_like_length(lengths_B: Tensor) -> list[Tensor]:
+    """The rows in groups of lengths up to 8, 16, 32 and so on, so that little padding is read."""
+    powers_B = lengths_B.clamp(min=SHORT).sub(1).float().log2().floor()
+    return [(powers_B == power).nonzero()[:, 0] for power in powers_B.unique()]
 
 
 def _last(items_BL: Tensor, lengths_B: Tensor, longest: int) -> tuple[Tensor, Tensor]:

@@ -79,26 +79,6 @@ def similarity(states_BD: Tensor, items_BD: Tensor, *, dot: bool) -> Tensor:
     return products_BD.sum(1) if dot else products_BD.mean(1)
 
 
-def gate(interactions_N: Tensor, half: float) -> Tensor:
-    """How far an item's own embedding counts: n / (n + half), and 0 without an interaction."""
-    counts_N = interactions_N.float()
-    return torch.where(counts_N > 0, counts_N / (counts_N + half), 0.0)
-
-
-def blended(own_ND: Tensor, told_ND: Tensor, gate_N: Tensor, *, added: float | None) -> Tensor:
-    """Own embeddings of items and what their texts tell, (N, D).
-
-    Parameters
-    ----------
-    gate_N
-        The share of the own embedding.
-    added
-        The share of the text's, the same for all items; None takes what the gate leaves.
-    """
-    gate_N1 = gate_N.to(own_ND)[:, None]
-    return gate_N1 * own_ND + (1 - gate_N1 if added is None else added) * told_ND
-
-
 def last_items(items_BL: Tensor, lengths_B: Tensor, n: int) -> Tensor:
     """The last n items of left-aligned rows, oldest first, 0 in front where there are fewer."""
     places_BH = lengths_B[:, None] + torch.arange(-n, 0, device=items_BL.device)

@@ -18,19 +18,18 @@ from models._allmrec_parts import (
     PARTS,
     Autoencoder,
     Parts,
-    blended,
     bytes_of,
-    gate,
     last_items,
     one_of,
     projection,
     similarity,
 )
 from models._allmrec_prompt import USER, Prompts, Rows
+from models._allmrec_ranking import Vectors, gate, gated, with_profile
 from models._allmrec_texts import ItemTexts
 
 STAGES = ("align", "llm")
-ROUTES = ("item", "text", "gated", "sum")
+ROUTES = ("item", "text", "gated", "profile")
 
 
 class ALLMRec(SequentialRecommender):
@@ -73,13 +72,13 @@ class ALLMRec(SequentialRecommender):
             "item_tokens": bool(config["item_tokens"]),
         }
         self._prompts: Prompts | None = None
-        self._added = config["sum_weight"] if self._route == "sum" else None
-        half = config["gate_interactions"] if self._route == "gated" else 0.0
-        self._gate_N = gate(self._parts.interactions_N, half)
+        self._profile = {"weight": config["profile_weight"], "decay": config["profile_decay"]}
+        self._gate_N = gate(self._parts.interactions_N, config["gate_interactions"])
         joint, width = int(config["joint_size"]), self._parts.backbone.width
-        self.texts = ItemTexts(self._parts.texts_NT, self._parts.text_encoder)
+        texts_NT = self._parts.texts_NT
+        self.texts = ItemTexts(texts_NT, self._parts.text_encoder, scale=config["text_scale"])
         self.item_autoencoder = Autoencoder(width, joint)
-        self.text_autoencoder = Autoencoder(self._parts.texts_NT.shape[1], joint)
+        self.text_autoencoder = Autoencoder(texts_NT.shape[1], joint)
         self.item_autoencoder.requires_grad_(self._stage == "align")
         self.text_autoencoder.requires_grad_(self._stage == "align" and self._aligned)
         self.texts.requires_grad_(self._stage == "align" and self._aligned)
@@ -182,7 +181,7 @@ class ALLMRec(SequentialRecommender):
         """
         states_BD = self._states(interaction)
         if not self.reads_prompts:
-            return states_BD @ self._ranked_items().T
+            return self._vectors(interaction, states_BD).scores()
         scores_BN = states_BD @ self._backbone().items().T
         unread_BN = scores_BN.scatter(1, interaction[self.ITEM_SEQ], -torch.inf)
         unread_BN[:, 0] = -torch.inf
@@ -198,7 +197,7 @@ class ALLMRec(SequentialRecommender):
         """Scores of the given items alone, (B, C), named by the prompt in the given order."""
         states_BD = self._states(interaction)
         if not self.reads_prompts:
-            return torch.einsum("bd,bcd->bc", states_BD, self._ranked_items()[items_BC])
+            return self._vectors(interaction, states_BD).scores_of(items_BC)
         return self._likelihood(interaction, states_BD, items_BC)
 
     def predict(self, interaction: Interaction) -> Tensor:
@@ -263,23 +262,24 @@ class ALLMRec(SequentialRecommender):
     def _joint_items(self) -> Tensor:
         """The joint embedding that stands for each item when it is ranked, (N, J)."""
         if self._route == "text":
-            return self.text_autoencoder.encode(self.texts.table())
+            return self._joint_texts()
         item_NJ = self.item_autoencoder.encode(self._backbone().items())
-        if self._route == "item":
-            return item_NJ
-        gate_N1 = self._gate_N.to(item_NJ)[:, None]
-        text_NJ = self.text_autoencoder.encode(self.texts.table())
-        return gate_N1 * item_NJ + (1 - gate_N1) * text_NJ
+        own = self._route == "item"
+        return item_NJ if own else gated(item_NJ, self._joint_texts(), self._gate_N)
 
-    def _ranked_items(self) -> Tensor:
-        """Item embeddings that the joint space ranks by, (N, D).
+    def _joint_texts(self) -> Tensor:
+        return self.text_autoencoder.encode(self.texts.table())
 
-        Routes gated and sum add what texts tell through the joint space to the backbone's own.
-        """
-        if self._route not in ("gated", "sum"):
-            return self.item_autoencoder.decode(self._joint_items())
-        told_ND = self.item_autoencoder.decode(self.text_autoencoder.encode(self.texts.table()))
-        return blended(self._backbone().items(), told_ND, self._gate_N, added=self._added)
+    def _vectors(self, interaction: Interaction, states_BD: Tensor) -> Vectors:
+        """What ranks where there is no language model."""
+        own_ND, text_NJ = self._backbone().items(), self._joint_texts()
+        if self._route == "profile":
+            parts = (states_BD, own_ND, text_NJ, interaction[self.ITEM_SEQ])
+            return with_profile(*parts, gate_N=self._gate_N, **self._profile)
+        if self._route == "gated":
+            told_ND = self.item_autoencoder.decode(text_NJ)
+            return Vectors(states_BD, gated(own_ND, told_ND, self._gate_N))
+        return Vectors(states_BD, self.item_autoencoder.decode(self._joint_items()))
 
     def _states(self, interaction: Interaction, *, train: bool = False) -> Tensor:
         with torch.no_grad():

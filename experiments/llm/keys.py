@@ -49,6 +49,7 @@ OWN_DEFAULTS: dict[str, dict[str, object]] = {
         "joint_size": 128,
         "item_weight": 0.5,
         "text_weight": 0.2,
+        "text_scale": "own",
         "similarity": "mean",
         "alignment": True,
         "history_items": 10,
@@ -58,7 +59,8 @@ OWN_DEFAULTS: dict[str, dict[str, object]] = {
         "projections": "trained",
         "item_route": "item",
         "gate_interactions": 5.0,
-        "sum_weight": 0.25,
+        "profile_weight": 0.25,
+        "profile_decay": 0.8,
         "likelihood": "sum",
         "rerank": 20,
         "quirks": False,
@@ -74,8 +76,9 @@ OWN_DEFAULTS: dict[str, dict[str, object]] = {
 
 CHOICES = {
     "similarity": ("mean", "dot"),
+    "text_scale": ("own", "standard"),
     "projections": ("trained", "random"),
-    "item_route": ("item", "text", "gated", "sum"),
+    "item_route": ("item", "text", "gated", "profile"),
     "likelihood": ("sum", "mean"),
     "positions": ("last", "random"),
     "train_stage": (),
@@ -92,7 +95,8 @@ LEAST = {
     "item_weight": 0,
     "text_weight": 0,
     "gate_interactions": 0,
-    "sum_weight": 0,
+    "profile_weight": 0,
+    "profile_decay": 0,
 }
 
 

@@ -29,7 +29,8 @@ FOLDER = "stages"
 EVALUATION_KEYS = (
     "item_route",
     "gate_interactions",
-    "sum_weight",
+    "profile_weight",
+    "profile_decay",
     "likelihood",
     "rerank",
     "order_check",

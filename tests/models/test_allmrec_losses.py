@@ -4,6 +4,7 @@ import math
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from recbole.data.interaction import Interaction
@@ -34,7 +35,9 @@ VALUES: dict[str, Any] = {
     "user_token": True,
     "item_tokens": True,
     "gate_interactions": 5.0,
-    "sum_weight": 0.25,
+    "profile_weight": 0.5,
+    "profile_decay": 0.8,
+    "text_scale": "own",
     "joint_size": J,
     "projections": "trained",
     "order_check": False,
@@ -83,7 +86,7 @@ def made(llm: FrozenLLM) -> Any:
         generator = torch.Generator().manual_seed(5)
         parts = Parts(
             backbone=Backbone(Product(), load=lambda identity: None),
-            texts_NT=torch.randn((N, T), generator=generator),
+            texts_NT=torch.randn((N, T), generator=generator) * (torch.arange(N) > 0)[:, None],
             titles=TITLES,
             interactions_N=torch.arange(N),
             llm=lambda: llm,
@@ -134,23 +137,30 @@ def sigmoid(value: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("similarity", ["mean", "dot"])
-@pytest.mark.parametrize("alignment", [True, False])
-def test_stage_1(similarity: str, alignment: bool, made: Any) -> None:
-    model = made(similarity=similarity, alignment=alignment)
+@pytest.mark.parametrize(
+    ("alignment", "scale"), [(True, "own"), (True, "standard"), (False, "own")]
+)
+def test_stage_1(similarity: str, alignment: bool, scale: str, made: Any) -> None:
+    model = made(similarity=similarity, alignment=alignment, text_scale=scale)
     backbone = model._parts.backbone.model
+    texts = model._parts.texts_NT
+    if scale == "standard":
+        items = texts[1:].double().numpy()
+        centred = items - items.mean(0)
+        texts = torch.tensor(np.vstack([items[:1] * 0, centred / centred.std()])).float()
     total = 0.0
     B = 3
     for b in range(B):
         state = backbone.user_embedding.weight[BATCH["user"][b]]
         for item, label in ((BATCH["item"][b], 1), (BATCH["neg_item"][b], 0)):
             e = backbone.item_embedding.weight[item]
-            q = model._parts.texts_NT[item]
+            q = texts[item]
             joint = sigmoid(linear(model.item_autoencoder.encoder, e))
             back = linear(model.item_autoencoder.decoder, joint)
             told = sigmoid(linear(model.text_autoencoder.encoder, q))
             retold = linear(model.text_autoencoder.decoder, told)
             logit = (state * back).sum() / (D if similarity == "mean" else 1)
-            p = sigmoid(logit)
+            p = sigmoid(logit).item()
             recommendation = -math.log(p) if label else -math.log(1 - p)
             total += recommendation / B + 0.5 * ((back - e) ** 2).sum().item() / (B * D)
             if alignment:
@@ -318,13 +328,9 @@ def test_ranking_again_keeps_the_backbones_order_below(made: Any) -> None:
 
 
 def test_routes(made: Any) -> None:
-    """The text stands in for an item: by text wholly, by gated the more the rarer the item is;
-    by sum it is added to what was trained.
-    """
+    """The text stands in for an item: by text wholly, by gated the more the rarer the item is."""
     interaction = Interaction(BATCH)
-    item, text, gated, both = (
-        made(item_route=route).eval() for route in ("item", "text", "gated", "sum")
-    )
+    item, text, gated = (made(item_route=route).eval() for route in ("item", "text", "gated"))
     states = item._parts.backbone.model.user_embedding.weight[BATCH["user"]]
     e, q = item._parts.backbone.items(), item._parts.texts_NT
     decode, gate = item.item_autoencoder.decode, torch.arange(N) / (torch.arange(N) + 5.0)
@@ -333,7 +339,43 @@ def test_routes(made: Any) -> None:
         item: decode(item.item_autoencoder.encode(e)),
         text: told,
         gated: gate[:, None] * e + (1 - gate[:, None]) * told,
-        both: (torch.arange(N) > 0)[:, None] * e + 0.25 * told,
     }
     for model, items in expected.items():
         torch.testing.assert_close(model.full_sort_predict(interaction), states @ items.T)
+
+
+def test_the_profile_is_added_to_the_backbones_score(made: Any) -> None:
+    """User by user: both scores standardised over the items, the rarer item's own gated."""
+    model = made(item_route="profile").eval()
+    found = model.full_sort_predict(Interaction(BATCH)).detach().numpy()
+    own = model._parts.backbone.items().double().numpy()
+    texts = model.text_autoencoder.encode(model._parts.texts_NT).detach().double().numpy()[1:]
+    directions = texts - texts.mean(0)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    counts = np.arange(1, N)
+    for row in range(3):
+        state = model._parts.backbone.model.user_embedding.weight[BATCH["user"][row]]
+        trained = own[1:] @ state.double().detach().numpy()
+        history = [i for i in BATCH["item_list"][row].tolist() if i]
+        profile = np.zeros(J)
+        for item in history:
+            profile = 0.8 * profile + directions[item - 1]
+        near = directions @ profile
+        expected = counts / (counts + 5) * (trained - trained.mean()) / trained.std()
+        expected += 0.5 * (near - near.mean()) / near.std()
+        np.testing.assert_allclose(found[row, 1:], expected, atol=1e-5)
+    candidates = model.predict_candidates(Interaction(BATCH), BATCH["candidates"])
+    taken = np.take_along_axis(found, BATCH["candidates"].numpy(), axis=1)
+    np.testing.assert_allclose(candidates.detach().numpy(), taken, atol=1e-6)
+
+
+def test_without_a_history_the_profile_says_nothing(made: Any) -> None:
+    empty = {name: value.clone() for name, value in BATCH.items()}
+    empty["item_list"][:] = 0
+    empty["length"][:] = 1
+    scores = made(item_route="profile", gate_interactions=0.0).eval()
+    states = scores._parts.backbone.model.user_embedding.weight[BATCH["user"]]
+    plain = states @ scores._parts.backbone.items()[1:].T
+    found = scores.full_sort_predict(Interaction(empty))[:, 1:]
+    torch.testing.assert_close(found.argsort(dim=1), plain.argsort(dim=1))
+    assert found.isfinite().all()

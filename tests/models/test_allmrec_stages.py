@@ -125,6 +125,21 @@ def test_the_backbone_scores_as_its_own_model(whole: Trained, tiny_split: Split)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
+def test_states_do_not_depend_on_who_is_read_together(whole: Trained) -> None:
+    """A batch of all lengths against one user at a time, in rows of the full width."""
+    backbone = whole.model._backbone()
+    longest = backbone.model.max_seq_length
+    generator = torch.Generator().manual_seed(1)
+    lengths = torch.randperm(longest, generator=generator) + 1
+    items = torch.randint(1, whole.model.n_items, (longest, longest), generator=generator)
+    items *= torch.arange(longest) < lengths[:, None]
+    users = torch.ones_like(lengths)
+    found = backbone.users(users, items, lengths, train=False)
+    for row, length in enumerate(lengths):
+        alone = backbone.model.forward(items[[row]], length[None])[0]
+        torch.testing.assert_close(found[row], alone)
+
+
 def test_a_saved_model_names_its_backbone_and_misses_it(
     whole: Trained, tiny_data: Prepared, tiny_split: Split, tmp_path: Path
 ) -> None:
