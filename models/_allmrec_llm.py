@@ -235,6 +235,28 @@ def rank(
     return total_BC.flatten().index_add(0, rows * C + owners, gained_T).view(B, C)
 
 
+def rank_in_pieces(
+    llm: FrozenLLM,
+    embedded: Callable[[Tensor, int], Tensor],
+    prompt_B: Tensor,
+    answers: Answers,
+) -> Tensor:
+    """`rank` for any number of prompts, shape (B, C), where the language model is.
+
+    Parameters
+    ----------
+    embedded
+        Takes row numbers (R,) and a length L and gives those prompts' input embeddings, (R, L, H).
+    """
+
+    def work(these_R: Tensor) -> Tensor:
+        part = type(answers)(*(values[these_R].to(llm.device) for values in answers))
+        embeds_RLH = embedded(these_R, int(prompt_B[these_R].max()))
+        return rank(llm, embeds_RLH, prompt_B[these_R].to(llm.device), part)
+
+    return in_pieces(prompt_B, answers.lengths_BC.sum(1), work)
+
+
 def in_pieces(lengths_B: Tensor, answers_B: Tensor, work: Callable[[Tensor], Tensor]) -> Tensor:
     """Apply `work` to rows of like lengths at a time and put its rows back in order.
 

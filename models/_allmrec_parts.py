@@ -64,6 +64,23 @@ class Autoencoder(nn.Module):
         return self.decoder(joint)
 
 
+class AverageUser(nn.Module):
+    """The mean of the user states that were learned from, saved with the weights."""
+
+    state_D: Tensor
+    seen: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("state_D", torch.zeros(width))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def add(self, states_BD: Tensor) -> None:
+        self.seen += len(states_BD)
+        self.state_D += (states_BD - self.state_D).sum(0) / self.seen
+
+
 def projection(width: int, to: int, activation: nn.Module) -> nn.Sequential:
     """Two layers to the width of the language model, their weights Xavier-normal (section 3.2)."""
     layers = nn.Sequential(nn.Linear(width, to), nn.LayerNorm(to), activation, nn.Linear(to, to))

@@ -12,11 +12,12 @@ from recbole.utils import InputType
 from torch import Tensor, nn
 
 from models._allmrec_backbone import UNTRAINED, Backbone
-from models._allmrec_llm import FrozenLLM, answer_loss, in_pieces, rank
+from models._allmrec_llm import FrozenLLM, answer_loss, rank_in_pieces
 from models._allmrec_parts import (
     CANDIDATES,
     PARTS,
     Autoencoder,
+    AverageUser,
     Parts,
     bytes_of,
     last_items,
@@ -63,7 +64,7 @@ class ALLMRec(SequentialRecommender):
         self._history = int(config["history_items"])
         self.order_check = bool(config["order_check"])
         self.generation_users = int(config["generation_users"])
-        self._normalised = one_of("likelihood", config["likelihood"], ("sum", "mean")) == "mean"
+        self._likely = one_of("likelihood", config["likelihood"], ("sum", "mean", "lift"))
         self._top = int(config["rerank"])
         self._prompting = {
             "words": config["words"],
@@ -87,6 +88,7 @@ class ALLMRec(SequentialRecommender):
         self.register_buffer("llm_id", bytes_of(UNTRAINED))
         if self._parts.llm is not None:
             assert self._parts.llm_width is not None
+            self.average_user = AverageUser(width)
             learns = self._stage == "llm" and config["projections"] == "trained"
             self.user_projection = projection(width, self._parts.llm_width, nn.LeakyReLU())
             self.item_projection = projection(joint, self._parts.llm_width, nn.GELU())
@@ -141,6 +143,7 @@ class ALLMRec(SequentialRecommender):
             return self.alignment_loss(
                 states_BD, interaction[self.POS_ITEM_ID], interaction[self.NEG_ITEM_ID]
             )
+        self.average_user.add(states_BD)
         return self.answer_loss(states_BD, self._rows(interaction))
 
     def alignment_loss(self, states_BD: Tensor, wanted_B: Tensor, against_B: Tensor) -> Tensor:
@@ -210,34 +213,32 @@ class ALLMRec(SequentialRecommender):
         """The prompts of the given candidates as input embeddings (B, L, H), and their lengths."""
         rows = self.prompts.build(self._latest(interaction), items_BC.cpu())
         tokens_BL = rows.tokens_BL.to(self.llm.device)
-        states_BD = self._states(interaction)
-        embeds_BLH = self._embedded(tokens_BL, states_BD, joint_NJ=self._joint_items())
+        joint_NJ = self._joint_items()
+        embeds_BLH = self._embedded(tokens_BL, self._states(interaction), joint_NJ=joint_NJ)
         return embeds_BLH, rows.prompt_B.to(self.llm.device)
 
     def _rows(self, interaction: Interaction) -> Rows:
-        return self.prompts.build(
-            self._latest(interaction),
-            interaction[CANDIDATES].cpu(),
-            interaction[self.POS_ITEM_ID].cpu(),
-        )
+        items_BC, wanted_B = interaction[CANDIDATES].cpu(), interaction[self.POS_ITEM_ID].cpu()
+        return self.prompts.build(self._latest(interaction), items_BC, wanted_B)
 
     def _likelihood(self, interaction: Interaction, states_BD: Tensor, items_BC: Tensor) -> Tensor:
-        llm, device = self.llm, self.llm.device
         rows = self.prompts.build(self._latest(interaction), items_BC.cpu())
-        answers = self.prompts.answers(items_BC.cpu())
+        answers, device = self.prompts.answers(items_BC.cpu()), states_BD.device
         joint_NJ = self._joint_items()
 
-        def work(these_R: Tensor) -> Tensor:
-            longest = int(rows.prompt_B[these_R].max())
-            tokens_RL = rows.tokens_BL[these_R, :longest].to(device)
-            states_RD = states_BD[these_R.to(states_BD.device)]
-            embeds_RLH = self._embedded(tokens_RL, states_RD, joint_NJ=joint_NJ)
-            part = type(answers)(*(values[these_R].to(device) for values in answers))
-            return rank(llm, embeds_RLH, rows.prompt_B[these_R].to(device), part)
+        def scores(states_BD: Tensor) -> Tensor:
+            def embedded(these_R: Tensor, longest: int) -> Tensor:
+                tokens_RL = rows.tokens_BL[these_R, :longest].to(self.llm.device)
+                states_RD = states_BD[these_R.to(device)]
+                return self._embedded(tokens_RL, states_RD, joint_NJ=joint_NJ)
 
-        scores_BC = in_pieces(rows.prompt_B, answers.lengths_BC.sum(1), work).to(states_BD.device)
-        if self._normalised:
-            scores_BC = scores_BC / answers.lengths_BC.to(states_BD.device)
+            return rank_in_pieces(self.llm, embedded, rows.prompt_B, answers).to(device)
+
+        scores_BC = scores(states_BD)
+        if self._likely == "lift":
+            scores_BC = scores_BC - scores(self.average_user.state_D.expand_as(states_BD))
+        elif self._likely == "mean":
+            scores_BC = scores_BC / answers.lengths_BC.to(device)
         return scores_BC
 
     def _embedded(self, tokens_BL: Tensor, states_BD: Tensor, *, joint_NJ: Tensor | None) -> Tensor:
@@ -251,10 +252,8 @@ class ALLMRec(SequentialRecommender):
         if len(rows):
             items, which = (USER - tokens_BL[rows, places]).unique(return_inverse=True)
             items = items.to(states_BD.device)
-            if joint_NJ is None:
-                joint = self.item_autoencoder.encode(self._backbone().items()[items])
-            else:
-                joint = joint_NJ[items]
+            own = self.item_autoencoder.encode
+            joint = own(self._backbone().items()[items]) if joint_NJ is None else joint_NJ[items]
             soft = self.item_projection(joint).to(embeds_BLH)
             embeds_BLH = embeds_BLH.index_put((rows, places), soft[which])
         return embeds_BLH

@@ -79,7 +79,7 @@ CHOICES = {
     "text_scale": ("own", "standard"),
     "projections": ("trained", "random"),
     "item_route": ("item", "text", "gated", "profile"),
-    "likelihood": ("sum", "mean"),
+    "likelihood": ("sum", "mean", "lift"),
     "positions": ("last", "random"),
     "train_stage": (),
 }
@@ -190,6 +190,11 @@ def check_strategy(values: Mapping[str, Any], *, name: str, strategy: str, path:
     for key in ("backbone", "text_encoder"):
         if values.get(key) is None:
             raise PaddockError(f"{path}.{key} is missing: {name} is made with one")
+    if values.get("likelihood") == "lift" and values.get("user_token") is False:
+        raise PaddockError(
+            "model.likelihood=lift compares with the average user, which no prompt tells with "
+            "model.user_token=false: take sum or mean"
+        )
     if strategy == "llm" and (values.get("llm") is None or values.get("words") is None):
         raise PaddockError(
             f"model.llm or model.words is missing, which {path} needs: use model=a_llmrec_align "

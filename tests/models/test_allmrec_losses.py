@@ -271,6 +271,7 @@ def test_nothing_frozen_is_among_the_weights(made: Any) -> None:
         "text_autoencoder",
         "user_projection",
         "item_projection",
+        "average_user",
         "backbone_id",
         "llm_id",
     }
@@ -306,6 +307,24 @@ def test_candidates_are_scored_as_they_are_given(made: Any) -> None:
     lengths = model.prompts.answers(items).lengths_BC
     by_length = mean.predict_candidates(Interaction(BATCH), items)
     torch.testing.assert_close(by_length, scores / lengths, atol=1e-6, rtol=1e-5)
+
+
+def test_the_lift_is_over_the_average_of_the_users_learned_from(made: Any) -> None:
+    """Of two unequal batches: the mean is over users, not over batches."""
+    plain, lift = (made(train_stage="llm", likelihood=each) for each in ("sum", "lift"))
+    first = {name: value[:1] for name, value in BATCH.items()}
+    for model in (plain, lift):
+        model.calculate_loss(Interaction(first))
+        model.calculate_loss(Interaction(BATCH))
+        model.eval()
+    table = plain._parts.backbone.model.user_embedding.weight.detach()
+    mean = table[[1, 1, 2, 3]].mean(0)
+    scores = plain.predict_candidates(Interaction(BATCH), BATCH["candidates"])
+    found = lift.predict_candidates(Interaction(BATCH), BATCH["candidates"])
+    table[1:4] = mean
+    average = plain.predict_candidates(Interaction(BATCH), BATCH["candidates"])
+    assert not torch.allclose(scores, average)
+    torch.testing.assert_close(found, scores - average, atol=1e-5, rtol=1e-5)
 
 
 def test_ranking_again_keeps_the_backbones_order_below(made: Any) -> None:

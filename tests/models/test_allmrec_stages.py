@@ -99,6 +99,7 @@ def test_a_stage_learns_its_own_weights_alone(train: Any, whole: Trained) -> Non
     assert {name.partition(".")[0] for name in set(all_) - set(joint)} == {
         "weight/user_projection",
         "weight/item_projection",
+        "weight/average_user",
     }
 
 
@@ -152,6 +153,7 @@ def test_a_saved_model_names_its_backbone_and_misses_it(
         "weight/text_autoencoder",
         "weight/user_projection",
         "weight/item_projection",
+        "weight/average_user",
         "weight/backbone_id",
         "weight/llm_id",
     }
@@ -275,6 +277,11 @@ def test_mistakes_are_told(
     with pytest.raises(PaddockError) as caught:
         fit(values(override), tiny_data, tiny_split)
     assert REFUSED[override] in str(caught.value)
+
+
+def test_no_lift_without_a_user_token() -> None:
+    with pytest.raises(PaddockError, match="lift compares with the average user"):
+        values("model.likelihood=lift", "model.user_token=false")
 
 
 def test_quantisation_needs_a_gpu(fit: Fit, tiny_data: Prepared, tiny_split: Split) -> None:
