@@ -271,12 +271,12 @@ class ALLMRec(SequentialRecommender):
 
     def _vectors(self, interaction: Interaction, states_BD: Tensor) -> Vectors:
         """What ranks where there is no language model."""
-        own_ND, text_NJ = self._backbone().items(), self._joint_texts()
+        own_ND = self._backbone().items()
         if self._route == "profile":
-            parts = (states_BD, own_ND, text_NJ, interaction[self.ITEM_SEQ])
+            parts = (states_BD, own_ND, self._joint_texts(), interaction[self.ITEM_SEQ])
             return with_profile(*parts, gate_N=self._gate_N, **self._profile)
         if self._route == "gated":
-            told_ND = self.item_autoencoder.decode(text_NJ)
+            told_ND = self.item_autoencoder.decode(self._joint_texts())
             return Vectors(states_BD, gated(own_ND, told_ND, self._gate_N))
         return Vectors(states_BD, self.item_autoencoder.decode(self._joint_items()))
 
