@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
@@ -200,6 +201,7 @@ def _train_and_evaluate(
             metric=f"valid/{config.protocol.valid_metric}",
             checkpoint_seconds=config.checkpoint_seconds,
             selection=hash_of([plain(config)["protocol"]["rankings"], shared.hashes]),
+            runs_dir=Path(config.runs_dir),
             hooks=Hooks(
                 validate=partial(validate, shared=shared, protocol=config.protocol),
                 on_stage=progress.stage,
@@ -215,7 +217,8 @@ def _train_and_evaluate(
     with atomic_path(folder.path / "per_user.parquet") as temporary:
         test.per_user.write_parquet(temporary)
     folder.update(
-        params_trained=sum(w.numel() for w in trained.model.parameters() if w.requires_grad)
+        params_trained=sum(w.numel() for w in trained.model.parameters() if w.requires_grad),
+        weights=trained.weights,
     )
     # A resumed run trained longer than this process did; the curve holds the seconds of all epochs.
     training = phases.measured["train"]

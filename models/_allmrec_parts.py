@@ -6,6 +6,7 @@ N items (padding included), B batch, L length, H last items.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ PARTS = "parts"
 """Key of the config under which the frozen networks come; it is no hyper-parameter."""
 CANDIDATES = "candidates"
 """Field of an interaction: the items that the prompt names, in its order."""
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,6 +82,20 @@ class AverageUser(nn.Module):
     def add(self, states_BD: Tensor) -> None:
         self.seen += len(states_BD)
         self.state_D += (states_BD - self.state_D).sum(0) / self.seen
+
+
+class UntilChanged(Generic[Made]):
+    """Keeps what was made of a module's weights until one of them changes."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[list[int], Made] | None = None
+
+    def __call__(self, make: Callable[[], Made], module: nn.Module) -> Made:
+        # torch counts the changes of a tensor: a step and a load both add one.
+        version = [weight._version for weight in (*module.parameters(), *module.buffers())]
+        if self._kept is None or self._kept[0] != version:
+            self._kept = (version, make())
+        return self._kept[1]
 
 
 def projection(width: int, to: int, activation: nn.Module) -> nn.Sequential:

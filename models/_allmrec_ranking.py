@@ -39,16 +39,24 @@ def gated(own_NW: Tensor, told_NW: Tensor, gate_N: Tensor) -> Tensor:
     return gate_N1 * own_NW + (1 - gate_N1) * told_NW
 
 
-def with_profile(
-    states_BD: Tensor,
-    own_ND: Tensor,
-    text_NJ: Tensor,
-    history_BL: Tensor,
-    *,
-    gate_N: Tensor,
-    weight: float,
-    decay: float,
-) -> Vectors:
+class Items:
+    """Items that are scored by the product with the user's state.
+
+    Parameters
+    ----------
+    items_ND
+        In the backbone's space; row 0 is padding.
+    """
+
+    def __init__(self, items_ND: Tensor) -> None:
+        self.items_ND = items_ND
+
+    def vectors(self, states_BD: Tensor, history_BL: Tensor) -> Vectors:
+        """Those of the users behind the states and (left-aligned, 0 behind the last) histories."""
+        return Vectors(states_BD, self.items_ND)
+
+
+class ProfiledItems:
     """The backbone's score, and how near an item's text is to the texts of the user's history.
 
     Nearness is the cosine, in the joint space about its mean, of an item's text and the user's
@@ -58,34 +66,38 @@ def with_profile(
 
     Parameters
     ----------
-    states_BD, own_ND
+    own_ND
         Of the backbone.
     text_NJ
         The texts in the joint space; row 0 is padding.
-    history_BL
-        Left-aligned, 0 behind the last item.
     gate_N
         The share of the backbone's score that an item is given: the rarer it is, the less is known
         of it.
     weight
         Of the nearness, beside the backbone's 1.
     """
-    known_N = gate_N > 0
-    centred_ND = own_ND - own_ND[known_N].mean(0)
-    directions_NJ = F.normalize(text_NJ - text_NJ[1:].mean(0), dim=1)
-    directions_NJ[0] = 0
-    profiles_BJ = profiles(directions_NJ, history_BL, decay=decay)
-    centred_NJ = directions_NJ - directions_NJ[1:].mean(0)
-    return Vectors(
-        torch.cat(
-            [
-                unit_variance(states_BD, centred_ND[known_N]),
-                weight * unit_variance(profiles_BJ, centred_NJ[1:]),
-            ],
-            dim=1,
-        ),
-        torch.cat([gate_N.to(own_ND)[:, None] * centred_ND, centred_NJ], dim=1),
-    )
+
+    def __init__(
+        self, own_ND: Tensor, text_NJ: Tensor, gate_N: Tensor, *, weight: float, decay: float
+    ) -> None:
+        known_N = gate_N > 0
+        centred_ND = own_ND - own_ND[known_N].mean(0)
+        directions_NJ = F.normalize(text_NJ - text_NJ[1:].mean(0), dim=1)
+        directions_NJ[0] = 0
+        centred_NJ = directions_NJ - directions_NJ[1:].mean(0)
+        self._directions_NJ = directions_NJ
+        self._own_DD, self._text_JJ = covariance(centred_ND[known_N]), covariance(centred_NJ[1:])
+        self._items_NW = torch.cat([gate_N.to(own_ND)[:, None] * centred_ND, centred_NJ], dim=1)
+        self._weight, self._decay = weight, decay
+
+    def vectors(self, states_BD: Tensor, history_BL: Tensor) -> Vectors:
+        """As `Items.vectors`."""
+        profiles_BJ = profiles(self._directions_NJ, history_BL, decay=self._decay)
+        users = [
+            unit_variance(states_BD, self._own_DD),
+            self._weight * unit_variance(profiles_BJ, self._text_JJ),
+        ]
+        return Vectors(torch.cat(users, dim=1), self._items_NW)
 
 
 def profiles(items_NJ: Tensor, history_BL: Tensor, *, decay: float) -> Tensor:
@@ -96,12 +108,16 @@ def profiles(items_NJ: Tensor, history_BL: Tensor, *, decay: float) -> Tensor:
     return torch.einsum("bl,blj->bj", weights_BL.to(items_NJ), items_NJ[history_BL])
 
 
-def unit_variance(vectors_BD: Tensor, centred_ND: Tensor) -> Tensor:
-    """The users' vectors, scaled so that their scores of the given items have variance 1.
+def covariance(centred_ND: Tensor) -> Tensor:
+    """Of vectors about their mean, (D, D)."""
+    return centred_ND.T @ centred_ND / len(centred_ND)
+
+
+def unit_variance(vectors_BD: Tensor, covariance_DD: Tensor) -> Tensor:
+    """The users' vectors, scaled so that their scores of items of that covariance have variance 1.
 
     A vector that scores all items alike is given back as zeros.
     """
-    covariance_DD = centred_ND.T @ centred_ND / len(centred_ND)
     variance_B = torch.einsum("bd,de,be->b", vectors_BD, covariance_DD, vectors_BD)
     scale_B = torch.where(variance_B > 1e-12, variance_B.clamp(min=1e-12).rsqrt(), 0.0)
     return vectors_BD * scale_B[:, None]

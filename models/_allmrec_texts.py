@@ -3,10 +3,12 @@
 N items (padding included), B items of a batch, T width.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
-from models._allmrec_parts import one_of
+from models._allmrec_parts import UntilChanged, one_of
 
 TABLE_BATCH = 64
 
@@ -38,7 +40,7 @@ class ItemTexts(nn.Module):
             self._scale = float((texts_NT[1:] - self._mean_T).square().mean().sqrt()) or 1.0
         self._fixed_NT = self._scaled(texts_NT)
         self._fixed_NT[0] = 0
-        self._made: tuple[list[int], Tensor] | None = None
+        self._made = UntilChanged[Tensor]()
 
     def of(self, items_B: Tensor) -> Tensor:
         """The embeddings of some items, (B, T), to learn from."""
@@ -53,11 +55,7 @@ class ItemTexts(nn.Module):
         """The embeddings of all items, (N, T), of the encoder as it is; no gradient goes through."""
         if self.encoder is None:
             return self._fixed_NT
-        # torch counts the changes of a tensor: a step and a load both add one.
-        version = [weight._version for weight in self.encoder.parameters()]
-        if self._made is None or self._made[0] != version:
-            self._made = (version, self._encoded(self.encoder))
-        return self._made[1]
+        return self._made(partial(self._encoded, self.encoder), self.encoder)
 
     @torch.no_grad()
     def _encoded(self, encoder: nn.Module) -> Tensor:

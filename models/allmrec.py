@@ -19,6 +19,7 @@ from models._allmrec_parts import (
     Autoencoder,
     AverageUser,
     Parts,
+    UntilChanged,
     bytes_of,
     last_items,
     one_of,
@@ -26,7 +27,7 @@ from models._allmrec_parts import (
     similarity,
 )
 from models._allmrec_prompt import USER, Prompts, Rows
-from models._allmrec_ranking import Vectors, gate, gated, with_profile
+from models._allmrec_ranking import Items, ProfiledItems, Vectors, gate, gated
 from models._allmrec_texts import ItemTexts
 
 STAGES = ("align", "llm")
@@ -74,6 +75,7 @@ class ALLMRec(SequentialRecommender):
         }
         self._prompts: Prompts | None = None
         self._profile = {"weight": config["profile_weight"], "decay": config["profile_decay"]}
+        self._ranked = UntilChanged[Items | ProfiledItems]()
         self._gate_N = gate(self._parts.interactions_N, config["gate_interactions"])
         joint, width = int(config["joint_size"]), self._parts.backbone.width
         texts_NT = self._parts.texts_NT
@@ -270,24 +272,22 @@ class ALLMRec(SequentialRecommender):
         return self.text_autoencoder.encode(self.texts.table())
 
     def _vectors(self, interaction: Interaction, states_BD: Tensor) -> Vectors:
-        """What ranks where there is no language model."""
+        """What ranks where there is no language model; the items' side is the same for all users."""
+        return self._ranked(self._items, self).vectors(states_BD, interaction[self.ITEM_SEQ])
+
+    def _items(self) -> Items | ProfiledItems:
         own_ND = self._backbone().items()
         if self._route == "profile":
-            parts = (states_BD, own_ND, self._joint_texts(), interaction[self.ITEM_SEQ])
-            return with_profile(*parts, gate_N=self._gate_N, **self._profile)
+            return ProfiledItems(own_ND, self._joint_texts(), self._gate_N, **self._profile)
         if self._route == "gated":
             told_ND = self.item_autoencoder.decode(self._joint_texts())
-            return Vectors(states_BD, gated(own_ND, told_ND, self._gate_N))
-        return Vectors(states_BD, self.item_autoencoder.decode(self._joint_items()))
+            return Items(gated(own_ND, told_ND, self._gate_N))
+        return Items(self.item_autoencoder.decode(self._joint_items()))
 
     def _states(self, interaction: Interaction, *, train: bool = False) -> Tensor:
+        read = (self.USER_ID, self.ITEM_SEQ, self.ITEM_SEQ_LEN)
         with torch.no_grad():
-            return self._backbone().users(
-                interaction[self.USER_ID],
-                interaction[self.ITEM_SEQ],
-                interaction[self.ITEM_SEQ_LEN],
-                train=train,
-            )
+            return self._backbone().users(*(interaction[each] for each in read), train=train)
 
     def _latest(self, interaction: Interaction) -> Tensor:
         items_BL, lengths_B = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]

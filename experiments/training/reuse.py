@@ -2,6 +2,7 @@
 
 Each lies beside the prepared data under the hash of everything that made it, so that changing a
 language model trains neither the backbone nor the alignment again, and changing the backbone does.
+A finished run of the backbone's own model is such a product too: its run.json says of which hash.
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.files import hash_of, lock
+from experiments.run_folder import find_runs
 from experiments.split import Split
 from experiments.training import checkpoint
 from experiments.training.loop import Standing
@@ -86,6 +88,18 @@ class Product:
             tensors = own | tensors
         load_model_state(model, tensors, plain)
         return Standing(**notes["standing"])
+
+    def take(self, model: AbstractRecommender, *, runs_dir: Path, dataset: str) -> Standing | None:
+        """Put the weights of a finished run into the model and keep them, if one has trained them."""
+        for run in find_runs(runs_dir, dataset=dataset, finished=True):
+            if run.run.get("weights") == self.identity:
+                sections, _ = checkpoint.load(run.path / "model" / "model.safetensors")
+                load_model_state(model, *sections["model"])
+                last = run.curve[-1]
+                standing = Standing(epoch=last["epoch"], step=last["step"])
+                self.save(model, standing)
+                return standing
+        return None
 
     def save(self, model: AbstractRecommender, standing: Standing) -> None:
         tensors, plain = model_state(model)

@@ -54,11 +54,15 @@ class Hooks:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A trained model: its kept weights are loaded."""
+    """A trained model: its kept weights are loaded.
+
+    `weights` is the hash of all that made them, where they may serve another run as its backbone.
+    """
 
     model: AbstractRecommender
     dataset: TrainingRows
     standing: Standing
+    weights: str | None = None
 
 
 def stage_configs(model: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -129,6 +133,7 @@ def train(
     checkpoint_seconds: float,
     hooks: Hooks,
     selection: str = "",
+    runs_dir: Path | None = None,
 ) -> Trained:
     """Train all stages and return the model of the last.
 
@@ -145,6 +150,8 @@ def train(
         The valid metric that selects epochs.
     selection
         The hash of what the metric is computed on, for what other runs share.
+    runs_dir
+        Where a finished run of the backbone may be.
     """
     stages = stage_configs(model_values)
     _remove_halves(folder)
@@ -179,6 +186,8 @@ def train(
             product = share(values, before=backbone)
         with product.held():
             standing = product.load(model)
+            if standing is None and name == BACKBONE and runs_dir is not None:
+                standing = product.take(model, runs_dir=runs_dir, dataset=data.name)
             if standing is None:
                 hooks.on_stage(name, values["epochs"])
                 loop = Loop(
@@ -219,7 +228,8 @@ def train(
             backbone = product.identity
             continue
         previous = model_state(model)
-        trained = Trained(model=model, dataset=dataset, standing=standing)
+        alone = share(values, before=None).identity if len(stages) == 1 else None
+        trained = Trained(model=model, dataset=dataset, standing=standing, weights=alone)
     assert trained is not None
     return trained
 

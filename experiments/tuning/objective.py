@@ -86,6 +86,7 @@ class Objective:
                 checkpoint_seconds=NEVER,
                 # As of a run, so that a backbone is trained once for all.
                 selection=hash_of([plain(desk.config)["protocol"]["rankings"], desk.shared.hashes]),
+                runs_dir=Path(desk.config.runs_dir),
                 hooks=Hooks(
                     validate=validated,
                     on_stage=lambda name, epochs: None,

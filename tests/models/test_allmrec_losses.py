@@ -388,6 +388,27 @@ def test_the_profile_is_added_to_the_backbones_score(made: Any) -> None:
     np.testing.assert_allclose(candidates.detach().numpy(), taken, atol=1e-6)
 
 
+@pytest.mark.parametrize("route", ["item", "text", "gated", "profile"])
+def test_the_ranking_follows_the_weights(route: str, made: Any) -> None:
+    """After other weights are loaded, and after a training step: as a fresh model with those."""
+    batch = Interaction(BATCH)
+    model, other = made(item_route=route), made(item_route=route)
+    first = model.full_sort_predict(batch)
+    assert torch.equal(model.full_sort_predict(batch), first)
+    with torch.no_grad():
+        for weight in other.parameters():
+            weight.add_(torch.randn_like(weight))
+    model.load_state_dict(other.state_dict())
+    assert torch.equal(model.full_sort_predict(batch), other.full_sort_predict(batch))
+    model.calculate_loss(batch).backward()
+    torch.optim.SGD(model.parameters(), lr=10.0).step()
+    stepped = model.full_sort_predict(batch)
+    assert not torch.equal(stepped, other.full_sort_predict(batch))
+    fresh = made(item_route=route)
+    fresh.load_state_dict(model.state_dict())
+    assert torch.equal(stepped, fresh.full_sort_predict(batch))
+
+
 def test_without_a_history_the_profile_says_nothing(made: Any) -> None:
     empty = {name: value.clone() for name, value in BATCH.items()}
     empty["item_list"][:] = 0

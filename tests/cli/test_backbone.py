@@ -1,0 +1,65 @@
+"""A finished run of a recommender is the backbone of the models that would train the same."""
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from experiments.files import read_json, write_json
+from experiments.run_folder import RunFolder
+
+from .command_line import CommandLine
+
+COMMON = ("dataset=tiny", "device=cpu", "threads=1")
+SMALL = ("epochs=2", "hidden_size=8", "inner_size=8")
+PLAIN = ("model=sasrec", *COMMON, *(f"model.{word}" for word in SMALL))
+JOINT = (
+    "model=a_llmrec_align",
+    *COMMON,
+    "model.epochs=2",
+    "model.eval_step=2",
+    *(f"model.backbone.{word}" for word in SMALL),
+)
+
+
+def stages(run: RunFolder) -> set[str]:
+    return {record["stage"] for record in run.curve}
+
+
+def values(run: RunFolder) -> pl.DataFrame:
+    return pl.read_parquet(run.path / "per_user.parquet")
+
+
+@pytest.fixture(scope="module")
+def trained_anew(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
+    run = CommandLine(tmp_path_factory.mktemp("anew")).trained(*JOINT)
+    assert "backbone" in stages(run)
+    return values(run)
+
+
+def test_a_finished_run_is_taken(paddock: CommandLine, trained_anew: pl.DataFrame) -> None:
+    paddock.trained(*PLAIN)
+    run = paddock.trained(*JOINT)
+    assert "backbone" not in stages(run)
+    assert_frame_equal(values(run), trained_anew, check_exact=True)
+
+
+@pytest.mark.parametrize(
+    "other", ["seed=2", "model.learning_rate=1e-4", "protocol.valid_metric=full/hit_at_10"]
+)
+def test_another_run_is_not(other: str, paddock: CommandLine) -> None:
+    paddock.trained(*PLAIN, other)
+    assert "backbone" in stages(paddock.trained(*JOINT))
+
+
+def test_an_unfinished_run_is_not(paddock: CommandLine) -> None:
+    run = paddock.trained(*PLAIN)
+    write_json(run.path / "run.json", {**read_json(run.path / "run.json"), "state": "running"})
+    assert "backbone" in stages(paddock.trained(*JOINT))
+
+
+def test_the_run_may_go_when_it_was_taken(paddock: CommandLine) -> None:
+    plain = paddock.trained(*PLAIN)
+    paddock.trained(*JOINT)
+    (plain.path / "run.json").unlink()
+    run = paddock.trained(*JOINT, "model.profile_weight=0.5")
+    assert stages(run) == set(), "backbone and alignment are kept beside the data"
