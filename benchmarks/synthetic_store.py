@@ -41,6 +41,8 @@ class Fake:
         Beside, or instead of, the usual ones; a tag of None is left out.
     per_user : bool
         Whether the table of users is logged.
+    members : bool
+        Whether it tells who is in which slice.
     """
 
     model: str
@@ -55,6 +57,7 @@ class Fake:
     params: Mapping[str, str] = field(default_factory=dict)
     per_user: bool = True
     slices: Sequence[str] = SLICES
+    members: bool = True
 
     @property
     def config_hash(self) -> str:
@@ -148,20 +151,28 @@ def values_of(fake: Fake) -> dict[str, np.ndarray]:
     return columns
 
 
+def members_of(fake: Fake) -> dict[str, np.ndarray]:
+    """Whether each user is in a slice, by the slice's column: (users,) each."""
+    turn = np.arange(fake.users) % max(1, len(fake.slices))
+    return {f"slice/{part}": turn == place for place, part in enumerate(fake.slices)}
+
+
 def _log(client: Any, experiment_id: str, fake: Fake, begun: int) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
     values = values_of(fake)
+    members = members_of(fake)
     means = {name: float(column.mean()) for name, column in values.items()}
     ended = begun + round(1000 * fake.seconds)
     numbers: dict[str, float] = {}
     for name, mean in means.items():
         numbers |= {f"test/{name}": mean, f"valid/{name}": mean}
         numbers |= {
-            f"test/slice/{part}/{name}": mean * (0.5 + 0.2 * place)
-            for place, part in enumerate(fake.slices)
+            f"test/{part}/{name}": float(values[name][among].mean())
+            for part, among in members.items()
         }
-    numbers |= {f"test/slice/{part}/targets": 50.0 for part in fake.slices}
+    for part, among in members.items():
+        numbers |= {f"test/{part}/{what}": float(among.sum()) for what in ("targets", "users")}
     for phase in ("prepare", "train", "evaluate"):
         numbers[f"time/{phase}_seconds"] = fake.seconds if phase == "train" else 0.1
         numbers[f"memory/{phase}_peak_mb"] = 500.0 + fake.seconds
@@ -209,7 +220,8 @@ def _log(client: Any, experiment_id: str, fake: Fake, begun: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "per_user.parquet"
             users = np.arange(1, fake.users + 1, dtype=np.int32)
-            pl.DataFrame({"user": users, **values}).write_parquet(path)
+            told = members if fake.members else {}
+            pl.DataFrame({"user": users, **values, **told}).write_parquet(path)
             client.log_artifact(run.info.run_id, str(path))
     if fake.status != "RUNNING":
         client.set_terminated(run.info.run_id, fake.status, ended)

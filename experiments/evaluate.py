@@ -25,7 +25,7 @@ from experiments.config import RankingConfig, SlicesConfig
 from experiments.counters import CandidateCounter, Counter, FullCounter
 from experiments.errors import PaddockError
 from experiments.scores import Ints, any_bad, check_scores, comparable, on_device
-from experiments.slices import slices
+from experiments.slices import Mask, slices
 from experiments.split import Phase, Split
 from experiments.topk import best_items
 from experiments.topk import topk as topk
@@ -56,9 +56,10 @@ class Evaluation:
     Attributes
     ----------
     per_user : polars.DataFrame
-        `user` (Int32, ascending) and a Float64 column "<ranking>/<metric>_at_<cutoff>" for each.
+        `user` (Int32, ascending), a Float64 column "<ranking>/<metric>_at_<cutoff>" for each, and
+        a Boolean column "slice/<slice>" for each slice that no user is half in.
     means : dict
-        The mean over users of every such column.
+        The mean over users of every metric.
     system : dict
         "<ranking>/<metric>_at_<cutoff>" of all lists together, such as "full/coverage_at_10".
     slices : dict
@@ -159,13 +160,12 @@ def evaluate(
         columns |= {f"{name}/{metric}": each for metric, each in statistics.per_user().items()}
         system |= {f"{name}/{metric}": value for metric, value in statistics.system().items()}
     per_user = pl.DataFrame(columns)
+    among = {} if slicing is None else slices(split, phase, slicing)
     return Evaluation(
-        per_user=per_user,
+        per_user=per_user.with_columns(**_users_of(among, split, phase)),
         means=mean_over_users(per_user),
         system=system,
-        slices={}
-        if slicing is None
-        else _by_slice(split, phase, slicing, counters, rankings, metrics),
+        slices=_by_slice(among, split, phase, counters, rankings, metrics),
         seconds=time.perf_counter() - begin,
         n_users=len(users),
     )
@@ -178,17 +178,31 @@ def mean_over_users(per_user: pl.DataFrame) -> dict[str, float]:
     }
 
 
+def _users_of(
+    masks: Mapping[str, Mask], split: Split, phase: Phase
+) -> dict[str, NDArray[np.bool_]]:
+    """Whether a user is in "slice/<slice>", (U,); slices that a user is half in are left out."""
+    starts_U = split.targets(phase).indptr[split.users(phase)]
+    every = {name: np.logical_and.reduceat(mask, starts_U) for name, mask in masks.items()}
+    some = {name: np.logical_or.reduceat(mask, starts_U) for name, mask in masks.items()}
+    return {
+        f"slice/{name}": users_U
+        for name, users_U in every.items()
+        if np.array_equal(users_U, some[name])
+    }
+
+
 def _by_slice(
+    masks: Mapping[str, Mask],
     split: Split,
     phase: Phase,
-    slicing: SlicesConfig,
     counters: Mapping[str, Counter],
     rankings: Mapping[str, RankingConfig],
     metrics: Sequence[str],
 ) -> dict[str, float]:
     users, users_T = split.users(phase), split.targets(phase).row_of_item()
     numbers: dict[str, float] = {}
-    for slice_name, among in slices(split, phase, slicing).items():
+    for slice_name, among in masks.items():
         path = f"slice/{slice_name}"
         numbers[f"{path}/targets"] = float(np.count_nonzero(among))
         numbers[f"{path}/users"] = float(len(np.unique(users_T[among])))

@@ -19,6 +19,8 @@ class Options:
         "main" is the MLflow experiment <dataset>/<protocol>; another name, <dataset>/<protocol>/<name>.
     name : str
         The folder of the report in `out`; "" makes one of the data set and the protocol.
+    slice : str
+        "items_cold" and the like: the report is of that slice of the test alone; "" is of all.
     metrics : tuple of str
         Columns such as "full/ndcg_at_10"; none given, Hit and NDCG of every ranking.
     baselines : tuple of str
@@ -36,6 +38,7 @@ class Options:
     experiment: str = "main"
     dataset: str = "ml-100k"
     protocol: str = "loo"
+    slice: str = ""
     name: str = ""
     out: str = "reports/out"
     metrics: tuple[str, ...] = ()
@@ -54,7 +57,8 @@ class Options:
 
     @property
     def folder(self) -> str:
-        return self.name or self.experiment_name.replace("/", "-")
+        within = f"{self.experiment_name}/{self.slice}" if self.slice else self.experiment_name
+        return self.name or within.replace("/", "-")
 
 
 _KEYS = {field.name.replace("tracking_", "tracking."): field for field in fields(Options)}

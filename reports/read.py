@@ -5,13 +5,16 @@ Nothing but the store is read: neither run folders nor the code that trained.
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
 
-from reports.options import Options
+from reports.errors import ReportError
+from reports.options import Options, nearest
 from reports.store import connect, experiment_id, in_parallel, search
+
+_SLICE = ["test", "slice"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,6 +76,12 @@ class Source:
     experiment: str
     experiment_id: str
     runs: Sequence[Run] = field(default_factory=tuple)
+    slice: str = ""
+
+    @property
+    def title(self) -> str:
+        """What is reported on."""
+        return f"{self.experiment}, slice {self.slice}" if self.slice else self.experiment
 
 
 def read(options: Options) -> Source:
@@ -81,19 +90,44 @@ def read(options: Options) -> Source:
     Raises
     ------
     ReportError
-        There is no such store or experiment.
+        There is no such store or experiment, or no run of it that tells of the slice.
     """
     client = connect(options.tracking_uri)
     name = options.experiment_name
     found = experiment_id(client, name)
     runs = [_run(each) for each in search(client, found, "tags.`paddock.kind` = 'run'")]
+    if options.slice:
+        runs = _within(runs, options.slice)
     return Source(
         client=client,
         uri=options.tracking_uri,
         experiment=name,
         experiment_id=found,
         runs=sorted(runs, key=lambda run: (run.started, run.run_id)),
+        slice=options.slice,
     )
+
+
+def _within(runs: Sequence[Run], name: str) -> list[Run]:
+    """The runs with the metrics of a slice as those of the test."""
+    known = {
+        parts[2] for run in runs for key in run.metrics if (parts := key.split("/"))[:2] == _SLICE
+    }
+    if name not in known:
+        hint = nearest(name, sorted(known)) if known else "no run tells of any slice"
+        raise ReportError(f"slice={name}: {hint}")
+    start = f"test/slice/{name}/"
+    return [
+        replace(
+            run,
+            metrics={
+                key.replace(start, "test/"): value
+                for key, value in run.metrics.items()
+                if key.startswith(start) or not key.startswith("test/")
+            },
+        )
+        for run in runs
+    ]
 
 
 def read_users(source: Source, runs: Sequence[Run]) -> dict[str, pl.DataFrame]:
@@ -104,9 +138,13 @@ def read_users(source: Source, runs: Sequence[Run]) -> dict[str, pl.DataFrame]:
             try:
                 # A store in a file hands out its own copy, a server's is downloaded.
                 path = source.client.download_artifacts(run.run_id, "per_user.parquet", folder)
-                return pl.read_parquet(path, memory_map=False)
+                whole = pl.read_parquet(path, memory_map=False)
             except Exception:  # of as many kinds as there are stores; the row says what is missing
                 return None
+        if not source.slice:
+            return whole
+        among = f"slice/{source.slice}"
+        return whole.filter(pl.col(among)) if among in whole.columns else None
 
     tables = in_parallel(table, runs)
     return {run.run_id: made for run, made in zip(runs, tables, strict=True) if made is not None}

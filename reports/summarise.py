@@ -137,7 +137,7 @@ def summarise(source: Source, options: Options) -> Summary:
     reported = {name for each in chosen for run in each.runs for name in run.metrics}
     tables = columns(reported, options.metrics)
     if not tables:
-        raise ReportError(f"no run of {source.experiment} reports a metric of the test part")
+        raise ReportError(f"no run of {source.title} reports a metric of the test part")
     metrics = [metric for names in tables.values() for metric in names]
     runs = [run for each in chosen for run in each.runs]
     users = _by_user(chosen, read_users(source, runs), metrics)
@@ -264,7 +264,7 @@ def _flags(each: Configuration, *, most: int, tested: bool) -> tuple[str, ...]:
     if any(run.dirty for run in each.runs):
         flags.append("uncommitted code")
     if not tested:
-        flags.append("not tested: its per-user tables are out of reach")
+        flags.append("not tested: no table of its users is within reach, or tells of the slice")
     return tuple(flags)
 
 

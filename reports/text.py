@@ -38,7 +38,7 @@ _TEX = {
 def to_markdown(summary: Summary) -> str:
     """Every table, what was left out, and the footnotes."""
     options = summary.options
-    lines = [f"# {summary.source.experiment}", "", cells.headline(summary), ""]
+    lines = [f"# {summary.source.title}", "", cells.headline(summary), ""]
     for ranking, metrics in summary.tables.items():
         lines += [f"## {title(ranking)}", ""]
         head = ["model", *map(short, metrics), f"gain {short(summary.leads[ranking])}", "seeds"]
@@ -60,7 +60,8 @@ def to_markdown(summary: Summary) -> str:
     lines += [
         "",
         f"Made by `python -m reports experiment={options.experiment} "
-        f"dataset={options.dataset} protocol={options.protocol}`.",
+        f"dataset={options.dataset} protocol={options.protocol}"
+        f"{f' slice={options.slice}' if options.slice else ''}`.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -100,6 +101,7 @@ def to_json(summary: Summary) -> str:
     content = {
         "format": FORMAT,
         "experiment": summary.source.experiment,
+        "slice": options.slice,
         "question": dict(summary.question),
         "alpha": options.alpha,
         "valid_metric": summary.selecting,

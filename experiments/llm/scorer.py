@@ -134,9 +134,10 @@ def joined(parts: Sequence[Evaluation]) -> Evaluation:
     first, *others = parts
     for other in others:
         assert other.per_user["user"].equals(first.per_user["user"])
+        told = set(first.per_user.columns) & set(other.per_user.columns)
         first = replace(
             first,
-            per_user=pl.concat([first.per_user, other.per_user.drop("user")], how="horizontal"),
+            per_user=pl.concat([first.per_user, other.per_user.drop(told)], how="horizontal"),
             means={**first.means, **other.means},
             system={**first.system, **other.system},
             slices={**first.slices, **other.slices},

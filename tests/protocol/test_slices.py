@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -81,9 +82,19 @@ def test_every_slice_is_an_evaluation_of_its_own(data, name, tmp_path):
         )
         assert users == expected.n_users
         assert own == {f"{path}/{key}": pytest.approx(v) for key, v in expected.means.items()}
+        if path in whole.per_user.columns:
+            members, names = whole.per_user.filter(pl.col(path)), list(expected.means)
+            assert members["user"].equals(expected.per_user["user"])
+            assert members.select(*names).equals(expected.per_user.select(*names))
         measured += 1
     assert measured >= 4
     assert set(whole.aggregates) == {*whole.means, *whole.slices}
+    told = {name.removeprefix("slice/") for name in whole.per_user.columns if "slice/" in name}
+    assert {each for each in masks if each.startswith("users_")} <= told
+    if (split.targets("test").lengths <= 1).all():
+        assert told == set(masks)
+    else:
+        assert not {"items_cold", "items_warm"} & told, "users are half in these"
 
 
 def test_a_slice_of_everything_is_the_whole(data, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.synthetic_store import Fake, make_store, make_study, values_of
+from benchmarks.synthetic_store import Fake, make_store, make_study, members_of, values_of
 from reports.errors import ReportError
 from reports.metrics import columns
 from tests.reports.conftest import SEEDS, Made, Report
@@ -55,6 +55,44 @@ def test_comparisons_are_of_the_users(board_report: Made, fakes: list[Fake]) -> 
     assert told["p_users"] == pytest.approx(stats.wilcoxon(difference_U.round(12)).pvalue)
     assert told["low"] < told["difference"] < told["high"]
     assert told["verdict"] == "significant"
+
+
+def test_a_slice_is_compared_by_its_own_users(
+    store: str, report: Report, fakes: list[Fake]
+) -> None:
+    made = report(store, "slice=items_cold")
+    assert (made.code, made.summary["slice"]) == (0, "items_cold")
+    among = members_of(fakes[0])["slice/items_cold"]
+    values = {
+        model: _values(fakes, model, LEAD)[:, among].mean(0) for model in ("pop", "bpr", "sasrec")
+    }
+    for model, values_U in values.items():
+        assert made.row(model)["metrics"][LEAD]["mean"] == pytest.approx(values_U.mean())
+    told = made.row("sasrec")["metrics"][LEAD]["comparison"]
+    difference_U = values["sasrec"] - values["bpr"]
+    assert told["difference"] == pytest.approx(difference_U.mean())
+    assert told["p_users"] == pytest.approx(stats.wilcoxon(difference_U.round(12)).pvalue)
+    for name in ("index.html", "table.md"):
+        text = (made.folder / name).read_text(encoding="utf-8")
+        assert "ml-100k/loo, slice items_cold" in text
+
+
+def test_a_slice_that_no_table_tells_of_is_not_tested(report: Report, tmp_path: Path) -> None:
+    """The means of the slice are known, who is in it is not."""
+    fakes = [Fake(model=model, seed=seed, members=False) for model in "ab" for seed in SEEDS]
+    made = report(make_store(tmp_path, fakes), "slice=users_warm")
+    for row in made.summary["rows"]:
+        assert row["metrics"][LEAD]["comparison"] is None
+        assert any("not tested" in flag for flag in row["flags"])
+
+
+def test_a_slice_that_is_not_there_is_told(store: str, report: Report, tmp_path: Path) -> None:
+    made = report(store, "slice=items_cool")
+    assert made.code == 2
+    assert "slice=items_cool: did you mean items_cold?" in made.err
+    assert not made.folder.exists()
+    made = report(make_store(tmp_path, [Fake(model="pop", slices=())]), "slice=items_cold")
+    assert "no run tells of any slice" in made.err
 
 
 def test_what_does_not_compare_is_listed_and_not_averaged(board_report: Made) -> None:
