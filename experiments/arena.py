@@ -1,6 +1,7 @@
 """What every model of an experiment shares: the data, the split, the frozen candidates."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from experiments.candidates import Candidates, candidates
 from experiments.config import Config
@@ -31,9 +32,13 @@ class Arena:
         }
 
 
-def arena(config: Config) -> Arena:
-    """Prepare the data set, split it, and draw or read the frozen candidates."""
+def arena(config: Config, *, elsewhere: Path | None = None) -> Arena:
+    """Prepare the data set, split it, and draw or read the frozen candidates.
+
+    `elsewhere` is where runs share what they train, instead of beside the data.
+    """
     data = prepare(config.dataset, data_dir=config.data_dir, progress=config.progress)
+    data = replace(data, elsewhere=elsewhere)
     split = split_interactions(data, config.protocol)
     phases: tuple[Phase, ...] = ("valid", "test")
     drawn = {

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -104,6 +105,8 @@ def reproduce(config: Config, *, console: Console) -> Reproduction:
                 choices=logged.choices,
                 console=console,
                 bars=config.progress,
+                # Every stage is trained again, not taken from the runs that share it.
+                elsewhere=Path(scratch),
             )
             numbers, reproduced = _numbers(logged, folder, exact=exact)
             if folder.run["config_hash"] != logged.run["config_hash"]:

@@ -37,7 +37,14 @@ from experiments.training.state import model_state
 from experiments.validate import check, resolve_model
 
 
-def run(config: Config, *, choices: Mapping[str, str], console: Console, bars: bool) -> RunFolder:
+def run(
+    config: Config,
+    *,
+    choices: Mapping[str, str],
+    console: Console,
+    bars: bool,
+    elsewhere: Path | None = None,
+) -> RunFolder:
     """Train, evaluate and track one configuration with one seed; a finished run is returned as it is.
 
     Parameters
@@ -46,6 +53,8 @@ def run(config: Config, *, choices: Mapping[str, str], console: Console, bars: b
         Group -> YAML file that the configuration was composed from.
     bars
         Whether this run has the terminal for itself.
+    elsewhere
+        Where backbones and stages are looked for and kept, instead of beside the data.
 
     Raises
     ------
@@ -60,7 +69,7 @@ def run(config: Config, *, choices: Mapping[str, str], console: Console, bars: b
     torch.set_num_threads(config.threads)
     keep_freed_memory()
     with phases("prepare"):
-        shared = arena(config)
+        shared = arena(config, elsewhere=elsewhere)
     tuned_on = config.tuned.get("data_hash")
     if tuned_on not in (None, shared.data.hash):
         console.print(

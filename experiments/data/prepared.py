@@ -34,10 +34,13 @@ class Prepared:
     path : Path
     manifest : dict
         Where the data came from, its counts, filters and column types.
+    elsewhere : Path, optional
+        Where runs share what they train on it, instead of beside it.
     """
 
     path: Path
     manifest: dict[str, Any] = field(repr=False)
+    elsewhere: Path | None = None
 
     @property
     def hash(self) -> str:

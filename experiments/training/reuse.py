@@ -162,7 +162,7 @@ def product_of(
 
 
 def product_path(data: Prepared, identity: str) -> Path:
-    return data.path / FOLDER / f"{identity}.safetensors"
+    return (data.elsewhere or data.path) / FOLDER / f"{identity}.safetensors"
 
 
 def load_product(model: AbstractRecommender, data: Prepared, identity: str) -> None:

@@ -59,7 +59,7 @@ def paddock(tmp_path: Path, prepared_once: Path) -> CommandLine:
 
 def _train(paddock: CommandLine, model: str = "bpr", *words: str) -> RunFolder:
     common = ("dataset=tiny", "device=cpu", "progress=false", "seed=2")
-    return paddock.trained(f"model={model}", *BASELINES[model], *common, *words)
+    return paddock.trained(f"model={model}", *BASELINES.get(model, ()), *common, *words)
 
 
 def _reproduce(
@@ -125,6 +125,22 @@ def test_one_value_of_one_user_is_found(paddock: CommandLine) -> None:
     answer, told = _reproduce(paddock, folder.path)
     assert answer.code == 1
     assert "other values for 1 of 200 users" in told["numbers"]["detail"]
+
+
+@pytest.mark.usefixtures("checkout")
+def test_stages_that_runs_share_are_trained_again(paddock: CommandLine) -> None:
+    """Weights that were kept beside the data and are no longer what was trained change nothing."""
+    small = [f"model.backbone.{word}" for word in ("epochs=1", "hidden_size=8", "inner_size=8")]
+    folder = _train(paddock, "a_llmrec_align", *small)
+    kept = list(paddock.data_dir.rglob("stages/*.safetensors"))
+    assert len(kept) == 2, "a backbone and an alignment"
+    for path in kept:
+        path.write_bytes(b"not what was trained")
+    answer, told = _reproduce(paddock, folder.path)
+    assert answer.code == 0, answer.err
+    assert told["reproduced"] is True
+    assert "to the bit" in told["numbers"]["detail"]
+    assert [path.read_bytes() for path in kept] == 2 * [b"not what was trained"]
 
 
 def test_with_other_versions_the_tolerance_counts(
