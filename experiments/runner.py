@@ -230,10 +230,14 @@ def _train_and_evaluate(
         weights=trained.weights,
     )
     # A resumed run trained longer than this process did; the curve holds the seconds of all epochs.
-    training = phases.measured["train"]
+    training, curve = phases.measured["train"], folder.curve
     training["seconds"] = max(
-        training["seconds"] - tracker.seconds, sum(record["seconds"] for record in folder.curve)
+        training["seconds"] - tracker.seconds, sum(record["seconds"] for record in curve)
     )
+    # What a model costs does not depend on who trained its backbone first.
+    here = {record["stage"] for record in curve}
+    reused = sum(seconds for stage, seconds in trained.reused.items() if stage not in here)
+    training["seconds"] += reused
     folder.finish(
         {
             "metrics": {
@@ -241,6 +245,7 @@ def _train_and_evaluate(
                 **{f"test/{name}": value for name, value in test.aggregates.items()},
             },
             "unseen": {phase: shared.split.unseen(phase)._asdict() for phase in get_args(Phase)},
+            "reused_seconds": reused,
             "phases": {**phases.measured, "track": {"seconds": tracker.seconds}},
             "best_epoch": trained.standing.best_epoch,
             "epochs": trained.standing.epoch,
@@ -270,11 +275,16 @@ def _save_model(folder: RunFolder, trained: Trained, model: dict[str, Any]) -> N
 
 def _report(folder: RunFolder, *, label: str, metric: str, console: Console) -> None:
     result = folder.result
+    reused = (
+        f", {seconds:.1f} s of them by an earlier run"
+        if (seconds := result["reused_seconds"])
+        else ""
+    )
     console.print(
         f"{label}: {result['epochs']} epochs, best {result['best_epoch']}, "
         f"valid {metric} {result['metrics'][f'valid/{metric}']:.4f}, "
         f"test {result['metrics'][f'test/{metric}']:.4f}, "
-        f"{result['phases']['train']['seconds']:.1f} s",
+        f"{result['phases']['train']['seconds']:.1f} s{reused}",
         highlight=False,
     )
 

@@ -70,10 +70,14 @@ class Product:
     identity: str
     learned: tuple[str, ...] = ("",)
 
+    @property
+    def shared(self) -> bool:
+        """Whether other runs than this one may make it, or take it."""
+        return self.path.parent.name == FOLDER
+
     def held(self) -> AbstractContextManager[Any]:
         """Keeps other processes from training the same, where runs share it."""
-        shared = self.path.parent.name == FOLDER
-        return lock(self.path.with_suffix(".lock")) if shared else nullcontext()
+        return lock(self.path.with_suffix(".lock")) if self.shared else nullcontext()
 
     def load(self, model: AbstractRecommender) -> Standing | None:
         """Put the weights into the model, if the file is there."""
@@ -95,8 +99,12 @@ class Product:
             if run.run.get("weights") == self.identity:
                 sections, _ = checkpoint.load(run.path / "model" / "model.safetensors")
                 load_model_state(model, *sections["model"])
-                last = run.curve[-1]
-                standing = Standing(epoch=last["epoch"], step=last["step"])
+                curve = run.curve
+                standing = Standing(
+                    epoch=curve[-1]["epoch"],
+                    step=curve[-1]["step"],
+                    seconds=sum(record["seconds"] for record in curve),
+                )
                 self.save(model, standing)
                 return standing
         return None

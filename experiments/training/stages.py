@@ -5,8 +5,8 @@ the run folder, so that a killed run starts again within the stage it was in.
 """
 
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,12 +57,14 @@ class Trained:
     """A trained model: its kept weights are loaded.
 
     `weights` is the hash of all that made them, where they may serve another run as its backbone.
+    `reused` is the seconds that stages took which were not trained now but found, by their name.
     """
 
     model: AbstractRecommender
     dataset: TrainingRows
     standing: Standing
     weights: str | None = None
+    reused: Mapping[str, float] = field(default_factory=dict)
 
 
 def stage_configs(model: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -159,6 +161,7 @@ def train(
     first_step = 0
     trained: Trained | None = None
     backbone: str | None = None
+    reused: dict[str, float] = {}
     share = partial(
         reuse.product_of,
         data=data,
@@ -188,6 +191,8 @@ def train(
             standing = product.load(model)
             if standing is None and name == BACKBONE and runs_dir is not None:
                 standing = product.take(model, runs_dir=runs_dir, dataset=data.name)
+            if standing is not None and product.shared:
+                reused[name] = standing.seconds
             if standing is None:
                 hooks.on_stage(name, values["epochs"])
                 loop = Loop(
@@ -229,7 +234,9 @@ def train(
             continue
         previous = model_state(model)
         alone = share(values, before=None).identity if len(stages) == 1 else None
-        trained = Trained(model=model, dataset=dataset, standing=standing, weights=alone)
+        trained = Trained(
+            model=model, dataset=dataset, standing=standing, weights=alone, reused=reused
+        )
     assert trained is not None
     return trained
 

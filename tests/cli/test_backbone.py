@@ -37,9 +37,12 @@ def trained_anew(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
 
 
 def test_a_finished_run_is_taken(paddock: CommandLine, trained_anew: pl.DataFrame) -> None:
-    paddock.trained(*PLAIN)
+    plain = paddock.trained(*PLAIN)
     run = paddock.trained(*JOINT)
     assert "backbone" not in stages(run)
+    epochs = sum(record["seconds"] for record in plain.curve)
+    assert run.result["reused_seconds"] == pytest.approx(epochs)
+    assert run.result["phases"]["train"]["seconds"] > epochs, "its backbone is part of its cost"
     assert_frame_equal(values(run), trained_anew, check_exact=True)
 
 
@@ -63,3 +66,4 @@ def test_the_run_may_go_when_it_was_taken(paddock: CommandLine) -> None:
     (plain.path / "run.json").unlink()
     run = paddock.trained(*JOINT, "model.profile_weight=0.5")
     assert stages(run) == set(), "backbone and alignment are kept beside the data"
+    assert run.result["reused_seconds"] > sum(record["seconds"] for record in plain.curve)
