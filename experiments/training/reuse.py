@@ -96,8 +96,9 @@ class Product:
     def take(self, model: AbstractRecommender, *, runs_dir: Path, dataset: str) -> Standing | None:
         """Put the weights of a finished run into the model and keep them, if one has trained them."""
         for run in find_runs(runs_dir, dataset=dataset, finished=True):
-            if run.run.get("weights") == self.identity:
-                sections, _ = checkpoint.load(run.path / "model" / "model.safetensors")
+            weights = run.path / "model" / "model.safetensors"
+            if run.run.get("weights") == self.identity and weights.exists():
+                sections, _ = checkpoint.load(weights)
                 load_model_state(model, *sections["model"])
                 curve = run.curve
                 standing = Standing(

@@ -60,6 +60,12 @@ def test_an_unfinished_run_is_not(paddock: CommandLine) -> None:
     assert "backbone" in stages(paddock.trained(*JOINT))
 
 
+def test_a_run_without_its_weights_is_not(paddock: CommandLine) -> None:
+    run = paddock.trained(*PLAIN)
+    (run.path / "model" / "model.safetensors").unlink()
+    assert "backbone" in stages(paddock.trained(*JOINT))
+
+
 def test_the_run_may_go_when_it_was_taken(paddock: CommandLine) -> None:
     plain = paddock.trained(*PLAIN)
     paddock.trained(*JOINT)
