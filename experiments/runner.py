@@ -172,7 +172,10 @@ def _begin(
             "git": provenance.git(),
             "packages": provenance.packages(),
             "host": provenance.host(),
-            "tags": tags_of(model),
+            "tags": tags_of(
+                model,
+                full=any(each.candidates is None for each in config.protocol.rankings.values()),
+            ),
             "params_trained": None,
         },
     )

@@ -216,12 +216,15 @@ FULL_RANKING = "paddock.full_ranking"
 """Tag that tells how all items are ranked, where that is not by their scores."""
 
 
-def tags_of(model: Mapping[str, Any]) -> dict[str, str]:
-    """What a reader of a run's numbers must know about a model with a language model."""
+def tags_of(model: Mapping[str, Any], *, full: bool) -> dict[str, str]:
+    """What a reader of a run's numbers must know about a model with a language model.
+
+    `full` is whether all items are ranked.
+    """
     llm = model.get("llm")
     if model["name"] not in OWN_DEFAULTS or llm is None:
         return {}
-    tags = {FULL_RANKING: f"the backbone's top {model['rerank']} ranked again"}
+    tags = {FULL_RANKING: f"the backbone's top {model['rerank']} ranked again"} if full else {}
     if llm.get("name", TINY) == TINY:
         tags[MECHANICS_ONLY] = "true"
     return tags
