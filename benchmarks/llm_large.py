@@ -233,13 +233,15 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.llm_large")
     parser.add_argument("--model", action="append", choices=architectures())
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", default="cuda")
     parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16", "float32"))
     parser.add_argument("--users", type=int, default=16, help="ranked in a turn")
     parser.add_argument("--samples", type=int, default=32, help="trained on in a turn")
     parser.add_argument("--batch", type=int, default=2, help="samples of a training step")
     parser.add_argument("--turns", type=int, default=3)
     asked = parser.parse_args()
+    if asked.device.startswith("cuda") and not torch.cuda.is_available():
+        parser.error(f"--device {asked.device}: torch finds no GPU here; --device cpu takes hours")
     sizes = {"ranked": asked.users, "trained": asked.samples, "turns": asked.turns}
     for name in asked.model or architectures():
         with TemporaryDirectory() as folder:
