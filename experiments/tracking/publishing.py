@@ -1,6 +1,7 @@
 """Making the store agree with a finished run folder."""
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,24 +60,31 @@ def _publish(folder: RunFolder, store: Store, child: Child | None) -> str:
     if not folder.finished:
         raise PaddockError(f"{folder.path} is not finished")
     points = points_of(folder) + system_points(folder)
-    child = child or open_child(store, folder)
+    child = child or store.settled(partial(open_child, store, folder))
     unsent = missing(points, child.logged)
     if unsent is None:
         # MLflow deletes no single value, so a run that contradicts the folder is made anew.
         # `refresh_parent` removes the other one, once this one is complete.
-        child, unsent = open_child(store, folder, fresh=True), points
+        child = store.settled(partial(open_child, store, folder, fresh=True))
+        unsent = points
     send_points(store.client, child.run_id, unsent)
     with patient():
         _send_artifacts(store.client, child.run_id, folder.path)
     link_model(store.client, store.client.get_run(child.run_id), folder.run)
     store.client.set_terminated(child.run_id, "FINISHED", milliseconds(folder.run["finished"]))
+    parent_id = store.settled(partial(_gather, store, folder, child))
+    folder.write_published(child.whereabouts(store, parent_id))
+    return child.run_id
+
+
+def _gather(store: Store, folder: RunFolder, child: Child) -> str:
+    """Bring what the seeds share up to date: their parent, and the page of the experiment."""
     with store.guard():
         parent_id = refresh_parent(
             store, folder, experiment_id=child.experiment_id, child_id=child.run_id
         )
         arrange(store, child.experiment_id)
-    folder.write_published(child.whereabouts(store, parent_id))
-    return child.run_id
+    return parent_id
 
 
 def _send_artifacts(client: Any, run_id: str, path: Path) -> None:

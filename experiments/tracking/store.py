@@ -1,10 +1,13 @@
 """Opening the store that `tracking.uri` names."""
 
+import random
 import sqlite3
+import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from experiments.config import TrackingConfig
 from experiments.errors import PaddockError
@@ -21,6 +24,12 @@ from experiments.tracking.mlflow_import import load_mlflow
 _DEFAULT_ARTIFACTS = "mlartifacts"
 _LOCK_SECONDS = 60
 _PROBE_SECONDS = 5
+_CONTENTION = ("IntegrityError", "UniqueViolation", "UNIQUE constraint", "duplicate key")
+"""What SQLAlchemy and the databases say of a row that is there already."""
+_WAITS = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds before each further attempt, on average."""
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +60,21 @@ class Store:
 
     def guard(self) -> AbstractContextManager[Any]:
         return _guard(self.lock_file)
+
+    def settled(self, do: Callable[[], Made]) -> Made:
+        """What `do` gives, which may be done again and then makes up for what is missing.
+
+        Where two clients write the same new row at once, such as a tag of the parent run that their
+        seeds share, a server refuses one of them.
+        """
+        for wait in _WAITS:
+            try:
+                return do()
+            except Exception as error:
+                if not any(sign in str(error) for sign in _CONTENTION):
+                    raise
+            time.sleep(wait * random.uniform(0.5, 1.5))
+        return do()
 
 
 def connect(tracking: TrackingConfig) -> Store:

@@ -1,6 +1,10 @@
+import sqlite3
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from threading import Barrier
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -50,6 +54,45 @@ def test_seeds_that_start_and_finish_at_once_share_one_parent(server, tmp_path):
     values = [folder.result["metrics"]["test/full/hit_at_10"] for folder in folders]
     assert parent.data.metrics["test/full/hit_at_10"] == pytest.approx(np.mean(values))
     assert_mirrors(folders[0], tracking)
+
+
+@contextmanager
+def refused_rows(server: Server) -> Iterator[Callable[[], None]]:
+    """The server's database refuses the parent's note, as of a row that another client just wrote.
+
+    What is given lets it through.
+    """
+
+    def execute(statement: str) -> None:
+        with closing(sqlite3.connect(server.folder / "server.db", timeout=30)) as database:
+            database.execute(statement)
+            database.commit()
+
+    execute(
+        "CREATE TRIGGER refused BEFORE INSERT ON tags WHEN NEW.key = 'mlflow.note.content' BEGIN "
+        "SELECT RAISE(ABORT, 'UNIQUE constraint failed: tags.key, tags.run_uuid'); END"
+    )
+    try:
+        yield lambda: execute("DROP TRIGGER IF EXISTS refused")
+    finally:
+        execute("DROP TRIGGER IF EXISTS refused")
+
+
+def test_a_row_that_another_client_wrote_first_is_no_failure(server, tmp_path, caplog, monkeypatch):
+    tracking = TrackingConfig(uri=server.uri)
+    folder = make_run(tmp_path / "runs", seed=1, dataset="contended")
+    with refused_rows(server) as let_through:
+        assert publish(folder, tracking) is None, "it is refused for good"
+        assert "UNIQUE constraint failed" in caplog.text
+        assert folder.published == {}
+        caplog.clear()
+        clock = SimpleNamespace(sleep=lambda seconds: let_through())
+        monkeypatch.setattr("experiments.tracking.store.time", clock)
+        assert publish(folder, tracking) is not None
+    assert "not uploaded" not in caplog.text
+    assert_mirrors(folder, tracking)
+    (parent,), _ = runs_by_kind(tracking, "contended/loo")
+    assert parent.data.tags["paddock.seeds"] == "1"
 
 
 def test_a_server_that_dies_midway_gets_the_runs_later(server, tmp_path, caplog, monkeypatch):
