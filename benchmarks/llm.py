@@ -4,9 +4,9 @@ The plain way (`benchmarks/llm_plain.py`) was written for this benchmark alone. 
 weights, users and candidates; their scores and losses are compared too.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -43,8 +43,8 @@ class Bench:
     ----------
     tolerance
         How far scores and losses of the two sides may be apart.
-    settle
-        Waits until the device has done what it was told.
+    peaks
+        Bytes that a side held on a GPU at the most, with the language model.
     """
 
     model: ALLMRec
@@ -56,7 +56,7 @@ class Bench:
     trained: int = TRAINED
     turns: int = TURNS
     tolerance: float = 1e-3
-    settle: Callable[[], None] = lambda: None
+    peaks: dict[str, int] = field(default_factory=dict)
 
     def users(self, turn: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The users of a turn, (U,), with their candidates, (U, C)."""
@@ -69,9 +69,9 @@ class Bench:
         history = self.shared.split.history("test")
         return RecBoleScorer(self.model, dataset=self.task.dataset, history=history)._batch(users)
 
-    def samples(self) -> Interaction:
-        """Training samples as they are drawn, with 19 negatives each."""
-        targets = Targets(self.task, positions="last")
+    def samples(self, turn: int) -> Interaction:
+        """A turn's training samples as they are drawn, with 19 negatives each."""
+        targets = Targets(replace(self.task, seed=self.task.seed + turn), positions="last")
         users, places = (drawn[: self.trained] for drawn in targets.drawn())
         batch = targets.batch(users, places)
         wanted = batch[self.model.POS_ITEM_ID]
@@ -115,20 +115,20 @@ def ranking(bench: Bench) -> Measured:
     for turn in range(bench.turns):
         users, items = bench.users(turn)
         bench.plain.states = model._states(bench.read(users))
-        with _timed(bench) as theirs:
+        with _timed(bench, "plain") as theirs:
             expected = torch.stack(
                 [
                     bench.plain.rank(row, history.of(int(user))[-10:].tolist(), items[row].tolist())
                     for row, user in enumerate(users)
                 ]
             )
-        with _timed(bench) as ours:
+        with _timed(bench, "ours") as ours:
             found = scorer.score_candidates(users, items)
         torch.testing.assert_close(
             found.cpu().float(), expected.cpu(), atol=bench.tolerance, rtol=0
         )
         measured.add(theirs, ours)
-    _rates(measured, "users", bench.turns * bench.ranked)
+    _facts(measured, bench, "users", bench.turns * bench.ranked)
     return measured
 
 
@@ -139,38 +139,55 @@ def training(bench: Bench) -> Measured:
     model = bench.model
     model.train()
     for turn in range(bench.turns):
-        batch = bench.samples()
+        batch = bench.samples(turn)
         drawn = [batch[piece] for piece in torch.arange(bench.trained).split(size)]
         if turn == 0:
             expected = [_backward(_plain_loss(bench.plain, model, piece), model) for piece in drawn]
             found = [_backward(model.calculate_loss(piece), model) for piece in drawn]
             np.testing.assert_allclose(found, expected, atol=bench.tolerance)
-        with _timed(bench) as theirs:
+        with _timed(bench, "plain") as theirs:
             for piece in drawn:
                 _backward(_plain_loss(bench.plain, model, piece), model)
-        with _timed(bench) as ours:
+        with _timed(bench, "ours") as ours:
             order = torch.argsort(model.prompt_lengths(batch), stable=True)
             for rows in order.split(size):
                 _backward(model.calculate_loss(batch[rows]), model)
         measured.add(theirs, ours)
-    _rates(measured, "samples", bench.turns * bench.trained)
+    _facts(measured, bench, "samples", bench.turns * bench.trained)
     return measured
 
 
 @contextmanager
-def _timed(bench: Bench) -> Iterator[Seconds]:
-    bench.settle()
+def _timed(bench: Bench, side: str) -> Iterator[Seconds]:
+    device = bench.model.llm.device
+    settle(device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     with timed() as seconds:
         yield seconds
-        bench.settle()
+        settle(device)
+    if device.type == "cuda":
+        held = torch.cuda.max_memory_allocated(device)
+        bench.peaks[side] = max(held, bench.peaks.get(side, 0))
 
 
-def _rates(measured: Measured, what: str, n: int) -> None:
+def settle(device: torch.device) -> None:
+    """Wait until the device has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _facts(measured: Measured, bench: Bench, what: str, n: int) -> None:
     for clock, theirs, ours in (
         ("cpu_second", measured.theirs_cpu, measured.ours_cpu),
         ("second", measured.theirs, measured.ours),
     ):
         measured.facts[f"{what}_per_{clock}"] = {"plain": n / sum(theirs), "ours": n / sum(ours)}
+    if bench.peaks:
+        measured.facts["peak_megabytes"] = {
+            side: held / 2**20 for side, held in bench.peaks.items()
+        }
+        bench.peaks.clear()
 
 
 def _plain_loss(plain: Plain, model: ALLMRec, piece: Any) -> Tensor:

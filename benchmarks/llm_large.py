@@ -16,32 +16,26 @@ same type on the same device.
 """
 
 import argparse
-import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from recbole.utils import get_model
 from torch import nn
 
-from benchmarks.llm import Bench, ranking, training
+from benchmarks.llm import Bench, ranking, settle, training
 from benchmarks.llm_plain import Plain
-from benchmarks.measure import Measured, peak_megabytes
+from benchmarks.measure import Measured
 from experiments.arena import arena
-from experiments.bridge.config import recbole_config
-from experiments.bridge.dataset import recbole_dataset
 from experiments.compose import compose, typed
-from experiments.hyperparameters import PADDOCK_KEYS
 from experiments.llm.keys import llm_keys
 from experiments.llm.load import context_of, width_of
 from experiments.llm.tiny import tokenizer_of
 from experiments.text.encoder import told
-from experiments.training.stages import PARTS, frozen_parts, stage_configs
-from experiments.training.state import seed_everything
+from experiments.training.stages import build, frozen_parts, stage_configs
 from experiments.training.strategy import Task
 from experiments.validate import resolve_model
 from models._allmrec_llm import FrozenLLM
@@ -139,14 +133,15 @@ def bench_of(
         context=context_of(llm_keys(values["llm"]), config),
     )
     parts = frozen_parts(values, data=shared.data, split=shared.split, device=device, folder=folder)
-    seed_everything(1)
-    hyperparameters = {key: value for key, value in values.items() if key not in PADDOCK_KEYS}
-    recbole = recbole_config(
-        values["name"], hyperparameters, seed=1, device=device, folder=str(folder)
+    model, dataset, recbole = build(
+        values,
+        data=shared.data,
+        split=shared.split,
+        seed=1,
+        device=device,
+        folder=folder,
+        parts=replace(parts, llm=lambda: llm, llm_width=width_of(config)),
     )
-    recbole[PARTS] = replace(parts, llm=lambda: llm, llm_width=width_of(config))
-    dataset = recbole_dataset(recbole, data=shared.data, split=shared.split, prefixes=False)
-    model = get_model(values["name"])(recbole, dataset).to(device)
     return Bench(
         model=model,
         task=Task(model=model, config=recbole, dataset=dataset, split=shared.split, seed=1),
@@ -154,13 +149,8 @@ def bench_of(
         plain=Plain(model, shared.data.item_titles, values["words"]),
         name=f"{name}, random weights in {str(dtype).removeprefix('torch.')}, ml-100k",
         tolerance=TOLERANCE[dtype],
-        settle=settling(device),
         **sizes,
     )
-
-
-def settling(device: torch.device) -> Callable[[], None]:
-    return torch.cuda.synchronize if device.type == "cuda" else lambda: None
 
 
 def measure(bench: Bench) -> Iterator[Measured]:
@@ -168,24 +158,22 @@ def measure(bench: Bench) -> Iterator[Measured]:
     device, dtype = bench.model.llm.device, bench.model.llm.dtype
     most = product_rate(device, dtype)
     for take, operations in ((ranking, of_ranking), (training, of_training)):
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
         measured = take(bench)
-        rate = operations(bench) / statistics.median(measured.ours)
+        done = sum(operations(bench, turn) for turn in range(bench.turns))
+        rate = done / sum(measured.ours)
         measured.facts |= {
             "tflops_per_second": rate / 1e12,
             "tflops_per_second_of_a_product": most / 1e12,
             "model_flops_utilisation": rate / most,
-            "peak_megabytes": {"both": peak_of(device)},
             "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         }
         yield measured
 
 
-def of_ranking(bench: Bench) -> int:
-    """Operations of the first turn's users; every turn has as many."""
+def of_ranking(bench: Bench, turn: int) -> int:
+    """Operations of a turn's users."""
     count = Operations.of(bench.model.llm)
-    users, items_UC = bench.users(0)
+    users, items_UC = bench.users(turn)
     candidates_UC = torch.from_numpy(items_UC)
     history_UH = bench.model._latest(bench.read(users))
     prompts = bench.model.prompts.build(history_UH, candidates_UC).prompt_B.tolist()
@@ -197,10 +185,10 @@ def of_ranking(bench: Bench) -> int:
     )
 
 
-def of_training(bench: Bench) -> int:
-    """Operations of one turn's samples, forwards and back to the soft tokens."""
+def of_training(bench: Bench, turn: int) -> int:
+    """Operations of a turn's samples, forwards and back to the soft tokens."""
     count = Operations.of(bench.model.llm)
-    rows = bench.model._rows(bench.samples())
+    rows = bench.model._rows(bench.samples(turn))
     lengths = zip(rows.prompt_B.tolist(), rows.length_B.tolist(), strict=True)
     return 2 * sum(
         count.read(whole - 1) + count.answer(whole - prompt) for prompt, whole in lengths
@@ -209,22 +197,16 @@ def of_training(bench: Bench) -> int:
 
 def product_rate(device: torch.device, dtype: torch.dtype) -> float:
     """Operations a second of a large product of matrices, the best of ten."""
-    n, settle = MATRIX[device.type], settling(device)
+    n = MATRIX[device.type]
     left, right = (torch.randn((n, n), device=device).to(dtype) for _ in range(2))
     seconds = []
     for _ in range(10):
-        settle()
+        settle(device)
         begin = time.perf_counter()
         left @ right
-        settle()
+        settle(device)
         seconds.append(time.perf_counter() - begin)
     return 2 * n**3 / min(seconds)
-
-
-def peak_of(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    return peak_megabytes()
 
 
 def main() -> None:

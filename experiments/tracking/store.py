@@ -24,7 +24,7 @@ from experiments.tracking.mlflow_import import load_mlflow
 _DEFAULT_ARTIFACTS = "mlartifacts"
 _LOCK_SECONDS = 60
 _PROBE_SECONDS = 5
-_CONTENTION = ("IntegrityError", "UniqueViolation", "UNIQUE constraint", "duplicate key")
+_CONTENTION = ("IntegrityError", "UniqueViolation")
 """What SQLAlchemy and the databases say of a row that is there already."""
 _WAITS = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Seconds before each further attempt, on average."""

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from experiments.config import TrackingConfig
@@ -56,7 +57,7 @@ class Tracker:
             return
         with self._tolerant():
             store = connect(self.tracking)
-            self._child = open_child(store, self.folder)
+            self._child = store.settled(partial(open_child, store, self.folder))
             self._store = store
             self._system = SystemMetrics(self.folder)
         self._flushed_at = time.monotonic()

@@ -75,17 +75,24 @@ def stage_configs(model: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def build(
-    values: dict[str, Any], *, data: Prepared, split: Split, seed: int, device: Any, folder: Path
+    values: dict[str, Any],
+    *,
+    data: Prepared,
+    split: Split,
+    seed: int,
+    device: Any,
+    folder: Path,
+    parts: Any = None,
 ) -> tuple[AbstractRecommender, TrainingRows, Any]:
     """A fresh model of one stage with its RecBole dataset and config.
 
-    A model with a `backbone` gets it untrained; loading the model's weights gets the backbone's.
+    A model with a `backbone` gets it untrained, unless its frozen `parts` are given; loading the
+    model's weights gets the backbone's.
     """
     from recbole.utils import get_model
 
     hyperparameters = {key: value for key, value in values.items() if key not in PADDOCK_KEYS}
-    parts = None
-    if BACKBONE in values:
+    if parts is None and BACKBONE in values:
         parts = frozen_parts(values, data=data, split=split, device=device, folder=folder)
     seed_everything(seed)
     config = recbole_config(

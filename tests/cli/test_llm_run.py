@@ -2,28 +2,11 @@
 
 import pytest
 
+from tests.small_allmrec import SMALL
+
 from .command_line import CommandLine
 
-SMALL = (
-    "model=a_llmrec",
-    "dataset=tiny",
-    "device=cpu",
-    "threads=1",
-    "model.backbone.epochs=1",
-    "model.backbone.hidden_size=8",
-    "model.backbone.inner_size=8",
-    "model.llm.steps=3",
-    "model.llm.width=16",
-    "model.llm.heads=2",
-    "model.rerank=4",
-    "model.order_check=false",
-    "model.stages.align.epochs=1",
-    "model.stages.align.eval_step=1",
-    "model.stages.llm.epochs=1",
-    "model.stages.llm.eval_step=1",
-    "model.stages.llm.train_batch_size=32",
-    "protocol.scored_users=20",
-)
+COMMON = ("model=a_llmrec", "dataset=tiny", "device=cpu", "threads=1", "protocol.scored_users=20")
 AGAIN = "full: the backbone's top 4 ranked again"
 
 
@@ -33,7 +16,7 @@ def boards(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     paddock = CommandLine(tmp_path_factory.mktemp("llm"))
     told = {}
     for protocol in ("loo", "loo-c20"):
-        paddock.trained(*SMALL, f"protocol={protocol}")
+        paddock.trained(*COMMON, *SMALL, f"protocol={protocol}")
         answer = paddock("mode=leaderboard", "dataset=tiny", f"protocol={protocol}")
         assert answer.code == 0, answer.err
         told[protocol] = " ".join(answer.out.split())

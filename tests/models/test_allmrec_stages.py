@@ -24,20 +24,8 @@ from experiments.training.reuse import product_of
 from experiments.training.stages import Trained, build
 from experiments.training.state import load_model_state, model_state
 from experiments.validate import resolve_model
+from tests.small_allmrec import SMALL
 
-SMALL = [
-    "model.backbone.epochs=2",
-    "model.backbone.hidden_size=8",
-    "model.backbone.inner_size=8",
-    "model.llm.steps=3",
-    "model.llm.width=16",
-    "model.llm.heads=2",
-    "model.rerank=4",
-    "model.stages.align.epochs=2",
-    "model.stages.llm.epochs=1",
-    "model.stages.llm.eval_step=1",
-    "model.stages.llm.train_batch_size=16",
-]
 ALONE = [word for word in SMALL if ".llm." not in word]
 
 Fit = Callable[..., Trained]
