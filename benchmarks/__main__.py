@@ -11,7 +11,7 @@ from rich.table import Table
 
 from benchmarks.measure import Measured, machine, spread
 from experiments.files import write_json
-from experiments.provenance import packages
+from experiments.runs.provenance import packages
 
 NAMES = ("passes", "evaluation", "quality", "preparation", "llm", "tuning")
 OUT = Path(__file__).resolve().parent / "out"

@@ -23,9 +23,9 @@ import torch
 from benchmarks.data import overrides
 from benchmarks.measure import Seconds, machine, peak_megabytes, timed
 from benchmarks.setup_model import untrained_peer
+from experiments.evaluation.scoring import validate
 from experiments.files import read_json, write_json
-from experiments.provenance import packages
-from experiments.scoring import validate
+from experiments.runs.provenance import packages
 
 CURVES = Path(__file__).resolve().parent / "curves"
 METRIC = "full/ndcg_at_10"

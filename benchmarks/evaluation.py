@@ -27,10 +27,10 @@ from benchmarks.measure import Measured, Seconds, timed
 from benchmarks.setup_model import Setup, untrained_peer
 from experiments.bridge.dataset import TrainingRows
 from experiments.bridge.scorer import RecBoleScorer
-from experiments.config import RankingConfig
-from experiments.evaluate import evaluate
-from experiments.memory import keep_freed_memory
-from experiments.split import TEST, TRAIN, VALID
+from experiments.config.schema import RankingConfig
+from experiments.evaluation.evaluate import evaluate
+from experiments.protocol.split import TEST, TRAIN, VALID
+from experiments.training.memory import keep_freed_memory
 
 REPEATS = 5
 METRICS = {"recall": "Recall", "mrr": "MRR", "ndcg": "NDCG", "hit": "Hit", "precision": "Precision"}

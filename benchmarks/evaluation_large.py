@@ -21,13 +21,13 @@ import numpy as np
 import torch
 
 from benchmarks.measure import machine, now, peak_megabytes, since
-from experiments.catalogue import catalogue
-from experiments.config import RankingConfig
-from experiments.evaluate import evaluate
+from experiments.config.schema import RankingConfig
+from experiments.evaluation.catalogue import catalogue
+from experiments.evaluation.evaluate import evaluate
 from experiments.files import write_json
-from experiments.memory import keep_freed_memory
-from experiments.provenance import packages
-from experiments.split import TEST, TRAIN, VALID, Split
+from experiments.protocol.split import TEST, TRAIN, VALID, Split
+from experiments.runs.provenance import packages
+from experiments.training.memory import keep_freed_memory
 
 OUT = Path(__file__).resolve().parent / "out" / "evaluation-large.json"
 USERS, ITEMS, RANK = 1_000_000, 100_000, 8

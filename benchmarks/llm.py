@@ -19,14 +19,14 @@ from torch import Tensor
 
 from benchmarks.llm_plain import Plain
 from benchmarks.measure import Measured, Seconds, timed
-from experiments.arena import Arena, arena
 from experiments.bridge.scorer import RecBoleScorer
-from experiments.compose import compose, typed
-from experiments.llm.scorer import CandidateScorer
+from experiments.config.check import resolve_model
+from experiments.config.compose import compose, typed
+from experiments.evaluation.prompts import CandidateScorer
+from experiments.protocol.shared_data import Arena, arena
 from experiments.training.stages import build, stage_configs
+from experiments.training.strategies.targets import Targets
 from experiments.training.strategy import Task
-from experiments.training.targets import Targets
-from experiments.validate import resolve_model
 from models.allmrec import ALLMRec
 
 OVERRIDES = ["model=a_llmrec", "dataset=ml-100k", "model.stages.llm.train_batch_size=2"]

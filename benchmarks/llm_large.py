@@ -29,16 +29,16 @@ from torch import nn
 from benchmarks.llm import Bench, ranking, settle, training
 from benchmarks.llm_plain import Plain
 from benchmarks.measure import Measured
-from experiments.arena import arena
-from experiments.compose import compose, typed
-from experiments.llm.keys import llm_keys
-from experiments.llm.load import context_of, width_of
-from experiments.llm.tiny import tokenizer_of
-from experiments.text.encoder import told
+from experiments.config.check import resolve_model
+from experiments.config.compose import compose, typed
+from experiments.config.llm_keys import llm_keys
+from experiments.language.encoder import told
+from experiments.language.load import context_of, width_of
+from experiments.language.tiny import tokenizer_of
+from experiments.protocol.shared_data import arena
 from experiments.training.stages import build, frozen_parts, stage_configs
 from experiments.training.strategy import Task
-from experiments.validate import resolve_model
-from models._allmrec_llm import FrozenLLM
+from models.allmrec.frozen_llm import FrozenLLM
 
 MATRIX = {"cuda": 8192, "cpu": 1024}
 """Rows of the square matrices whose product is the device's measure."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.provenance import host
+from experiments.runs.provenance import host
 
 
 @dataclass(kw_only=True)

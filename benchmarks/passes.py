@@ -26,8 +26,8 @@ from benchmarks.data import available
 from benchmarks.data import overrides as dataset_overrides
 from benchmarks.measure import Measured, Seconds
 from benchmarks.pair import Side
-from experiments.arena import arena
-from experiments.compose import compose, typed
+from experiments.config.compose import compose, typed
+from experiments.protocol.shared_data import arena
 
 REPEATS = 3
 SECONDS = 20.0

@@ -41,9 +41,9 @@ def recbole(folder: Path, out: Path) -> tuple[float, list[int]]:
 
 def paddock(folder: Path, out: Path) -> tuple[float, list[int]]:
     """Our prepared data set and its leave-one-out split."""
-    from experiments.config import DatasetConfig, ProtocolConfig
+    from experiments.config.schema import DatasetConfig, ProtocolConfig
     from experiments.data.prepare import prepare
-    from experiments.split import TEST, TRAIN, VALID, split_interactions
+    from experiments.protocol.split import TEST, TRAIN, VALID, split_interactions
 
     started = time.perf_counter()
     data = prepare(DatasetConfig(source=str(folder)), data_dir=out)

@@ -29,8 +29,8 @@ from benchmarks.data import available, overrides
 from benchmarks.measure import Measured, Seconds, timed
 from benchmarks.pair import Side
 from benchmarks.setup_model import untrained
-from experiments.memory import keep_freed_memory
-from experiments.scoring import validate
+from experiments.evaluation.scoring import validate
+from experiments.training.memory import keep_freed_memory
 
 SEEDS = (1, 2, 3)
 SHARES = (1.0, 0.95)

@@ -23,7 +23,7 @@ from benchmarks.measure import machine, spread
 from benchmarks.pair import ONE_THREAD
 from benchmarks.synthetic_store import Fake, make_store
 from experiments.files import write_json
-from experiments.provenance import packages
+from experiments.runs.provenance import packages
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = Path(__file__).resolve().parent / "out" / "report.json"

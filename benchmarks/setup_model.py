@@ -10,16 +10,17 @@ import torch
 from recbole.model.abstract_recommender import AbstractRecommender
 
 import experiments.training
-from experiments.arena import Arena, arena
 from experiments.bridge.config import recbole_config
 from experiments.bridge.dataset import TrainingRows, recbole_dataset
-from experiments.compose import compose, typed
-from experiments.config import Config
-from experiments.hyperparameters import PADDOCK_KEYS
+from experiments.config.check import resolve_model
+from experiments.config.compose import compose, typed
+from experiments.config.model_keys import PADDOCK_KEYS
+from experiments.config.schema import Config
+from experiments.protocol.shared_data import Arena, arena
 from experiments.training.stages import build, stage_configs
 from experiments.training.state import seed_everything
-from experiments.training.strategy import Strategy, Task, strategy
-from experiments.validate import resolve_model
+from experiments.training.strategies.registry import strategy
+from experiments.training.strategy import Strategy, Task
 
 CPU = torch.device("cpu")
 FAMILIES = ("general_recommender", "sequential_recommender")

@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.measure import now, peak_megabytes, since
 from benchmarks.setup_model import untrained, untrained_peer
-from experiments.memory import keep_freed_memory
+from experiments.training.memory import keep_freed_memory
 from experiments.training.strategy import Strategy
 
 WARM_UP_SECONDS = 1.0

@@ -35,14 +35,14 @@ from rich.console import Console
 
 from benchmarks.measure import Measured, Seconds
 from benchmarks.pair import ONE_THREAD, ROOT
-from experiments.arena import arena
-from experiments.compose import compose, typed
-from experiments.hyperparameters import PADDOCK_KEYS
-from experiments.identity import spelled
-from experiments.runner import run
+from experiments.commands.train import run
+from experiments.config.check import resolve_model
+from experiments.config.compose import compose, typed
+from experiments.config.model_keys import PADDOCK_KEYS
+from experiments.protocol.shared_data import arena
+from experiments.runs.identity import spelled
 from experiments.tuning.cli import read
 from experiments.tuning.trials import STOPPED_BY, best, counts
-from experiments.validate import resolve_model
 
 ENVIRONMENT = Path(__file__).resolve().parent / "out" / "environments" / "hyperopt"
 MODELS = ("BPR", "LightGCN")

@@ -2,8 +2,8 @@
 
 Importing this package makes RecBole run on the installed numpy, scipy and torch (`models._compat`)
 and registers every model of this folder under its class name, so that RecBole's own
-`get_model(name)` and `Config(model=name)` find it. A file here holds one model; its name is the
-class name in lower case, the names of RecBole's own files.
+`get_model(name)` and `Config(model=name)` find it. A file here holds one model, and so does a folder
+with a `model.py`; its name is the class name in lower case, the names of RecBole's own files.
 """
 
 import importlib
@@ -42,13 +42,14 @@ def register(model: type[AbstractRecommender]) -> None:
         If the module holding `model` is not named after it, since RecBole could not find it then.
     """
     module = model.__module__
-    if module.rpartition(".")[2] != model.__name__.lower():
+    found = module.removesuffix(".model")
+    if found.rpartition(".")[2] != model.__name__.lower():
         raise ValueError(
-            f"the model {model.__name__} must live in models/{model.__name__.lower()}.py, "
-            f"not in {module}"
+            f"the model {model.__name__} must live in models/{model.__name__.lower()}.py, or in "
+            f"model.py of a folder of that name, not in {module}"
         )
     alias = f"recbole.model.{FAMILIES[model.type]}.{model.__name__.lower()}"
-    sys.modules[alias] = sys.modules[module]
+    sys.modules[alias] = sys.modules[found]
     REGISTERED[model.__name__] = model
 
 
@@ -61,7 +62,7 @@ def _register_folder() -> None:
             if (
                 isinstance(value, type)
                 and issubclass(value, AbstractRecommender)
-                and value.__module__ == module.__name__
+                and value.__module__ in (module.__name__, f"{module.__name__}.model")
             ):
                 register(value)
 

@@ -9,7 +9,7 @@ import pytest
 
 if TYPE_CHECKING:
     from experiments.data.prepared import Prepared
-    from experiments.split import Split
+    from experiments.protocol.split import Split
     from experiments.training.stages import Trained
 
 
@@ -24,7 +24,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> "Prepared":
-    from experiments.compose import compose, typed
+    from experiments.config.compose import compose, typed
     from experiments.data.prepare import prepare
 
     config = typed(compose(["dataset=tiny"]))
@@ -43,7 +43,7 @@ def prepared(tmp_path: Path) -> "Callable[..., tuple[Prepared, Split]]":
     def prepare_histories(
         histories: Sequence[Sequence[int]], *, name: str = "toy"
     ) -> "tuple[Prepared, Split]":
-        from experiments.config import DatasetConfig
+        from experiments.config.schema import DatasetConfig
         from experiments.data.prepare import prepare
 
         folder = tmp_path / name
@@ -59,8 +59,8 @@ def prepared(tmp_path: Path) -> "Callable[..., tuple[Prepared, Split]]":
 
 
 def leave_one_out(data: "Prepared") -> "Split":
-    from experiments.config import ProtocolConfig
-    from experiments.split import split_interactions
+    from experiments.config.schema import ProtocolConfig
+    from experiments.protocol.split import split_interactions
 
     return split_interactions(data, ProtocolConfig(name="loo", split="loo"))
 

@@ -19,10 +19,10 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType, ModelType
 from torch.nn.utils.rnn import pad_sequence
 
+from experiments.config.model_source import predicts_ratings
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
-from experiments.model_source import predicts_ratings
-from experiments.split import TRAIN, Split
+from experiments.protocol.split import TRAIN, Split
 
 ID_SOURCES = {"user": FeatureSource.USER_ID, "item": FeatureSource.ITEM_ID}
 SEQUENTIAL_WITH_FEATURES = ("DIN",)

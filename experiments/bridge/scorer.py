@@ -10,7 +10,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from torch import Tensor
 
 from experiments.bridge.dataset import TrainingRows
-from experiments.split import Sequences
+from experiments.protocol.split import Sequences
 
 PAIRS_AT_ONCE = 1 << 18
 POSITIONS_AT_ONCE = 1 << 14

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from experiments.data.table import Table, shown
+from experiments.data.readers.table import Table, shown
 from experiments.errors import PaddockError
 
 # Past this size a 64-bit float cannot tell one whole number from the next.

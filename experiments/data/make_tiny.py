@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.paths import ROOT
+
 GENRES = {
     "Maritime": (
         ["Silent", "Drowned", "Salted", "Northern", "Stormy"],
@@ -130,4 +132,4 @@ def _write(path: Path, header: str, lines: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    make_tiny(Path(__file__).parents[2] / "datasets" / "tiny")
+    make_tiny(ROOT / "datasets" / "tiny")

@@ -26,12 +26,12 @@ from experiments.data import prepared
 from experiments.data.cells import encode, first_true, numbers, times, tokens
 from experiments.data.filters import k_core
 from experiments.data.fingerprint import Fingerprint
-from experiments.data.formats import check_format, read_tables
 from experiments.data.order import by_user_and_time
 from experiments.data.prepared import Prepared, open_prepared
+from experiments.data.readers.formats import check_format, read_tables
+from experiments.data.readers.table import Table, shown
 from experiments.data.sides import Side, of_ids, read_side, side_texts, told, type_of, uncovered
-from experiments.data.sources import Sources, dataset_name, find_sources
-from experiments.data.table import Table, shown
+from experiments.data.sources.find import Sources, dataset_name, find_sources
 from experiments.errors import PaddockError
 
 __all__ = ["dataset_name", "prepare"]

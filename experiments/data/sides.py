@@ -5,8 +5,8 @@ from typing import NamedTuple
 import polars as pl
 
 from experiments.data.cells import features, first_true, tokens
-from experiments.data.sources import Sources
-from experiments.data.table import Table, shown
+from experiments.data.readers.table import Table, shown
+from experiments.data.sources.find import Sources
 from experiments.data.text import item_texts, item_titles
 from experiments.errors import PaddockError
 

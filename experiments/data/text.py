@@ -4,7 +4,7 @@ import string
 
 import polars as pl
 
-from experiments.data.table import Table, nearest
+from experiments.data.readers.table import Table, nearest
 from experiments.errors import PaddockError
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.run_folder import RunFolder
+from experiments.runs.folder import RunFolder
 from experiments.tracking.datasets import link_dataset
 from experiments.tracking.describe import child_params, child_tags, made_by, send_params
 from experiments.tracking.experiment import experiment_of

@@ -4,8 +4,8 @@ import re
 import shlex
 from pathlib import Path
 
-from experiments.config import Config, TrackingConfig
-from experiments.run_folder import RunFolder
+from experiments.config.schema import Config, TrackingConfig
+from experiments.runs.folder import RunFolder
 from experiments.tracking.address import is_remote, without_password
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.config import TrackingConfig
+from experiments.config.schema import TrackingConfig
 from experiments.tracking.experiment import experiment_of
 from experiments.tracking.store import Store, connect, reason
 

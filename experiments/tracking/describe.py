@@ -6,7 +6,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.run_folder import RunFolder
+from experiments.runs.folder import RunFolder
 
 # MLflow's own limits, per value and per call.
 _PARAM_LENGTH, _TAG_LENGTH, _KEY_LENGTH = 6000, 8000, 250

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.run_folder import RunFolder
+from experiments.runs.folder import RunFolder
 from experiments.tracking.datasets import link_dataset
 from experiments.tracking.describe import made_by, parent_params, parent_tags, send_params
 from experiments.tracking.model import delete_models

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from experiments.run_folder import RunFolder
+from experiments.runs.folder import RunFolder
 
 _METRICS_PER_CALL = 1000
 

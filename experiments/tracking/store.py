@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from experiments.config import TrackingConfig
+from experiments.config.schema import TrackingConfig
 from experiments.errors import PaddockError
 from experiments.files import lock
 from experiments.tracking.address import (

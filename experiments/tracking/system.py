@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from experiments.run_folder import RunFolder
+from experiments.runs.folder import RunFolder
 from experiments.tracking.points import Point, now
 
 PREFIX = "system/"

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from experiments.config import TrackingConfig
-from experiments.run_folder import RunFolder
+from experiments.config.schema import TrackingConfig
+from experiments.runs.folder import RunFolder
 from experiments.tracking.child import Child, open_child
 from experiments.tracking.points import Point, now, points_at, send_points
 from experiments.tracking.publishing import publish_or_warn

@@ -6,9 +6,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from experiments.config import TrackingConfig
+from experiments.config.schema import TrackingConfig
 from experiments.errors import PaddockError
-from experiments.run_folder import RunFolder, find_runs
+from experiments.runs.folder import RunFolder, find_runs
 from experiments.tracking.address import absolute, without_password
 from experiments.tracking.publishing import publish_or_warn
 from experiments.tracking.store import reach

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from experiments.training import checkpoint
+from experiments import checkpoint
 from experiments.training.state import (
     Tensors,
     load_model_state,

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from recbole.model.abstract_recommender import AbstractRecommender
 
+from experiments import checkpoint
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.files import hash_of, lock
-from experiments.run_folder import find_runs
-from experiments.split import Split
-from experiments.training import checkpoint
+from experiments.protocol.split import Split
+from experiments.runs.folder import find_runs
 from experiments.training.loop import Standing
 from experiments.training.state import load_model_state, model_state
 

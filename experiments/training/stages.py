@@ -16,15 +16,16 @@ from recbole.model.abstract_recommender import AbstractRecommender
 
 from experiments.bridge.config import recbole_config
 from experiments.bridge.dataset import TrainingRows, recbole_dataset
+from experiments.config.model_keys import PADDOCK_KEYS
 from experiments.data.prepared import Prepared
 from experiments.files import hash_of
-from experiments.hyperparameters import PADDOCK_KEYS
-from experiments.split import Split
+from experiments.protocol.split import Split
 from experiments.training import reuse
 from experiments.training.loop import Hooks as LoopHooks
 from experiments.training.loop import Loop, Metrics, Schedule, Standing
 from experiments.training.state import load_model_state, model_state, seed_everything
-from experiments.training.strategy import Task, reads_prefixes, strategy
+from experiments.training.strategies.registry import reads_prefixes, strategy
+from experiments.training.strategy import Task
 
 BACKBONE = "backbone"
 """Key of a model whose frozen recommender is trained first, and the name of that stage."""
@@ -110,7 +111,7 @@ def frozen_parts(
     values: dict[str, Any], *, data: Prepared, split: Split, device: Any, folder: Path
 ) -> Any:
     """What a model with a backbone is made from."""
-    from experiments.llm.parts import parts_of
+    from experiments.language.parts import parts_of
 
     own = backbone_values(values)
     # Its weights are always another's: the seed that makes them is of no account.
@@ -123,7 +124,7 @@ def frozen_parts(
 
 def backbone_values(values: dict[str, Any]) -> dict[str, Any]:
     """The resolved configuration of a model's backbone."""
-    from experiments.validate import resolve_model
+    from experiments.config.check import resolve_model
 
     return resolve_model(values[BACKBONE])
 

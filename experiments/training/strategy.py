@@ -6,7 +6,7 @@ batches; the loop around it owns epochs, validation, early stopping and checkpoi
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from recbole.config import Config
@@ -14,7 +14,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 
 from experiments.bridge.dataset import TrainingRows
 from experiments.errors import PaddockError
-from experiments.split import Split
+from experiments.protocol.split import Split
 
 Tick = Callable[[int, int], None]
 """Called with (batches done, batches in all) while an epoch runs."""
@@ -41,36 +41,6 @@ class Strategy(Protocol):
     def train_epoch(self, epoch: int, tick: Tick) -> float:
         """Pass over the training data once and return the mean loss of a batch."""
         ...
-
-
-def strategy(name: str, task: Task) -> Strategy:
-    """The strategy of that name, made for the task."""
-    return _makers()[name](task)
-
-
-def reads_prefixes(name: str) -> bool:
-    """Whether the strategy trains a sequential model by RecBole's rows, one for every prefix."""
-    return name == "recbole"
-
-
-def _makers() -> dict[str, Callable[[Task], Any]]:
-    from experiments.training.align import Align
-    from experiments.training.llm import LLMPrompts
-    from experiments.training.masked import Masked
-    from experiments.training.pairs import Pairs
-    from experiments.training.ratings import Ratings
-    from experiments.training.recbole_loop import RecBoleLoop
-    from experiments.training.rows import Rows
-    from experiments.training.windows import Windows
-
-    own = {"align": Align, "llm": LLMPrompts, "masked": Masked, "pairs": Pairs}
-    return {
-        **own,
-        "ratings": Ratings,
-        "recbole": RecBoleLoop,
-        "rows": Rows,
-        "windows": Windows,
-    }
 
 
 class Stepper(Protocol):

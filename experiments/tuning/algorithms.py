@@ -3,9 +3,9 @@
 import warnings
 from typing import TYPE_CHECKING
 
+from experiments.config.values import at_least, nearest
 from experiments.errors import PaddockError
 from experiments.tuning.config import StudyConfig
-from experiments.values import at_least, nearest
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner

@@ -15,16 +15,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.cli import fail, make_console, options_first, show_leaderboard
-from experiments.compose import CONF, TUNED, choices, compose, explain, loosened, typed
-from experiments.config import Mode
+from experiments.commands.run import fail, make_console, options_first, show_leaderboard
+from experiments.config.check import check
+from experiments.config.compose import CONF, TUNED, choices, compose, explain, loosened, typed
+from experiments.config.schema import Mode
+from experiments.config.values import nearest
 from experiments.errors import PaddockError
 from experiments.tuning.algorithms import check_study
 from experiments.tuning.config import TuneConfig
 from experiments.tuning.read_space import read_space
 from experiments.tuning.space import Space, put
-from experiments.validate import check
-from experiments.values import nearest
 
 
 def main() -> None:

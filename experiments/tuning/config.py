@@ -5,7 +5,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from experiments.config import Config
+from experiments.config.schema import Config
 
 
 @dataclass

@@ -6,8 +6,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from experiments.commands.grid import jobs
 from experiments.errors import PaddockError
-from experiments.grid import jobs
 
 
 class Grid(Callback):
@@ -27,7 +27,7 @@ class Grid(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the leaderboard of every data set and protocol that was tuned on."""
-        from experiments.cli import show_leaderboard
+        from experiments.commands.run import show_leaderboard
         from experiments.tuning.cli import read
 
         tuned: dict[str, Any] = {}

@@ -8,18 +8,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from experiments.errors import PaddockError
-from experiments.identity import spelled
+from experiments.paths import ROOT
+from experiments.runs.identity import spelled
 from experiments.tracking.address import without_password
 from experiments.tuning.ledger import Verdict
 from experiments.tuning.storage import absolute
 from experiments.tuning.study import Desk
 from experiments.tuning.worker import LAUNCHER
 
-SCRIPT = Path(__file__).resolve().parents[2] / "tune.py"
+SCRIPT = ROOT / "tune.py"
 POLL_SECONDS = 0.5
 ENDED = (Verdict.done, Verdict.stop)
 STOP_SECONDS = 20.0

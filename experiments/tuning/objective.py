@@ -16,14 +16,14 @@ import torch
 from optuna import TrialPruned
 from optuna.trial import Trial
 
-from experiments.device import precision_of
+from experiments.config.check import resolve_model
+from experiments.evaluation.scoring import validate
 from experiments.files import hash_of
-from experiments.identity import plain
-from experiments.scoring import validate
+from experiments.runs.identity import plain
+from experiments.training.device import precision_of
 from experiments.training.stages import BACKBONE, Hooks, stage_configs, train
 from experiments.tuning.study import Desk
 from experiments.tuning.trials import DEFAULTS, DRAWN, STOPPED_BY
-from experiments.validate import resolve_model
 
 NEVER = 1e12
 """Seconds between checkpoints: a trial that is cut off is tried again from its first epoch."""

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
+from experiments.config.check import resolve_model
+from experiments.config.model_keys import PADDOCK_KEYS, keys_read, training_keys
+from experiments.config.model_source import is_closed_form
+from experiments.config.values import nearest
 from experiments.errors import PaddockError
-from experiments.hyperparameters import PADDOCK_KEYS, keys_read, training_keys
-from experiments.model_source import is_closed_form
 from experiments.tuning.space import STAGES, Parameter, Space, looked_up, put
-from experiments.validate import resolve_model
-from experiments.values import nearest
 
 FIELDS = {
     "float": ("low", "high", "log", "step", "when"),

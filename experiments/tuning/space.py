@@ -16,7 +16,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from experiments.validate import resolve_model
+from experiments.config.check import resolve_model
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.arena import Arena, arena
+from experiments.config.check import resolve_model
 from experiments.files import hash_of
-from experiments.identity import plain, protocol_content
-from experiments.slices import definition_hash
+from experiments.protocol.shared_data import Arena, arena
+from experiments.protocol.slices import definition_hash
+from experiments.runs.identity import plain, protocol_content
 from experiments.training.stages import stage_configs
 from experiments.tuning.algorithms import pruner
 from experiments.tuning.config import TuneConfig
 from experiments.tuning.ledger import Budget, Ledger
 from experiments.tuning.space import Space
 from experiments.tuning.storage import connect, exclusive, open_study
-from experiments.validate import resolve_model
 
 if TYPE_CHECKING:
     from optuna.study import Study

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from experiments.errors import PaddockError
-from experiments.run_folder import RunFolder
+from experiments.runs.folder import RunFolder
 from experiments.tuning.config import TuneConfig
 from experiments.tuning.launch import by_hand, launch, shown_word
 from experiments.tuning.ledger import Verdict

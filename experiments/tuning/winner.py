@@ -10,14 +10,14 @@ from omegaconf import OmegaConf
 from optuna.trial import TrialState
 from rich.console import Console
 
-from experiments.compose import compose, typed
-from experiments.config import Config
+from experiments.config.check import resolve_model
+from experiments.config.compose import compose, typed
+from experiments.config.schema import Config
 from experiments.files import write_text
-from experiments.run_folder import RunFolder
+from experiments.runs.folder import RunFolder
 from experiments.tuning.space import STAGES, looked_up, put
 from experiments.tuning.study import Desk
 from experiments.tuning.trials import DEFAULTS, counts
-from experiments.validate import resolve_model
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -36,7 +36,7 @@ def winning_model(desk: Desk, trial: "FrozenTrial") -> dict[str, Any]:
 def write_winner(desk: Desk, trial: "FrozenTrial") -> Path:
     """Write the file that `+tuned=auto` takes, and return its path."""
     config, trials = desk.config, desk.ledger.trials
-    # As experiments.compose.settled names it.
+    # As experiments.config.compose.settled names it.
     name = f"{desk.shared.data.name}/{config.protocol.name}/{desk.model_key}"
     states = [each.state for each in trials if counts(each)]
     provenance = {
@@ -68,7 +68,7 @@ def write_winner(desk: Desk, trial: "FrozenTrial") -> Path:
 
 def train_winner(desk: Desk, trial: "FrozenTrial", console: Console) -> list[RunFolder]:
     """Train the winner with each final seed, as run.py would; runs that are finished are reused."""
-    from experiments.runner import run
+    from experiments.commands.train import run
 
     config = desk.config
     given = {field.name: getattr(config, field.name) for field in fields(Config)}

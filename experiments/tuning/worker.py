@@ -15,9 +15,9 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import Trial, TrialState
 from threadpoolctl import threadpool_limits
 
-from experiments.device import device_of
 from experiments.files import hash_of
-from experiments.memory import keep_freed_memory
+from experiments.training.device import device_of
+from experiments.training.memory import keep_freed_memory
 from experiments.tuning.algorithms import sampler
 from experiments.tuning.heartbeat import heartbeat
 from experiments.tuning.ledger import EXHAUSTED, Claim, Verdict

@@ -17,7 +17,7 @@ from benchmarks.evaluation_large import generated_split, measure
 from benchmarks.measure import Measured, Seconds
 from benchmarks.passes import mean_windows
 from benchmarks.quality import first_at
-from experiments.split import TEST, TRAIN, VALID
+from experiments.protocol.split import TEST, TRAIN, VALID
 
 BATCHES, BEFORE, A_BATCH = 10, 100.0, 3.0
 

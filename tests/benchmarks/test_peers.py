@@ -13,7 +13,7 @@ from benchmarks.evaluation import METRICS, our_evaluation, recboles_evaluation
 from benchmarks.pair import Side
 from benchmarks.passes import CASES
 from benchmarks.setup_model import recbole_class, untrained, untrained_peer
-from experiments.training.recbole_loop import RecBoleLoop
+from experiments.training.strategies.recbole_loop import RecBoleLoop
 from models import REGISTERED
 
 AUTOENCODERS = ("MultiVAE", "RaCT")

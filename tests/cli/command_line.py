@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiments.errors import PaddockError
-from experiments.run_folder import RunFolder, find_runs
+from experiments.runs.folder import RunFolder, find_runs
 
 ROOT = Path(__file__).parents[2]
 

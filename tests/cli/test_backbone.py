@@ -5,7 +5,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from experiments.files import read_json, write_json
-from experiments.run_folder import RunFolder
+from experiments.runs.folder import RunFolder
 
 from .command_line import CommandLine
 

@@ -7,10 +7,10 @@ import sys
 import pytest
 from omegaconf import OmegaConf
 
-from experiments.compose import CONF, PARTS, choices, compose, groups, typed
+from experiments.config.check import check, resolve_model
+from experiments.config.compose import CONF, PARTS, choices, compose, groups, typed
+from experiments.config.model_keys import PADDOCK_KEYS, keys_read, training_keys
 from experiments.errors import PaddockError
-from experiments.hyperparameters import PADDOCK_KEYS, keys_read, training_keys
-from experiments.validate import check, resolve_model
 
 from .command_line import ROOT
 

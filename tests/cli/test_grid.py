@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.grid import runs
-from experiments.run_folder import RunFolder
+from experiments.commands.grid import runs
+from experiments.runs.folder import RunFolder
 
 from .command_line import ROOT, Answer, CommandLine
 

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.arena import arena
-from experiments.compose import compose, typed
-from experiments.config import Config
-from experiments.identity import (
+from experiments.config.check import resolve_model
+from experiments.config.compose import compose, typed
+from experiments.config.schema import Config
+from experiments.protocol.shared_data import arena
+from experiments.runs.identity import (
     WITHOUT_EFFECT,
     command,
     config_hash,
@@ -18,7 +19,6 @@ from experiments.identity import (
     protocol_content,
     spelled,
 )
-from experiments.validate import resolve_model
 
 from .command_line import CommandLine
 

@@ -31,8 +31,8 @@ def idle(paddock: CommandLine, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
     def reached(*_: object, **__: object) -> None:
         pytest.fail("the command was not refused")
 
-    monkeypatch.setattr("experiments.cli._run", reached)
-    monkeypatch.setattr("experiments.cli._recommend", reached)
+    monkeypatch.setattr("experiments.commands.run._run", reached)
+    monkeypatch.setattr("experiments.commands.run._recommend", reached)
     return paddock
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from experiments.config import DatasetConfig
+from experiments.config.schema import DatasetConfig
 
 INTER = b"""user_id:token\titem_id:token\trating:float\ttimestamp:float
 ann\tx\t5\t30

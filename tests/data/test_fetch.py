@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.data.fetch import fetch
 from experiments.data.prepare import prepare
+from experiments.data.sources.fetch import fetch
 from experiments.errors import PaddockError
 
 from .test_formats import EARLY, META_2014, MOVIES_DAT, RATINGS_DAT, USERS_DAT, _gz, named
@@ -26,7 +26,7 @@ BODY = np.random.default_rng(0).bytes(1_500_000)
 CODE = """
 import sys
 from pathlib import Path
-from experiments.data.fetch import fetch
+from experiments.data.sources.fetch import fetch
 print(fetch(sys.argv[1], folder=Path(sys.argv[2])))
 """
 

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from experiments.config import DatasetConfig
+from experiments.config.schema import DatasetConfig
 from experiments.data.prepare import prepare
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
@@ -118,7 +118,7 @@ class TestMovieLens1M:
         rows = [(str(i % 7), str(i * 13 % 11), float(i), float(i % 5)) for i in range(3000)]
         text = "".join(f"{u}::{i}::{r:g}::{t:g}\n" for u, i, t, r in rows)
         (ml1m / "ratings.dat").write_text(text)
-        monkeypatch.setattr("experiments.data.delimited._BLOCK", 1001)
+        monkeypatch.setattr("experiments.data.readers.delimited._BLOCK", 1001)
         made = prepare(named("ml-1m", ml1m), data_dir=data_dir)
         assert interactions(made) == expected(rows)
 

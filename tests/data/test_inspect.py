@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from experiments.data.inspect import gini, inspect, table
-from experiments.data.pictures import plots
+from experiments.commands.inspect import gini, inspect, table
+from experiments.commands.inspect_pictures import plots
 from experiments.data.prepare import prepare
 
 from .samples import INTER, Write, dataset_of

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.config import DatasetConfig
+from experiments.config.schema import DatasetConfig
 from experiments.data.prepare import prepare
 from experiments.errors import PaddockError
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from experiments.config import DatasetConfig
+from experiments.config.schema import DatasetConfig
 from experiments.data import prepare as prepare_module
 from experiments.data.filters import k_core
 from experiments.data.order import by_user_and_time
@@ -108,7 +108,7 @@ class TestMovieLens:
 
     def test_torch_is_not_imported(self, tmp_path: Path) -> None:
         code = (
-            "import sys; from experiments.config import DatasetConfig;"
+            "import sys; from experiments.config.schema import DatasetConfig;"
             "from experiments.data.prepare import prepare;"
             f"prepare(DatasetConfig(source='recbole:ml-100k'), data_dir={str(tmp_path)!r});"
             "assert not {'torch', 'recbole'} & set(sys.modules)"

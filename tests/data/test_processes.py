@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from experiments.config import DatasetConfig
+from experiments.config.schema import DatasetConfig
 from experiments.data.prepare import prepare
 from experiments.data.prepared import MANIFEST
 
@@ -20,7 +20,7 @@ from .samples import folders
 ROOT = Path(__file__).parents[2]
 CODE = """
 import sys
-from experiments.config import DatasetConfig
+from experiments.config.schema import DatasetConfig
 from experiments.data.prepare import prepare
 made = prepare(DatasetConfig(name="", source=sys.argv[1]), data_dir=sys.argv[2])
 print(made.hash, int(made.items.sum()))

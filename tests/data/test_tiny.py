@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.config import DatasetConfig
+from experiments.config.schema import DatasetConfig
 from experiments.data.make_tiny import make_tiny
 from experiments.data.prepare import prepare
 from experiments.data.prepared import Prepared

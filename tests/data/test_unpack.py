@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.data import unpack as unpack_module
-from experiments.data.unpack import is_archive, unpack
+from experiments.data.sources import unpack as unpack_module
+from experiments.data.sources.unpack import is_archive, unpack
 from experiments.errors import PaddockError
 
 ESCAPES = [

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.llm.tiny import tokenizer_of
-from models._allmrec_llm import FrozenLLM
+from experiments.language.tiny import tokenizer_of
+from models.allmrec.frozen_llm import FrozenLLM
 
 WORDS = {"noun": "movie", "verb": "watch", "past": "watched"}
 TITLES = [

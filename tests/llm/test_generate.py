@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.llm.generate import Trie, greedy, normalised
-from models._allmrec_llm import FrozenLLM
-from models._allmrec_prompt import Prompts
+from experiments.evaluation.generation import Trie, greedy, normalised
+from models.allmrec.frozen_llm import FrozenLLM
+from models.allmrec.prompt import Prompts
 
 from .conftest import TITLES, WORDS
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from models._allmrec_llm import FrozenLLM
 from models._last_layer import own_modules
+from models.allmrec.frozen_llm import FrozenLLM
 
 from .conftest import NETWORKS
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models._allmrec_llm import POSITIONS_AT_ONCE, FrozenLLM, in_pieces, rank
-from models._allmrec_prompt import USER, Prompts
+from models.allmrec.frozen_llm import POSITIONS_AT_ONCE, FrozenLLM, in_pieces, rank
+from models.allmrec.prompt import USER, Prompts
 
 from .conftest import TITLES, WORDS
 
@@ -69,7 +69,7 @@ def test_a_shared_prompt_gives_the_likelihood_of_whole_texts(
 
 def test_answers_of_one_token(llm_of: Callable[..., FrozenLLM]) -> None:
     """The end-of-sequence token alone is read off the prompt's last state."""
-    from models._allmrec_llm import Answers
+    from models.allmrec.frozen_llm import Answers
 
     llm = llm_of()
     tokens = torch.tensor([[5, 6, 7]])

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models._allmrec_llm import FrozenLLM
-from models._allmrec_prompt import USER, Prompts
+from models.allmrec.frozen_llm import FrozenLLM
+from models.allmrec.prompt import USER, Prompts
 
 from .conftest import TITLES, WORDS
 

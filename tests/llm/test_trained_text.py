@@ -9,17 +9,17 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from experiments.compose import compose, typed
+from experiments.config.check import resolve_model
+from experiments.config.compose import compose, typed
+from experiments.config.text_encoder_keys import TextEncoderKeys, text_encoder_keys
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
-from experiments.split import Split
-from experiments.text.encoder import encoded, item_texts
-from experiments.text.keys import TextEncoderKeys, text_encoder_keys
-from experiments.text.trained import SentenceEncoder
+from experiments.language.encoder import encoded, item_texts
+from experiments.language.trained import SentenceEncoder
+from experiments.protocol.split import Split
 from experiments.training.stages import Trained
 from experiments.training.state import model_state
-from experiments.validate import resolve_model
-from models._allmrec_texts import ItemTexts
+from models.allmrec.texts import ItemTexts
 
 CPU = torch.device("cpu")
 Fit = Callable[..., Trained]

@@ -11,11 +11,11 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 from transformers import OPTConfig, OPTForCausalLM
 
-from experiments.llm.tiny import tokenizer_of
-from models._allmrec_backbone import Backbone
-from models._allmrec_llm import FrozenLLM
-from models._allmrec_parts import Autoencoder, Parts, projection
+from experiments.language.tiny import tokenizer_of
 from models.allmrec import ALLMRec
+from models.allmrec.backbone import Backbone
+from models.allmrec.frozen_llm import FrozenLLM
+from models.allmrec.parts import Autoencoder, Parts, projection
 
 D, T, J, H, N = 6, 10, 5, 16, 9
 TITLES = ["", "Alien", "Heat", "", "Fargo (1996)", "말아톤", "Big", "Jaws", "It"]

@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 import torch
 
+from experiments import checkpoint
 from experiments.bridge.scorer import RecBoleScorer
-from experiments.candidates import candidates
-from experiments.compose import compose, typed
-from experiments.config import RankingConfig
+from experiments.config.check import resolve_model
+from experiments.config.compose import compose, typed
+from experiments.config.schema import RankingConfig
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
-from experiments.llm.generate import generation
-from experiments.llm.scorer import CandidateScorer, evaluate_by_prompts
-from experiments.split import Split, split_interactions
-from experiments.training import checkpoint
-from experiments.training.llm import LLMPrompts
+from experiments.evaluation.generation import generation
+from experiments.evaluation.prompts import CandidateScorer, evaluate_by_prompts
+from experiments.protocol.candidates import candidates
+from experiments.protocol.split import Split, split_interactions
 from experiments.training.reuse import product_of
 from experiments.training.stages import Trained, build
 from experiments.training.state import load_model_state, model_state
-from experiments.validate import resolve_model
+from experiments.training.strategies.prompts import LLMPrompts
 from tests.small_allmrec import SMALL
 
 ALONE = [word for word in SMALL if ".llm." not in word]

@@ -12,10 +12,10 @@ from recbole.model.general_recommender import MultiVAE as RecBoleMultiVAE
 from recbole.model.general_recommender import RaCT as RecBoleRaCT
 from torch import nn
 
+from experiments.config.check import resolve_model
 from experiments.data.prepared import Prepared
-from experiments.split import Split
+from experiments.protocol.split import Split
 from experiments.training.stages import build
-from experiments.validate import resolve_model
 from models.multivae import MultiVAE
 from models.ract import RaCT
 

@@ -11,10 +11,10 @@ from recbole.data.interaction import Interaction
 from recbole.model.sequential_recommender import BERT4Rec as RecBoleBERT4Rec
 
 from experiments.bridge.scorer import RecBoleScorer
+from experiments.config.check import resolve_model
 from experiments.data.prepared import Prepared
-from experiments.split import Split
+from experiments.protocol.split import Split
 from experiments.training.stages import build
-from experiments.validate import resolve_model
 from models.bert4rec import BERT4Rec
 
 LENGTH = 9

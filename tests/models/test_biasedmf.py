@@ -6,12 +6,12 @@ import torch
 from recbole.data.interaction import Interaction
 from sklearn.metrics import mean_absolute_error, mean_squared_error
 
+from experiments.config.check import resolve_model
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
-from experiments.ratings import rating_errors
-from experiments.split import TEST, Split
+from experiments.evaluation.rating_errors import rating_errors
+from experiments.protocol.split import TEST, Split
 from experiments.training.stages import Trained
-from experiments.validate import resolve_model
 
 VALUES = {
     "name": "BiasedMF",

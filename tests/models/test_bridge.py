@@ -14,13 +14,13 @@ from recbole.data import create_dataset
 
 from experiments.bridge.dataset import TrainingPrefixes, TrainingRows
 from experiments.bridge.scorer import RecBoleScorer, last_items
-from experiments.config import DatasetConfig, ProtocolConfig
+from experiments.config.check import resolve_model
+from experiments.config.schema import DatasetConfig, ProtocolConfig
 from experiments.data.prepare import prepare
 from experiments.data.prepared import Prepared
-from experiments.split import Sequences, Split, split_interactions
-from experiments.training.recbole_loop import training_loader
+from experiments.protocol.split import Sequences, Split, split_interactions
 from experiments.training.stages import build
-from experiments.validate import resolve_model
+from experiments.training.strategies.recbole_loop import training_loader
 
 HISTORIES = [
     [4, 2, 7, 1, 3, 8, 5, 6],

@@ -170,7 +170,7 @@ def test_recbole_breaks_without_the_work_round(name: str, tmp_path: Path) -> Non
 def test_importing_the_engine_leaves_ray_and_the_folder_alone(tmp_path: Path) -> None:
     code = """
 import os, sys
-import models, experiments.runner, experiments.training.recbole_loop
+import models, experiments.commands.train, experiments.training.strategies.recbole_loop
 import numpy as np, torch
 print(*[m for m in sys.modules if m.partition(".")[0] == "ray" or m == "recbole.quick_start"])
 assert not torch.is_anomaly_enabled()

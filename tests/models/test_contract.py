@@ -14,18 +14,18 @@ import torch
 from torch import Tensor, nn
 
 import models
+from experiments import checkpoint
 from experiments.bridge.config import recbole_config
 from experiments.bridge.scorer import RecBoleScorer
-from experiments.compose import CONF, compose, typed
+from experiments.config.check import resolve_model
+from experiments.config.compose import CONF, compose, typed
+from experiments.config.model_keys import keys_read, refusal
+from experiments.config.model_source import is_closed_form, model_files
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
-from experiments.hyperparameters import keys_read, refusal
-from experiments.model_source import is_closed_form, model_files
-from experiments.split import Sequences, Split
-from experiments.training import checkpoint
+from experiments.protocol.split import Sequences, Split
 from experiments.training.stages import Trained, build, stage_configs
 from experiments.training.state import load_model_state, model_state
-from experiments.validate import resolve_model
 
 # What `models._compat.quiet_deprecations` keeps from users, pytest shows.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")

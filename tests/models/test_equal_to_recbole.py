@@ -17,11 +17,11 @@ from recbole.model.sequential_recommender import SASRec as RecBoleSASRec
 from sklearn.metrics import ndcg_score
 from torch import nn
 
+from experiments.config.check import resolve_model
 from experiments.data.prepared import Prepared
-from experiments.split import Split
-from experiments.training.recbole_loop import training_loader
+from experiments.protocol.split import Split
 from experiments.training.stages import build
-from experiments.validate import resolve_model
+from experiments.training.strategies.recbole_loop import training_loader
 from models.gru4rec import GRU4Rec
 from models.lightgcn import LightGCN, SymmetricProduct
 from models.pop import Pop

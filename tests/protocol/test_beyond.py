@@ -11,11 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from experiments.beyond import ListStatistics, coverage, diversity, gini, novelty, popularity
-from experiments.catalogue import Catalogue, catalogue
-from experiments.config import RankingConfig
-from experiments.evaluate import evaluate
-from experiments.split import split_interactions
+from experiments.config.schema import RankingConfig
+from experiments.evaluation.beyond_accuracy import (
+    ListStatistics,
+    coverage,
+    diversity,
+    gini,
+    novelty,
+    popularity,
+)
+from experiments.evaluation.catalogue import Catalogue, catalogue
+from experiments.evaluation.evaluate import evaluate
+from experiments.protocol.split import split_interactions
 
 from .toy import PROTOCOLS, Table, loo, random_toy, toy
 

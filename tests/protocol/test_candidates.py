@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from experiments.candidates import _distinct, candidates
 from experiments.errors import PaddockError
+from experiments.protocol.candidates import _distinct, candidates
 
 from .toy import loo, random_toy, split_of, toy
 

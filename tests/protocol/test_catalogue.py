@@ -2,9 +2,9 @@
 
 import pytest
 
-from experiments.catalogue import item_features
-from experiments.config import DatasetConfig, TextConfig
+from experiments.config.schema import DatasetConfig, TextConfig
 from experiments.data.prepare import prepare
+from experiments.evaluation.catalogue import item_features
 
 
 @pytest.fixture

@@ -7,15 +7,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.candidates import candidates
-from experiments.compose import compose, typed
-from experiments.config import RankingConfig
-from experiments.counters import _count_by_sorting
+from experiments.config.check import check_protocol
+from experiments.config.compose import compose, typed
+from experiments.config.schema import RankingConfig
 from experiments.errors import PaddockError
-from experiments.evaluate import evaluate, mean_over_users, topk
-from experiments.metrics import METRICS
-from experiments.split import TEST, Sequences, split_interactions
-from experiments.validate import check_protocol
+from experiments.evaluation.counters import _count_by_sorting
+from experiments.evaluation.evaluate import evaluate, mean_over_users, topk
+from experiments.evaluation.metrics import METRICS
+from experiments.protocol.candidates import candidates
+from experiments.protocol.split import TEST, Sequences, split_interactions
 
 from .test_metrics import over_all_orders
 from .toy import CandidateTable, Table, loo, naive_metrics, random_toy, split_of, toy
@@ -255,7 +255,7 @@ def test_both_ways_of_counting_agree(monkeypatch, data, random_scores):
     split = loo(data)
     scorer = Table(random_scores.round(-1))
     compared = run(scorer, split).per_user
-    module = "experiments.counters"
+    module = "experiments.evaluation.counters"
 
     def sorting(scores, items, masked_rows, masked_items):
         rows = torch.arange(len(items))

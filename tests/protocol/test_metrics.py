@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.errors import PaddockError
-from experiments.metrics import METRICS, groups_of, per_row
+from experiments.evaluation.metrics import METRICS, groups_of, per_row
 
 from .toy import naive_metrics
 
@@ -116,7 +116,7 @@ def test_chunks_do_not_show(monkeypatch):
     a, g = rng.integers(0, 15, 400), np.full(400, 9)
     groups = groups_of(row, a, g, n_rows=50)
     whole = per_row(groups, metrics=list(METRICS), cutoffs=[1, 10])
-    monkeypatch.setattr("experiments.metrics._ENTRIES_AT_A_TIME", 30)
+    monkeypatch.setattr("experiments.evaluation.metrics._ENTRIES_AT_A_TIME", 30)
     for name, value in per_row(groups, metrics=list(METRICS), cutoffs=[1, 10]).items():
         np.testing.assert_allclose(value, whole[name], rtol=1e-13)
 

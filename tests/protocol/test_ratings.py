@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from experiments.errors import PaddockError
-from experiments.ratings import mae, rmse
+from experiments.evaluation.rating_errors import mae, rmse
 
 
 def test_errors_of_ratings():

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.beyond import PER_USER, SYSTEM
-from experiments.compose import compose, typed
-from experiments.config import ProtocolConfig
+from experiments.config.check import BEYOND, check, check_protocol
+from experiments.config.compose import compose, typed
+from experiments.config.schema import ProtocolConfig
+from experiments.config.split_settings import READS
 from experiments.errors import PaddockError
-from experiments.splits import SPLITS
-from experiments.splits.settings import READS
-from experiments.validate import BEYOND, check, check_protocol
+from experiments.evaluation.beyond_accuracy import PER_USER, SYSTEM
+from experiments.protocol.splits import SPLITS
 
 
 def protocol_of(name, *overrides):

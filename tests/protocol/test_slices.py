@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.candidates import candidates
-from experiments.config import RankingConfig, SlicesConfig
-from experiments.evaluate import evaluate
-from experiments.metrics import METRICS
-from experiments.slices import definition_hash, outer_shares, slices
-from experiments.split import TEST, TRAIN, VALID, split_interactions
+from experiments.config.schema import RankingConfig, SlicesConfig
+from experiments.evaluation.evaluate import evaluate
+from experiments.evaluation.metrics import METRICS
+from experiments.protocol.candidates import candidates
+from experiments.protocol.slices import definition_hash, outer_shares, slices
+from experiments.protocol.split import TEST, TRAIN, VALID, split_interactions
 
 from .toy import PROTOCOLS, Table, loo, random_toy, split_of, toy
 
@@ -101,7 +101,7 @@ def test_a_slice_of_everything_is_the_whole(data, tmp_path, monkeypatch):
     split = split_interactions(data, PROTOCOLS["random"])
     n_targets = len(split.targets("test").items)
     everything = {"all": np.ones(n_targets, dtype=bool)}
-    monkeypatch.setattr("experiments.evaluate.slices", lambda *given: everything)
+    monkeypatch.setattr("experiments.evaluation.evaluate.slices", lambda *given: everything)
     drawn = candidates(data, split, "test", size=8, seed=1, folder=tmp_path)
     made = evaluate(
         Table(tied_scores()),

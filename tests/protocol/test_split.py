@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.config import ProtocolConfig
+from experiments.config.schema import ProtocolConfig
 from experiments.errors import PaddockError
-from experiments.split import TEST, TRAIN, VALID, Sequences, split_interactions
+from experiments.protocol.split import TEST, TRAIN, VALID, Sequences, split_interactions
 
 from .toy import loo, split_of, toy
 
@@ -101,6 +101,6 @@ def test_the_hash_follows_data_and_parts():
 
 
 def test_splitting_needs_no_model_library():
-    code = "import sys, experiments.split; print('torch' in sys.modules, 'recbole' in sys.modules)"
+    code = "import sys, experiments.protocol.split; print('torch' in sys.modules, 'recbole' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.split() == ["False", "False"]

@@ -13,12 +13,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from recbole.data.dataset import Dataset
 
-from experiments.candidates import candidates
-from experiments.config import ProtocolConfig
+from experiments.config.schema import ProtocolConfig
 from experiments.errors import PaddockError
-from experiments.split import TEST, TRAIN, VALID, split_interactions
-from experiments.splits import SPLITS
-from experiments.splits.parts import counts_by_ratio
+from experiments.protocol.candidates import candidates
+from experiments.protocol.split import TEST, TRAIN, VALID, split_interactions
+from experiments.protocol.splits import SPLITS
+from experiments.protocol.splits.parts import counts_by_ratio
 
 from .toy import PROTOCOLS, random_toy, toy
 

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.scores import comparable
-from experiments.sequences import Sequences
-from experiments.topk import best_items, topk
+from experiments.evaluation.scores import comparable
+from experiments.evaluation.topk import best_items, topk
+from experiments.protocol.sequences import Sequences
 
 
 def sorted_lists(scores_BN, history, k):

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from experiments.config import ProtocolConfig
-from experiments.split import Split, split_interactions
+from experiments.config.schema import ProtocolConfig
+from experiments.protocol.split import Split, split_interactions
 
 
 @dataclass(frozen=True)

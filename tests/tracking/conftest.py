@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.config import TrackingConfig
+from experiments.config.schema import TrackingConfig
 from experiments.tracking.store import connect
 
 from .mlflow_state import sqlite_tracking, without_fsync

@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from experiments.config import TrackingConfig
-from experiments.run_folder import RunFolder
+from experiments.config.schema import TrackingConfig
+from experiments.runs.folder import RunFolder
 
 
 def sqlite_tracking(folder: Path) -> TrackingConfig:

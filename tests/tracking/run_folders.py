@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from experiments.config import TrackingConfig
+from experiments.config.schema import TrackingConfig
 from experiments.files import hash_of, write_json
-from experiments.run_folder import RunFolder, run_path
+from experiments.runs.folder import RunFolder, run_path
 from experiments.tracking import Tracker
 
 METRICS = [f"{m}_at_{k}" for m in ("hit", "ndcg") for k in (1, 5, 10)]

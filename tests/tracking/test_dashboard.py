@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.config import TrackingConfig
-from experiments.run_folder import RunFolder
+from experiments.config.schema import TrackingConfig
+from experiments.runs.folder import RunFolder
 from experiments.tracking import Tracker, publish
 from experiments.tracking.columns import shown_metrics, told
 from experiments.tracking.dashboard import VIEWS

@@ -5,8 +5,8 @@ import pytest
 from rich.console import Console
 
 from experiments.errors import PaddockError
-from experiments.leaderboard import Row, leaderboard, render, to_markdown
-from experiments.run_folder import find_runs
+from experiments.runs.folder import find_runs
+from experiments.runs.leaderboard import Row, leaderboard, render, to_markdown
 
 from .run_folders import HASHES, begin_run, make_run, result_of
 

@@ -9,10 +9,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from experiments import provenance
-from experiments.config import TrackingConfig
+from experiments.config.schema import TrackingConfig
 from experiments.files import write_json
-from experiments.run_folder import RunFolder
+from experiments.runs import provenance
+from experiments.runs.folder import RunFolder
 from tests.cli.command_line import ROOT, Answer, CommandLine
 from tests.tracking.mlflow_state import client_of
 

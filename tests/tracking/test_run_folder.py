@@ -3,7 +3,7 @@ import json
 import pytest
 
 from experiments.errors import PaddockError
-from experiments.run_folder import RunFolder, find_runs
+from experiments.runs.folder import RunFolder, find_runs
 
 from .run_folders import begin_run, end_run, epoch_record, make_run, result_of
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments.config import TrackingConfig
+from experiments.config.schema import TrackingConfig
 from experiments.errors import PaddockError
-from experiments.run_folder import RunFolder
+from experiments.runs.folder import RunFolder
 from experiments.tracking import Tracker, Uploads, publish, ui_command, upload_pending
 
 from .mlflow_server import Server, free_port

@@ -9,9 +9,9 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
-from experiments.config import TrackingConfig
+from experiments.config.schema import TrackingConfig
 from experiments.errors import PaddockError
-from experiments.run_folder import RunFolder
+from experiments.runs.folder import RunFolder
 from experiments.tracking import publish, ui_command
 from experiments.tracking.store import reach
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_importing_the_tracker_imports_neither_mlflow_nor_torch():
     code = (
-        "import sys, experiments.tracking, experiments.leaderboard;"
+        "import sys, experiments.tracking, experiments.runs.leaderboard;"
         "sys.exit(' '.join({'mlflow', 'torch'} & set(sys.modules)) or 0)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

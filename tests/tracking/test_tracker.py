@@ -1,5 +1,5 @@
-from experiments.config import TrackingConfig
-from experiments.run_folder import RunFolder
+from experiments.config.schema import TrackingConfig
+from experiments.runs.folder import RunFolder
 from experiments.tracking import Tracker, publish
 
 from .mlflow_state import assert_mirrors, client_of, runs_by_kind

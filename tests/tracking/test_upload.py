@@ -3,7 +3,7 @@ import re
 import pytest
 from rich.console import Console
 
-from experiments.config import TrackingConfig
+from experiments.config.schema import TrackingConfig
 from experiments.errors import PaddockError
 from experiments.tracking import Uploads, publish, upload_pending
 

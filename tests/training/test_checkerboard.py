@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from experiments.bridge.scorer import RecBoleScorer
+from experiments.config.check import resolve_model
 from experiments.data.prepared import Prepared
-from experiments.split import Split
-from experiments.validate import resolve_model
+from experiments.protocol.split import Split
 
 N_USERS, N_ITEMS, LENGTH = 80, 40, 12
 

@@ -11,10 +11,11 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from experiments import checkpoint
+from experiments.config.check import resolve_model
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
-from experiments.split import Split
-from experiments.training import checkpoint
+from experiments.protocol.split import Split
 from experiments.training.loop import Hooks, Loop, Schedule
 from experiments.training.stages import build
 from experiments.training.state import (
@@ -25,7 +26,6 @@ from experiments.training.state import (
     optimizer_state,
     random_state,
 )
-from experiments.validate import resolve_model
 
 
 def round_trip(path: Path, state: tuple[Any, Any]) -> tuple[Any, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from experiments.run_folder import RunFolder, find_runs
+from experiments.runs.folder import RunFolder, find_runs
 
 ROOT = Path(__file__).parents[2]
 
@@ -105,7 +105,7 @@ def command(argv: list[str], output: Path, slow: bool, dies_at: str | None) -> N
             write(target, text)
 
         runner.write_text = write_or_die
-    from experiments.cli import main
+    from experiments.commands.run import main
 
     main()
 
@@ -115,7 +115,12 @@ def forked() -> Callable[..., Any]:
     """Start the command in a process forked from one that has imported everything."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["experiments.runner", "experiments.leaderboard", "experiments.cli", "torch._dynamo"]
+        [
+            "experiments.commands.train",
+            "experiments.runs.leaderboard",
+            "experiments.commands.run",
+            "torch._dynamo",
+        ]
     )
 
     def start(model: str, folder: Path, *, slow: bool = False, dies_at: str | None = None) -> Any:

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.bridge.scorer import RecBoleScorer
+from experiments.config.check import resolve_model
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
-from experiments.split import Split
-from experiments.training.masked import Masked
+from experiments.protocol.split import Split
 from experiments.training.stages import build
+from experiments.training.strategies.masked import Masked
 from experiments.training.strategy import Task
-from experiments.validate import resolve_model
 
 NO_TICK = lambda done, total: None  # noqa: E731
 MASK = -1

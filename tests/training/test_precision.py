@@ -5,15 +5,16 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.compose import compose, typed
+from experiments.config.check import resolve_model
+from experiments.config.compose import compose, typed
 from experiments.data.prepared import Prepared
-from experiments.device import precision_of
-from experiments.identity import config_hash
-from experiments.split import Split
+from experiments.protocol.split import Split
+from experiments.runs.identity import config_hash
+from experiments.training.device import precision_of
 from experiments.training.losses import full_softmax
 from experiments.training.stages import build, stage_configs
-from experiments.training.strategy import Task, strategy
-from experiments.validate import resolve_model
+from experiments.training.strategies.registry import strategy
+from experiments.training.strategy import Task
 
 CPU = torch.device("cpu")
 MODELS = ("sasrec", "gru4rec", "bert4rec", "multivae", "ract")

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from recbole.model.abstract_recommender import AutoEncoderMixin
 from recbole.utils import ModelType
 
+from experiments.config.check import resolve_model
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
-from experiments.split import Split
-from experiments.training.rows import Rows
+from experiments.protocol.split import Split
 from experiments.training.stages import build
+from experiments.training.strategies.rows import Rows
 from experiments.training.strategy import Task
-from experiments.validate import resolve_model
 
 NO_TICK = lambda done, total: None  # noqa: E731
 

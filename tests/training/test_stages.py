@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
+from experiments.config.check import resolve_model
 from experiments.data.prepared import Prepared
-from experiments.split import Split
+from experiments.protocol.split import Split
 from experiments.training.stages import Hooks, stage_configs, train
 from experiments.training.state import model_state
-from experiments.validate import resolve_model
 
 ACTOR = {"train_stage": "actor_pretrain", "epochs": 2}
 CRITIC = {"train_stage": "critic_pretrain", "epochs": 3, "keep": "last"}

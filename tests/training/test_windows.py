@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from experiments.config.check import resolve_model
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
-from experiments.split import TEST, TRAIN, VALID, Split
+from experiments.protocol.split import TEST, TRAIN, VALID, Split
 from experiments.training.stages import build
+from experiments.training.strategies.windows import Windows
 from experiments.training.strategy import Task
-from experiments.training.windows import Windows
-from experiments.validate import resolve_model
 
 NO_TICK = lambda done, total: None  # noqa: E731
 

@@ -6,14 +6,14 @@ import optuna
 import pytest
 from optuna.trial import FixedTrial
 
-from experiments.compose import choices, compose, typed
+from experiments.config.check import resolve_model
+from experiments.config.compose import choices, compose, typed
 from experiments.errors import PaddockError
 from experiments.training.stages import stage_configs
 from experiments.tuning.cli import read
 from experiments.tuning.config import TuneConfig
 from experiments.tuning.read_space import read_space
 from experiments.tuning.space import Space
-from experiments.validate import resolve_model
 
 SASREC = {"name": "SASRec", "strategy": "windows", "loss": "softmax"}
 RATE = {"type": "float", "low": 1e-4, "high": 1e-2, "log": True}

@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments.run_folder import find_runs
+from experiments.runs.folder import find_runs
 
 from .tuner import ROOT, SMALL, Tuner, counted
 

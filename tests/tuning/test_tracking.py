@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from experiments.config import TrackingConfig
+from experiments.config.schema import TrackingConfig
 from experiments.tracking.store import connect
 
 from .tuner import Tuner

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.compose import CONF, compose, typed
+from experiments.config.compose import CONF, compose, typed
 from experiments.errors import PaddockError
 
 FILE = """# @package _global_
@@ -68,7 +68,7 @@ def test_no_such_file(words: list[str], message: str) -> None:
 
 def test_committed_files_compose() -> None:
     """Each to a configuration that can run, with where it came from."""
-    from experiments.validate import check
+    from experiments.config.check import check
 
     for path in sorted((CONF / "tuned").rglob("*.yaml")):
         if path.name in ("auto.yaml", "any.yaml"):

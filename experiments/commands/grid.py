@@ -1,0 +1,114 @@
+"""What happens before and after a grid: all its runs are checked first, and compared at the end."""
+
+import re
+import sys
+from dataclasses import replace
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from experiments.config.check import check
+from experiments.config.compose import choices, compose, loosened, typed
+from experiments.config.schema import Config, Mode
+from experiments.config.values import at_least, nearest
+from experiments.errors import PaddockError
+
+
+class Grid(Callback):
+    """Hydra's callback around a multirun."""
+
+    def __init__(self) -> None:
+        self._runs: list[Config] = []
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse the whole grid if one of its runs could not work, before anything trains."""
+        try:
+            asked = jobs(config)
+            self._runs = runs(asked)
+            for run in self._runs:
+                check(run)
+            for told in check_seeds(asked, self._runs):
+                print(told)
+        except PaddockError as error:
+            # Hydra swallows the exceptions of callbacks, and would train.
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Print the leaderboard of every data set and protocol that the grid ran on."""
+        from experiments.commands.run import show_leaderboard
+
+        asked: dict[str, Config] = {}
+        for run in self._runs:
+            if run.mode is Mode.run:
+                asked.setdefault(repr((run.runs_dir, run.dataset, run.protocol.name)), run)
+        for run in asked.values():
+            show_leaderboard(run)
+
+
+def runs(all_overrides: list[list[str]]) -> list[Config]:
+    """The configuration of every job.
+
+    Those that differ by their seed alone are composed once, where nothing else depends on it.
+    """
+    composed: dict[tuple[str, ...], Config] = {}
+    found = []
+    for overrides in all_overrides:
+        seeds = [word for word in overrides if re.fullmatch(r"seed=\d+", word)]
+        others = tuple(word for word in overrides if word not in seeds)
+        if others not in composed:
+            made = compose(overrides)
+            if re.search(r"\$\{[^}]*seed", OmegaConf.to_yaml(made)):
+                found.append(typed(made))
+                continue
+            composed[others] = typed(made)
+        run = composed[others]
+        found.append(replace(run, seed=int(seeds[-1].removeprefix("seed="))) if seeds else run)
+    return found
+
+
+def check_seeds(all_overrides: list[list[str]], found: list[Config]) -> list[str]:
+    """What `grid_seeds` leaves out of these jobs, in words.
+
+    Raises
+    ------
+    PaddockError
+        For a model that there is not, and an impossible seed.
+    """
+    asked: dict[str, set[int]] = {}
+    for overrides, run in zip(all_overrides, found, strict=True):
+        chosen = [word.removeprefix("model=") for word in overrides if word.startswith("model=")]
+        asked.setdefault("".join(chosen[-1:]), set()).add(run.seed)
+    models = [*choices("model"), *asked]
+    told = []
+    for model, seeds in {key: own for run in found for key, own in run.grid_seeds.items()}.items():
+        if model not in models:
+            raise PaddockError(f"grid_seeds.{model}: no such model; {nearest(model, models)}")
+        for seed in seeds:
+            at_least(f"grid_seeds.{model}", seed, 0)
+        if model in asked and not asked[model] & set(seeds):
+            kept = ", ".join(map(str, seeds)) or "none"
+            told.append(
+                f"{model} is left out: of the seeds of this grid, grid_seeds.{model} takes {kept}"
+            )
+    return told
+
+
+def jobs(config: DictConfig) -> list[list[str]]:
+    """The overrides of every run of a grid, as Hydra's own sweeper multiplies them out."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    params = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create({}))
+    assert isinstance(params, dict)
+    lines = [f"{key!s}={value}" for key, value in params.items()]
+    task = OmegaConf.to_container(config.hydra.overrides.task)
+    assert isinstance(task, list)
+    given = [str(word) for word in config.hydra.overrides.hydra]
+    places = [word for word in given if word.startswith("hydra.searchpath=")]
+    parsed = OverridesParser.create().parse_overrides(
+        [*lines, *loosened([str(word) for word in task])]
+    )
+    # Where else files may be, as each job is composed by itself.
+    return [[*job, *places] for job in BasicSweeper.split_arguments(parsed, None)[0]]

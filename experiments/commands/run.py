@@ -1,0 +1,231 @@
+"""The command line: Hydra composes, Paddock answers in plain sentences.
+
+Heavy imports wait until something trains, so that --help and --cfg answer at once.
+"""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from experiments.config.check import check
+from experiments.config.compose import CONF, TUNED, compose, explain, loosened, settled, typed
+from experiments.config.schema import Config, Format, Mode, TrackingConfig
+from experiments.errors import PaddockError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MISTAKE = 2
+"""Exit code for a mistake in the input."""
+
+RATING_ERRORS = ("test/ratings/rmse", "test/ratings/mae")
+
+
+def main() -> None:
+    """Run what sys.argv says."""
+    # Hydra would print a traceback and exit by itself; its errors are told in one sentence here.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        words = loosened(options_first(sys.argv[1:]))
+        if TUNED.intersection(words) and {"--cfg", "-c"} & set(words):
+            # Hydra shows what it composes by itself.
+            words = [word for word in words if "=" not in word] + settled(
+                [word for word in words if "=" in word]
+            )
+        sys.argv[1:] = words
+        hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
+    except PaddockError as error:
+        fail(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        fail(explain(error))
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+
+
+def task(composed: DictConfig) -> str | None:
+    """What one job of Hydra does; the path of its run folder, if it ran something.
+
+    In a grid a failing run does not stop the others: Hydra keeps its error and tells it at the end.
+    """
+    grid = HydraConfig.get().mode == RunMode.MULTIRUN
+    try:
+        if TUNED.intersection(asked_for()):
+            # Where else tuned files may be.
+            given = HydraConfig.get().overrides.hydra
+            places = [word for word in given if word.startswith("hydra.searchpath=")]
+            composed = compose([*asked_for(), *places])
+        return _answer(composed, grid=grid)
+    except PaddockError as error:
+        if grid:
+            raise PaddockError(f"{error} [in {' '.join(asked_for())}]") from error
+        fail(str(error))
+
+
+def asked_for() -> list[str]:
+    """The overrides of a job, interpolations in them as they were written."""
+    words = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    assert isinstance(words, list)
+    return [str(word) for word in words]
+
+
+def options_first(words: Sequence[str]) -> list[str]:
+    """Options before overrides: argparse takes no override behind an option between overrides."""
+
+    def override(word: str) -> bool:
+        return not word.startswith("-") and ("=" in word or word.startswith("~"))
+
+    return sorted(words, key=override)
+
+
+def _answer(composed: DictConfig, *, grid: bool) -> str | None:
+    config = typed(composed)
+    check(config)
+    chosen = HydraConfig.get().runtime.choices
+    choices = {str(key): str(value) for key, value in chosen.items()}
+    logging.getLogger().setLevel(logging.WARNING)
+    match config.mode:
+        case Mode.run:
+            seeds = config.grid_seeds.get(choices["model"], [config.seed])
+            return _run(config, choices, grid=grid) if not grid or config.seed in seeds else None
+        case Mode.recommend:
+            _recommend(config, choices)
+        case Mode.upload:
+            _upload(config)
+        case Mode.inspect:
+            _inspect(config)
+        case Mode.leaderboard:
+            show_leaderboard(config)
+        case Mode.reproduce:
+            _reproduce(config)
+    return None
+
+
+def _run(config: Config, choices: dict[str, str], *, grid: bool) -> str:
+    from experiments.commands.train import run
+
+    console = make_console()
+    folder = run(config, choices=choices, console=console, bars=config.progress and not grid)
+    if not grid:
+        from experiments.runs.leaderboard import leaderboard, render
+
+        board = leaderboard([folder], metrics=_metrics(config), where_known=RATING_ERRORS)
+        render(board, console)
+        _point_to_dashboard(config, console)
+    return str(folder.path)
+
+
+def _recommend(config: Config, choices: dict[str, str]) -> None:
+    from experiments.commands.recommend import recommend, show
+
+    key = choices["model"] if choices["model"] != "recbole" else config.model["name"].lower()
+    show(recommend(config, model_key=key), form=config.format, console=make_console())
+
+
+def _reproduce(config: Config) -> None:
+    from experiments.commands.reproduce import reproduce, show
+
+    progress = make_console() if config.format is Format.table else make_console(stderr=True)
+    made = reproduce(config, console=progress)
+    show(made, form=config.format, console=make_console())
+    if not made.reproduced:
+        sys.exit(1)
+
+
+def _inspect(config: Config) -> None:
+    """Tell the facts of the data set, draw them, and keep both beside the prepared data."""
+    from experiments.commands.inspect import inspect, table
+    from experiments.commands.inspect_pictures import plots
+    from experiments.data.prepare import prepare
+    from experiments.files import write_json
+    from experiments.tracking.datasets import log_inspection
+
+    data = prepare(config.dataset, data_dir=config.data_dir, progress=config.progress)
+    facts, folder = inspect(data), data.path / "inspect"
+    write_json(folder / "facts.json", facts)
+    files = [folder / "facts.json", *plots(data, folder)]
+    console = make_console()
+    if config.format is Format.json:
+        console.file.write(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    else:
+        console.print(table(facts))
+        console.print(f"Kept with two pictures in {folder}", highlight=False)
+    log_inspection(config.tracking, name=data.name, digest=data.hash, facts=facts, files=files)
+
+
+def _upload(config: Config) -> None:
+    from experiments.tracking import upload_pending
+
+    console = make_console()
+    counts = upload_pending(config.runs_dir, config.tracking)
+    console.print(
+        f"{counts.uploaded} runs uploaded, {counts.already} were there before, "
+        f"{counts.failed} failed",
+        highlight=False,
+    )
+    _point_to_dashboard(config, console)
+    if counts.failed:
+        sys.exit(1)
+
+
+def show_leaderboard(config: Config) -> None:
+    """Print the leaderboard of the configured data set and protocol, from the run folders."""
+    from experiments.data.prepare import dataset_name
+    from experiments.runs.folder import find_runs
+    from experiments.runs.leaderboard import leaderboard, render
+
+    console = make_console()
+    folders = find_runs(
+        config.runs_dir,
+        dataset=dataset_name(config.dataset),
+        protocol=config.protocol.name,
+        finished=True,
+    )
+    board = leaderboard(folders, metrics=_metrics(config), where_known=RATING_ERRORS)
+    render(board, console)
+    _point_to_dashboard(config, console)
+
+
+def _metrics(config: Config) -> list[str]:
+    """The columns of a leaderboard: Hit at the smallest cut-off and NDCG and Hit at 10 or the largest."""
+    columns: list[str] = []
+    for name, ranking in config.protocol.rankings.items():
+        cutoff = 10 if 10 in ranking.cutoffs else max(ranking.cutoffs)
+        wanted = [f"hit_at_{min(ranking.cutoffs)}", f"hit_at_{cutoff}", f"ndcg_at_{cutoff}"]
+        columns += [
+            f"test/{name}/{metric}"
+            for metric in dict.fromkeys(wanted)
+            if metric.partition("_at_")[0] in config.protocol.metrics
+        ]
+    return columns
+
+
+def _point_to_dashboard(config: Config, console: "Console") -> None:
+    from experiments.tracking import ui_command
+
+    if config.tracking.uri is not None:
+        usual = config.tracking.uri == TrackingConfig.uri
+        opener = "make ui" if usual else ui_command(config.tracking)
+        console.print(f"Dashboard: {opener}", highlight=False)
+
+
+def make_console(*, stderr: bool = False) -> "Console":
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 160
+    return Console(width=width, stderr=stderr)
+
+
+def fail(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(MISTAKE)

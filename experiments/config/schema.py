@@ -1,0 +1,192 @@
+"""The schema of a configuration: what may be said, and of which type.
+
+Hydra composes the YAML files under conf/ onto these dataclasses, so that an unknown key or a wrong
+type is refused while composing. What a type cannot say (a cut-off above the number of candidates, a
+hyper-parameter that the model never reads) is checked in `experiments.config.check`. A model's keys are
+its hyper-parameters under RecBole's names, so that they differ from model to model:
+`experiments.config.model_keys` knows them.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from omegaconf import MISSING
+
+
+class Mode(Enum):
+    """What run.py does with the configuration."""
+
+    run = "run"
+    recommend = "recommend"
+    upload = "upload"
+    leaderboard = "leaderboard"
+    inspect = "inspect"
+    reproduce = "reproduce"
+
+
+class Format(Enum):
+    """How answers are printed: for people or for machines."""
+
+    table = "table"
+    json = "json"
+
+
+@dataclass
+class ColumnsConfig:
+    """Which column of the interaction file holds what."""
+
+    user: str = "user_id"
+    item: str = "item_id"
+    time: str | None = "timestamp"
+    rating: str | None = None
+
+
+@dataclass
+class FiltersConfig:
+    """Which interactions count. The minima are iterated to a fixed point (k-core)."""
+
+    min_rating: float | None = None
+    min_user_interactions: int = 0
+    min_item_interactions: int = 0
+
+
+@dataclass
+class TextConfig:
+    """How an item is told in words: `title` names a column, `template` joins columns in braces.
+
+    A prompt calls an item a `noun` and what users do with it a `verb`, whose `past` it also needs.
+    """
+
+    title: str | None = None
+    template: str | None = None
+    noun: str = "item"
+    verb: str = "buy"
+    past: str = "bought"
+
+
+@dataclass
+class FilesConfig:
+    """Which files of the source hold what, for all formats but atomic.
+
+    Names are relative to the source's folder, archive or URL; `{category}` stands for
+    `dataset.category`. Without `item` there are no titles.
+    """
+
+    inter: str | None = None
+    item: str | None = None
+    user: str | None = None
+
+
+@dataclass
+class CsvConfig:
+    """How cells stand in the lines of `format: csv`. `separator: null` finds it."""
+
+    separator: str | None = None
+    encoding: str = "utf-8"
+    header: list[str] | None = None
+
+
+@dataclass
+class DatasetConfig:
+    """One data set: where its files are, which columns count, which rows are kept.
+
+    `source` is a folder, file or archive, a URL that is downloaded once, or `recbole:NAME` for a
+    data set that the installed recbole package carries. `format` is atomic, movielens, amazon,
+    steam, csv or json. `prefix` is the common name of atomic files (NAME.inter, NAME.item,
+    NAME.user), by default the folder's. `checksum`, as in "md5:..." or "sha256:...", is that of the
+    one file that the URL names.
+    """
+
+    name: str = MISSING
+    source: str = MISSING
+    format: str = "atomic"
+    prefix: str | None = None
+    category: str | None = None
+    checksum: str | None = None
+    files: FilesConfig = field(default_factory=FilesConfig)
+    csv: CsvConfig = field(default_factory=CsvConfig)
+    columns: ColumnsConfig = field(default_factory=ColumnsConfig)
+    filters: FiltersConfig = field(default_factory=FiltersConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    licence: str = ""
+
+
+@dataclass
+class RankingConfig:
+    """Which items a target competes with: all (`candidates: null`) or so many, itself included."""
+
+    candidates: int | None = None
+    seed: int = 2024
+    cutoffs: list[int] = field(default_factory=lambda: [1, 5, 10, 20])
+
+
+@dataclass
+class SlicesConfig:
+    """Which share of the trained items is cold, and which warm; so of the users. Null: no such slice."""
+
+    items: float | None = 0.35
+    users: float | None = 0.35
+
+
+@dataclass
+class ProtocolConfig:
+    """Who is scored on what: the split, the rankings, the metrics, and the one that selects.
+
+    `ratios` are the shares of train, valid and test (splits temporal and random), `cut_times` the
+    times at which valid and test begin (temporal), `seed` draws the split (random). Of the users with
+    a target, `scored_users` are scored in each phase, drawn once, the same for every model; null: all.
+    `beyond` and `slices` concern the test phase alone.
+    """
+
+    name: str = MISSING
+    split: str = "loo"
+    ratios: list[float] | None = None
+    cut_times: list[float] | None = None
+    seed: int | None = None
+    scored_users: int | None = None
+    rankings: dict[str, RankingConfig] = field(default_factory=dict)
+    metrics: list[str] = field(default_factory=lambda: ["hit", "ndcg"])
+    valid_metric: str = "full/ndcg_at_10"
+    beyond: list[str] = field(
+        default_factory=lambda: ["coverage", "gini", "popularity", "novelty", "diversity"]
+    )
+    slices: SlicesConfig = field(default_factory=SlicesConfig)
+
+
+@dataclass
+class TrackingConfig:
+    """Where MLflow keeps the runs. `uri: null` keeps them in the run folders only."""
+
+    uri: str | None = "sqlite:///mlflow.db"
+    artifacts: str | None = None
+
+
+@dataclass
+class Config:
+    """Everything that one command says.
+
+    `tuned` tells where `+tuned=auto` took its values from. `grid_seeds` maps a model, as conf/model
+    names it, to those of a grid's seeds that it takes; other models take all.
+    """
+
+    mode: Mode = Mode.run
+    dataset: DatasetConfig = MISSING
+    protocol: ProtocolConfig = MISSING
+    model: dict[str, Any] = MISSING
+    tracking: TrackingConfig = MISSING
+    seed: int = 1
+    grid_seeds: dict[str, list[int]] = field(default_factory=dict)
+    device: str = "auto"
+    threads: int = 1
+    precision: str = "auto"
+    force: bool = False
+    progress: bool = True
+    checkpoint_seconds: float = 15.0
+    runs_dir: str = "runs"
+    data_dir: str = "datasets/prepared"
+    run_id: str | None = None
+    user: Any = None
+    k: int = 10
+    format: Format = Format.table
+    tuned: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,268 @@
+"""Files of one row a line: CSV, TSV and the like, gzipped or not, and Parquet."""
+
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn, cast
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv as pc
+
+from experiments.data.readers.dialect import UNIT, Dialect, Parted, find_separator
+from experiments.data.readers.table import Table, cell_error, check_text, line_error, require, shown
+from experiments.errors import PaddockError
+
+_BLOCK = 1 << 24
+_Read = Callable[[list[str]], pl.DataFrame]
+_BREAKS = r"\s*[\t\r\n]+\s*"
+
+
+def read_delimited(
+    path: Path,
+    columns: Mapping[str, str] | None,
+    *,
+    required: Mapping[str, str],
+    types: Mapping[str, str] | None = None,
+    dialect: Dialect,
+    complete: bool = True,
+    tidy: bool = True,
+) -> Table:
+    """Read columns of a CSV, TSV or Parquet file.
+
+    Parameters
+    ----------
+    columns : mapping of str to str, optional
+        Column to the file's name of it; all under their own names where it is not given.
+    required : mapping of str to str
+        Columns that must be there, each with the configuration key that asks for it.
+    types : mapping of str to str
+        The types of the columns that are no tokens.
+    tidy : bool
+        Whether line breaks and tabs inside of cells become blanks.
+
+    Raises
+    ------
+    PaddockError
+        Naming file, line, column and value.
+    """
+    if path.suffix == ".parquet":
+        known, read, line_of = _open_parquet(path)
+    else:
+        source = _Text(path, dialect, [(columns or {}).get(c, c) for c in required])
+        known, read, line_of = source.header, source.read, source.line_of
+    names = dict(columns) if columns is not None else {name: name for name in known}
+    for column, key in required.items():
+        require(path, names.get(column, column), key, known)
+    cells = read([name for name in names.values() if name in known])
+    found = {column: name for column, name in names.items() if name in known}
+    kinds = {
+        column: (types or {}).get(column, _type(cells.schema[name]))
+        for column, name in found.items()
+    }
+    told = cells.select(_as_text(name, cells.schema[name]).alias(c) for c, name in found.items())
+    if tidy:
+        told = told.with_columns(pl.col(pl.String).str.replace_all(_BREAKS, " "))
+    return Table(
+        path=path,
+        types=kinds,
+        cells=told,
+        line_of=line_of,
+        complete=complete,
+        names=found,
+    )
+
+
+def _type(dtype: pl.DataType) -> str:
+    if isinstance(dtype, pl.List):
+        return "token_seq"
+    return "float" if dtype.is_float() or dtype.is_integer() else "token"
+
+
+def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
+    column = pl.col(name)
+    if dtype == pl.String:
+        return pl.when(column != "").then(column)
+    if isinstance(dtype, pl.List):
+        return column.cast(pl.List(pl.String))
+    if dtype.is_temporal() and dtype != pl.Duration and dtype != pl.Time:
+        return column.cast(pl.Datetime("us")).dt.to_string("iso:strict")
+    return column.cast(pl.String)
+
+
+def _open_parquet(path: Path) -> tuple[list[str], _Read, Callable[[int], int]]:
+    """Columns, what reads them, and the number of a row, which has no line, counted from 1."""
+    try:
+        frame = pl.scan_parquet(path, glob=False)
+        known = frame.collect_schema().names()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise PaddockError(f"{path} is no Parquet file: {' '.join(str(error).split())}") from None
+
+    def read(names: list[str]) -> pl.DataFrame:
+        return frame.select(names).collect(engine="streaming")
+
+    return known, read, lambda row: row + 1
+
+
+class _Text:
+    """A text file of one dialect, its header read."""
+
+    def __init__(self, path: Path, dialect: Dialect, wanted: list[str]) -> None:
+        self._path = path
+        self._encoding = dialect.encoding
+        first = self._first_line()
+        self._separator = dialect.separator or find_separator(first, wanted)
+        if self._separator != "::" and (len(self._separator) != 1 or self._separator > "~"):
+            raise PaddockError(
+                f"dataset.csv.separator: {shown(self._separator)} is neither one ASCII character "
+                f"nor '::'"
+            )
+        self._quote = None if dialect.header else '"'
+        self._has_header = dialect.header is None
+        if dialect.header is None:
+            self.header = next(csv.reader(self._parted([first]), delimiter=self._delimiter))
+        else:
+            self.header = list(dialect.header)
+        for name in self.header:
+            if self.header.count(name) > 1:
+                raise cell_error(path, 1, name, f"the header names {shown(name)} twice")
+
+    @property
+    def _delimiter(self) -> str:
+        """The separator as one character, which is what parsers take."""
+        return UNIT if len(self._separator) == 2 else self._separator
+
+    def _parted(self, lines: Iterable[str]) -> Iterator[str]:
+        return (line.replace(self._separator, self._delimiter) for line in lines)
+
+    def _first_line(self) -> str:
+        with self._open() as stream:
+            try:
+                line = stream.readline(1 << 20)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                raise line_error(self._path, 1, f"a damaged gzip file ({error})") from None
+        if not line:
+            raise line_error(
+                self._path, 1, "the file is empty (0 bytes); its first line must name the columns"
+            )
+        line = line.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")
+        if self._encoding == "utf-8":
+            check_text(self._path, line, offset=0, line=1, columns=[], separator=b",")
+        try:
+            return line.decode(self._encoding)
+        except (LookupError, UnicodeDecodeError) as error:
+            raise line_error(
+                self._path, 1, f"dataset.csv.encoding={self._encoding} does not read it: {error}"
+            ) from None
+
+    def _open(self) -> BinaryIO:
+        if self._path.suffix == ".gz":
+            return cast(BinaryIO, gzip.open(self._path))
+        return self._path.open("rb")
+
+    def read(self, names: list[str]) -> pl.DataFrame:
+        """The cells of some columns, as strings."""
+        refused: list[Any] = []
+
+        def refuse(row: Any) -> str:
+            refused.append(row)
+            return "error"
+
+        two = len(self._separator) == 2
+        raw: Any = self._open()
+        try:
+            with (
+                raw,
+                pc.open_csv(
+                    pa.PythonFile(Parted(raw, self._separator.encode()) if two else raw, mode="r"),
+                    read_options=pc.ReadOptions(
+                        use_threads=False,
+                        block_size=_BLOCK,
+                        encoding=self._encoding,
+                        column_names=None if self._has_header else self.header,
+                    ),
+                    parse_options=pc.ParseOptions(
+                        delimiter=self._delimiter,
+                        quote_char=self._quote or False,
+                        newlines_in_values=self._quote is not None,
+                        invalid_row_handler=refuse,
+                    ),
+                    convert_options=pc.ConvertOptions(
+                        column_types=dict.fromkeys(names, pa.string()),
+                        include_columns=names,
+                        strings_can_be_null=True,
+                        null_values=[""],
+                    ),
+                ) as reader,
+            ):
+                frames = [cast(pl.DataFrame, pl.from_arrow(batch)) for batch in reader]
+        except pa.ArrowInvalid as error:
+            self._explain(error, refused)
+        except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise PaddockError(f"{self._path}: {error}; save the file as UTF-8") from None
+        empty = pl.DataFrame(schema=dict.fromkeys(names, pl.String))
+        return pl.concat([empty, *frames])
+
+    def _explain(self, error: pa.ArrowInvalid, refused: list[Any]) -> NoReturn:
+        """Say where the parser stopped, in lines: it counts rows, and tells them apart from cells."""
+        if refused:
+            row = refused[0]
+            line = self.line_of(row.number - 1 - self._has_header)
+            cells = row.text.replace(UNIT, self._separator)
+            known = self.header
+            if row.actual_columns < row.expected_columns:
+                column = known[row.actual_columns]
+                problem = "the line ends before it"
+            else:
+                column, problem = known[-1], "the line goes on behind it"
+            raise cell_error(
+                self._path,
+                line,
+                column,
+                f"{problem}: {row.actual_columns} cells where the header has "
+                f"{row.expected_columns}, in {shown(cells)}; check its quotes and separators "
+                f"({self._separator!r})",
+            )
+        if "UTF8" in str(error):
+            self._find_bytes()
+        found = re.search(r"Row #(\d+)", str(error))
+        place = f", row {found[1]}" if found else ""
+        raise PaddockError(f"{self._path}{place}: {error}")
+
+    def _find_bytes(self) -> None:
+        """Refuse the first bytes that are not UTF-8."""
+        offset = 0
+        with self._open() as stream:
+            for number, line in enumerate(stream, start=1):
+                check_text(
+                    self._path,
+                    line,
+                    offset=offset,
+                    line=number,
+                    columns=self.header,
+                    separator=self._separator.encode(),
+                )
+                offset += len(line)
+
+    def line_of(self, row: int) -> int:
+        """The line on which a row ends, found by reading up to it: only errors ask."""
+        wanted = row + self._has_header
+        # The csv module refuses very long cells; then the row is counted as if it were a line.
+        with suppress(csv.Error):
+            for place, line in enumerate(self._row_ends()):
+                if place == wanted:
+                    return line
+        return wanted + 1
+
+    def _row_ends(self) -> Iterator[int]:
+        with io.TextIOWrapper(self._open(), self._encoding, errors="replace", newline="") as text:
+            if self._quote is None:
+                yield from (number for number, line in enumerate(text, 1) if line.strip("\r\n"))
+                return
+            reader = csv.reader(self._parted(text), delimiter=self._delimiter)
+            yield from (reader.line_num for cells in reader if cells)

@@ -1,0 +1,194 @@
+"""Downloads: kept once, resumed where they were cut, and checked.
+
+A file under its own name is complete. While it is loaded it is `.NAME.part`, and `.NAME.part.json`
+holds what tells whether the server still has the same file.
+"""
+
+import hashlib
+import re
+import time
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import requests
+import urllib3
+
+from experiments import files
+from experiments.data.sources.bar import DownloadBar
+from experiments.errors import PaddockError
+
+_CHUNK = 1 << 18
+_BROKEN = (
+    requests.ConnectionError,
+    requests.Timeout,
+    urllib3.exceptions.HTTPError,
+    ConnectionError,
+)
+_PASSING = (408, 425, 429, 500, 502, 503, 504)
+
+
+class _AgainError(Exception):
+    """The transfer ended early; another try may go on."""
+
+
+def fetch(
+    url: str,
+    *,
+    folder: Path,
+    checksum: str | None = None,
+    progress: bool = True,
+    timeout: float = 30.0,
+    tries: int = 5,
+    pause: float = 1.0,
+) -> Path:
+    """The file behind a URL, downloaded unless it is there.
+
+    Parameters
+    ----------
+    url : str
+    folder : Path
+        The file is kept below it, at the host and path of the URL.
+    checksum : str, optional
+        "sha256:DIGITS" or "md5:DIGITS".
+    timeout : float
+        Seconds without a byte after which a try is given up.
+    tries : int
+        Tries in a row that bring no byte, before it is given up.
+    pause : float
+        Seconds before the second try, doubled for each after it.
+
+    Raises
+    ------
+    PaddockError
+        When the server does not have the file or cannot be reached, or the file has another
+        checksum; it is deleted then.
+    """
+    target = _target(url, folder)
+    if not target.is_file():
+        with files.lock(target.with_name(f".{target.name}.lock")):
+            if not target.is_file():
+                part = target.with_name(f".{target.name}.part")
+                with DownloadBar(target.name, shown=progress) as bar:
+                    _load(url, part, bar, timeout=timeout, tries=tries, pause=pause)
+                if checksum:
+                    _check(url, part, checksum)
+                part.replace(target)
+                _facts(part).unlink(missing_ok=True)
+    return target
+
+
+def _target(url: str, folder: Path) -> Path:
+    parts = urlsplit(url)
+    names = [unquote(name) for name in parts.path.split("/")]
+    safe = [re.sub(r"[^\w.+@=-]", "_", name).lstrip(".") for name in (parts.netloc, *names)]
+    if parts.query:
+        safe[-1] = f"{files.hash_of(parts.query)[:8]}-{safe[-1]}"
+    found = [name for name in safe if name]
+    if len(found) < 2:
+        raise PaddockError(f"dataset.source: {url} names no file")
+    return folder.joinpath(*found)
+
+
+def _facts(part: Path) -> Path:
+    return part.with_name(f"{part.name}.json")
+
+
+def _load(
+    url: str, part: Path, bar: DownloadBar, *, timeout: float, tries: int, pause: float
+) -> None:
+    """Bring the whole file into `part`, over as many tries as bring bytes."""
+    failed = 0
+    while True:
+        before = part.stat().st_size if part.is_file() else 0
+        try:
+            _transfer(url, part, bar, timeout)
+            return
+        except (*_BROKEN, _AgainError) as error:
+            after = part.stat().st_size if part.is_file() else 0
+            failed = 0 if after > before else failed + 1
+            if failed == tries:
+                raise PaddockError(
+                    f"{url} cannot be downloaded: {_reason(error)}; try again later, or get the "
+                    f"file by other means and write dataset.source=PATH"
+                ) from None
+            time.sleep(pause * 2 ** max(failed - 1, 0))
+        except requests.RequestException as error:
+            raise PaddockError(f"{url} cannot be downloaded: {error}") from None
+
+
+def _transfer(url: str, part: Path, bar: DownloadBar, timeout: float) -> None:
+    """One request: the rest of the file where the server goes on with the same one, else all."""
+    start, headers = _resume(part)
+    with requests.get(
+        url,
+        headers={"Accept-Encoding": "identity", **headers},
+        stream=True,
+        timeout=timeout,
+    ) as answer:
+        if answer.status_code in _PASSING:
+            raise _AgainError(f"the server answers {answer.status_code} {answer.reason}")
+        if answer.status_code == 416:
+            # The part is as long as the file, or longer: it cannot be trusted.
+            part.unlink()
+            raise _AgainError("the server has no more bytes than were loaded")
+        if answer.status_code >= 400:
+            raise PaddockError(
+                f"{url}: the server answers {answer.status_code} {answer.reason}; check the URL, "
+                f"or get the file by other means and write dataset.source=PATH"
+            )
+        resumed = answer.status_code == 206
+        if resumed and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            part.unlink()
+            raise _AgainError("the server goes on at another byte than was asked for")
+        if not resumed:
+            start = 0
+        part.parent.mkdir(parents=True, exist_ok=True)
+        if not resumed:
+            part.unlink(missing_ok=True)
+            validator = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
+            files.write_json(_facts(part), {"url": url, "validator": validator})
+        length = answer.headers.get("Content-Length")
+        total = start + int(length) if length is not None else None
+        bar.begin(start, total)
+        done = start
+        with part.open("ab" if resumed else "wb") as stream:
+            while chunk := answer.raw.read(_CHUNK):
+                stream.write(chunk)
+                done += len(chunk)
+                bar.advance(done)
+        if total is not None and done < total:
+            raise _AgainError(f"the connection ended after {done} of {total} bytes")
+
+
+def _resume(part: Path) -> tuple[int, dict[str, str]]:
+    """The byte to go on from, and the headers that ask for the rest if the file is the same."""
+    if not part.is_file() or not _facts(part).is_file():
+        return 0, {}
+    validator = files.read_json(_facts(part))["validator"]
+    start = part.stat().st_size
+    # A weak tag may stand for files of different bytes, which If-Range refuses.
+    if not validator or validator.startswith("W/") or start == 0:
+        return 0, {}
+    return start, {"Range": f"bytes={start}-", "If-Range": validator}
+
+
+def _check(url: str, part: Path, checksum: str) -> None:
+    """Delete the file and say so unless it has the checksum."""
+    kind, _, wanted = checksum.rpartition(":")
+    kind = kind or "sha256"
+    if kind not in ("md5", "sha256"):
+        raise PaddockError(f"dataset.checksum: {checksum!r} must begin with 'sha256:' or 'md5:'")
+    with part.open("rb") as stream:
+        found = hashlib.file_digest(stream, kind).hexdigest()
+    if found != wanted.lower():
+        part.unlink()
+        _facts(part).unlink(missing_ok=True)
+        raise PaddockError(
+            f"{url}: the {kind} of the download is {found}, not {wanted}; it is deleted; try again, "
+            f"or correct dataset.checksum if the file was published anew"
+        )
+
+
+def _reason(error: Exception) -> str:
+    inner = error.args[0] if error.args else error
+    return " ".join(str(getattr(inner, "reason", None) or inner).split())

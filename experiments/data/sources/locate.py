@@ -1,0 +1,79 @@
+"""Folders and files of data on this machine, found by what the configuration calls them."""
+
+import importlib.util
+from pathlib import Path
+
+from experiments.data.sources.unpack import is_archive
+from experiments.errors import PaddockError
+
+CARRIED = "recbole:"
+_ROWS = (".csv", ".tsv", ".parquet", ".json", ".jsonl", ".dat", ".txt")
+
+
+def is_url(source: str) -> bool:
+    return source.startswith(("http://", "https://"))
+
+
+def local(source: str, *, files: bool) -> Path:
+    """The folder or archive that `source` names, or the file where `files` allows one.
+
+    Raises
+    ------
+    PaddockError
+        When there is none, telling what is there.
+    """
+    place = Path(source).expanduser().resolve()
+    if place.is_dir() or (place.is_file() and (files or is_archive(place.name))):
+        return place
+    if place.exists():
+        raise PaddockError(f"dataset.source: {place} is a file; name the folder that holds it")
+    parent = place.parent
+    around = f"{parent}: {content(parent)}" if parent.is_dir() else f"nor is {parent}"
+    kind = "a folder or file" if files else "a folder"
+    raise PaddockError(f"dataset.source: {source!r} is not {kind} ({place} is not there); {around}")
+
+
+def find_file(folder: Path, name: str | None) -> Path | None:
+    """The file of that name in the folder, or the first below it, gzipped or not.
+
+    Without a name it is the only file of rows that the folder holds.
+    """
+    if name is None:
+        rows = [path for path in sorted(folder.iterdir()) if _holds_rows(path)]
+        return rows[0] if len(rows) == 1 else None
+    last = Path(name).name
+    bare = last.removesuffix(".gz")
+    for candidate in (folder / name, folder / last, folder / bare, folder / f"{bare}.gz"):
+        if candidate.is_file():
+            return candidate
+    below = [path for wanted in (last, bare, f"{bare}.gz") for path in folder.rglob(wanted)]
+    below = [path for path in below if path.is_file()]
+    return min(below, key=lambda path: (len(path.parts), path)) if below else None
+
+
+def carried_folder(name: str) -> Path:
+    """The folder of a data set that the installed recbole package carries."""
+    # The package is only located: importing it would load torch.
+    spec = importlib.util.find_spec("recbole")
+    if spec is None or not spec.submodule_search_locations:
+        raise PaddockError(f"dataset.source: {CARRIED}{name} needs the package recbole installed")
+    examples = Path(spec.submodule_search_locations[0]) / "dataset_example"
+    known = sorted(path.name for path in examples.glob("*") if path.is_dir())
+    if name not in known:
+        raise PaddockError(
+            f"dataset.source: recbole carries no data set {name!r}; it carries {', '.join(known)}"
+        )
+    return examples / name
+
+
+def content(folder: Path) -> str:
+    """What a folder holds, as an error message tells it."""
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    if not names:
+        return "it is empty"
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return f"it holds {', '.join(names[:20])}{more}"
+
+
+def _holds_rows(path: Path) -> bool:
+    return path.is_file() and path.name.removesuffix(".gz").endswith(_ROWS)

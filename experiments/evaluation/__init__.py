@@ -1,0 +1,1 @@
+"""The one evaluator: scores become ranks, ranks become metrics of every user, these become means."""

@@ -1,0 +1,177 @@
+"""Beyond accuracy: what the lists of recommended items are like, whoever the targets are.
+
+A list holds the k best items of a user in a ranking of all items: those that the targets compete
+with, equal scores by ascending id. Coverage and Gini index describe all lists together, the others
+each list by itself.
+
+Dimensions: B users of a block, K longest list, N items and the padding (0, where a list is shorter).
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.evaluation.catalogue import Catalogue
+
+Floats = NDArray[np.float64]
+
+SYSTEM = ("coverage", "gini")
+"""One number for all lists."""
+
+PER_USER = ("popularity", "novelty", "diversity")
+"""One number for each list."""
+
+
+def coverage(counts_N: NDArray[np.integer]) -> float:
+    """Share of the items that are in at least one list.
+
+    Catalogue coverage (Herlocker et al., "Evaluating collaborative filtering recommender systems",
+    TOIS 2004; Ge et al., "Beyond accuracy", RecSys 2010).
+
+    Parameters
+    ----------
+    counts_N : (n_items,)
+        In how many lists each item is, the padding left out.
+    """
+    return float(np.count_nonzero(counts_N) / len(counts_N))
+
+
+def gini(counts_N: NDArray[np.integer]) -> float:
+    """How unequally the lists' places are shared out among all items: 0 evenly, towards 1 to few.
+
+    The Gini index: the sum over items by ascending count of (2 i - n - 1) count_i, over n times the
+    sum of the counts. Items in no list count. Adomavicius & Kwon ("Improving aggregate
+    recommendation diversity", TKDE 2012) measure the same the other way round, as a diversity.
+
+    Parameters
+    ----------
+    counts_N : (n_items,)
+        In how many lists each item is, the padding left out.
+    """
+    n = len(counts_N)
+    weights = 2 * np.arange(1, n + 1) - n - 1
+    return float(weights @ np.sort(counts_N) / (n * counts_N.sum()))
+
+
+def popularity(items_BK: NDArray[np.integer], catalogue: Catalogue) -> Floats:
+    """Mean training interactions of the items down to every rank, (B, K).
+
+    Average recommendation popularity (Yin et al., "Challenging the long tail recommendation", VLDB
+    2012).
+    """
+    return _running_mean(catalogue.interactions_N.astype(np.float64)[items_BK], items_BK)
+
+
+def novelty(items_BK: NDArray[np.integer], catalogue: Catalogue) -> Floats:
+    """Mean self-information of the items down to every rank, in bits, (B, K).
+
+    -log2 p(i), where p(i) is the share of the training users that have item i (Zhou et al., PNAS
+    2010; Vargas & Castells, "Rank and relevance in novelty and diversity metrics", RecSys
+    2011). An item that nobody trained on counts as if one user had, for none has p = 0.
+    """
+    share_N = np.maximum(catalogue.users_N, 1) / catalogue.n_users
+    information_N = -np.log2(share_N)
+    information_N[0] = 0
+    return _running_mean(information_N[items_BK], items_BK)
+
+
+def diversity(items_BK: NDArray[np.integer], catalogue: Catalogue) -> Floats:
+    """1 - mean similarity of all pairs of a list's items, (B,).
+
+    Intra-list diversity (Ziegler et al., "Improving recommendation lists through topic
+    diversification", WWW 2005; Vargas & Castells 2011), with the cosine of the items' sets of
+    features as similarity: common features over the geometric mean of the sets' sizes. Items
+    without features are left out; a list with fewer than two others has the diversity 0.
+    """
+    from scipy.sparse import csr_matrix, diags
+
+    features_NF = catalogue.features_NF
+    assert features_NF is not None
+    lengths_N = np.sqrt(np.asarray(features_NF.sum(axis=1)).ravel())
+    units_NF = diags(1 / np.maximum(lengths_N, 1)) @ features_NF
+    starts = np.arange(0, items_BK.size + 1, items_BK.shape[1])
+    ones = np.ones(items_BK.size)
+    chosen_BN = csr_matrix(
+        (ones, items_BK.ravel(), starts), shape=(len(items_BK), features_NF.shape[0])
+    )
+    # The squared length of a sum of unit vectors is their number and twice the cosines of all pairs.
+    sums_BF = chosen_BN @ units_NF
+    squares_B = np.asarray(sums_BF.multiply(sums_BF).sum(axis=1)).ravel()
+    known_B = (lengths_N > 0)[items_BK].sum(axis=1)
+    pairs_B = known_B * (known_B - 1)
+    mean_B = (squares_B - known_B) / np.maximum(pairs_B, 1)
+    return np.where(pairs_B > 0, np.clip(1 - mean_B, 0, 1), 0.0)
+
+
+def _running_mean(values_BK: Floats, items_BK: NDArray[np.integer]) -> Floats:
+    """The mean down to every rank; the padding adds neither a value nor an item."""
+    totals_BK = np.where(items_BK > 0, values_BK, 0.0).cumsum(axis=1)
+    return totals_BK / np.maximum((items_BK > 0).cumsum(axis=1), 1)
+
+
+_BY_RANK: dict[str, Callable[[NDArray[np.integer], Catalogue], Floats]] = {
+    "popularity": popularity,
+    "novelty": novelty,
+}
+
+
+class ListStatistics:
+    """Collects the lists of one ranking block by block; of a block only its numbers are kept.
+
+    Parameters
+    ----------
+    names : names of `SYSTEM` and `PER_USER`
+        Diversity is passed over where no features are known, and at cut-off 1, where a list has no
+        pair.
+    cutoffs : lengths at which a list is cut
+    """
+
+    def __init__(
+        self, catalogue: Catalogue, *, names: Sequence[str], cutoffs: Sequence[int]
+    ) -> None:
+        self._catalogue = catalogue
+        self._names = names
+        self._cutoffs = cutoffs
+        self._counts = {k: np.zeros(catalogue.n_items + 1, dtype=np.int64) for k in cutoffs}
+        self._blocks: dict[str, list[Floats]] = {
+            f"{name}_at_{k}": []
+            for name in names
+            if name in PER_USER
+            for k in cutoffs
+            if name != "diversity" or (k > 1 and catalogue.features_NF is not None)
+        }
+
+    @property
+    def longest(self) -> int:
+        return max(self._cutoffs)
+
+    def add(self, items_BK: NDArray[np.integer]) -> None:
+        """The lists of the users that follow those of the block before."""
+        for k, counts_N in self._counts.items():
+            counts_N += np.bincount(items_BK[:, :k].ravel(), minlength=len(counts_N))
+        for name in _BY_RANK:
+            if name in self._names:
+                values_BK = _BY_RANK[name](items_BK, self._catalogue)
+                for k in self._cutoffs:
+                    # A list may be shorter than a cut-off where there are so few items.
+                    column = values_BK[:, min(k, values_BK.shape[1]) - 1]
+                    self._blocks[f"{name}_at_{k}"].append(column)
+        for k in self._cutoffs:
+            if f"diversity_at_{k}" in self._blocks:
+                values_B = diversity(items_BK[:, :k], self._catalogue)
+                self._blocks[f"diversity_at_{k}"].append(values_B)
+
+    def per_user(self) -> dict[str, Floats]:
+        """ "novelty_at_10" -> one value per user, in the order of the blocks."""
+        return {name: np.concatenate(parts) for name, parts in self._blocks.items()}
+
+    def system(self) -> dict[str, float]:
+        """ "coverage_at_10" -> the value of all lists together."""
+        measures = {"coverage": coverage, "gini": gini}
+        return {
+            f"{name}_at_{k}": measures[name](counts_N[1:])
+            for name in self._names
+            if name in SYSTEM
+            for k, counts_N in self._counts.items()
+        }

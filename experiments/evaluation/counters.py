@@ -1,0 +1,225 @@
+"""Counting, for every target, the competitors above it and level with it.
+
+B users of a block, N items and the padding (column 0), T targets of a block, C candidates of a
+target, S most targets of a user.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from experiments.evaluation.metrics import groups_of, per_row
+from experiments.evaluation.scores import Ints, check_scores, comparable, on_device
+from experiments.protocol.candidates import Candidates
+from experiments.protocol.split import Phase, Split
+
+
+class Counter:
+    """Collects, for every target in the order of the blocks, its tied range in one ranking."""
+
+    def __init__(self) -> None:
+        self._above: list[Ints] = []
+        self._level: list[Ints] = []
+
+    def count(self, scorer: Any, users_B: Ints, scores_BN: torch.Tensor | None) -> None:
+        """Count a block of users, which follows the block before."""
+        raise NotImplementedError
+
+    def values(
+        self,
+        users: Ints,
+        metrics: Sequence[str],
+        cutoffs: Sequence[int],
+        *,
+        among: NDArray[np.bool_] | None = None,
+    ) -> dict[str, NDArray[np.float64]]:
+        """Every metric of every user, once all blocks are counted.
+
+        Parameters
+        ----------
+        users : of all blocks
+        among : one entry per target of the phase, user by user
+            Measures these targets alone, as if the phase had no others: a user's other targets are
+            out of competition, and users without one of these have no value.
+        """
+        raise NotImplementedError
+
+    def _collect(self, above_T: torch.Tensor, level_T: torch.Tensor) -> None:
+        self._above.append(above_T.cpu().numpy().astype(np.int64))
+        self._level.append(level_T.cpu().numpy().astype(np.int64))
+
+    def _counts(self) -> tuple[Ints, Ints]:
+        return np.concatenate(self._above), np.concatenate(self._level)
+
+
+class FullCounter(Counter):
+    """Targets among all items but the user's history."""
+
+    def __init__(self, split: Split, phase: Phase) -> None:
+        super().__init__()
+        self._targets = split.targets(phase)
+        self._masked = split.masked(phase)
+
+    def count(self, scorer: Any, users_B: Ints, scores_BN: torch.Tensor | None) -> None:
+        assert scores_BN is not None
+        targets, masked = self._targets.take(users_B), self._masked.take(users_B)
+        device = scores_BN.device
+        rows_T, items_T = on_device(device, targets.row_of_item(), targets.items)
+        masked_rows, masked_items = on_device(device, masked.row_of_item(), masked.items)
+        if len(items_T) == len(users_B):
+            counts = _count_by_comparing(scores_BN, items_T, masked_rows, masked_items)
+        else:
+            counts = _count_by_sorting(scores_BN, rows_T, items_T, masked_rows, masked_items)
+        self._collect(*counts)
+
+    def values(
+        self,
+        users: Ints,
+        metrics: Sequence[str],
+        cutoffs: Sequence[int],
+        *,
+        among: NDArray[np.bool_] | None = None,
+    ) -> dict[str, NDArray[np.float64]]:
+        row = self._targets.take(users).row_of_item()
+        above, level = self._counts()
+        n_rows = len(users)
+        if among is not None:
+            row, above, level = _alone(row, above, level, among)
+            n_rows = int(row[-1]) + 1 if len(row) else 0
+        groups = groups_of(row, above, level, n_rows=n_rows)
+        return per_row(groups, metrics=metrics, cutoffs=cutoffs)
+
+
+class CandidateCounter(Counter):
+    """Targets among their candidates; every target is a ranking of its own."""
+
+    def __init__(self, candidates: Candidates) -> None:
+        super().__init__()
+        self._candidates = candidates
+
+    def count(self, scorer: Any, users_B: Ints, scores_BN: torch.Tensor | None) -> None:
+        given = self._candidates
+        # Users ascend, in the blocks as in the file.
+        start = np.searchsorted(given.users, users_B[0], side="left")
+        stop = np.searchsorted(given.users, users_B[-1], side="right")
+        users_T = given.users[start:stop].astype(np.int64)
+        items_TC = given.items_TC[start:stop].astype(np.int64)
+        place_T = np.argmax(items_TC == given.targets[start:stop, None], axis=1)
+        if scores_BN is None:
+            scores_TC = comparable(scorer.score_candidates(users_T, items_TC))
+            assert scores_TC.shape == items_TC.shape, f"scores are {tuple(scores_TC.shape)}"
+            check_scores(scores_TC, users_T, what="user")
+        else:
+            rows_T = np.searchsorted(users_B, users_T)
+            rows, items = on_device(scores_BN.device, rows_T[:, None], items_TC)
+            scores_TC = scores_BN[rows, items]
+        (place,) = on_device(scores_TC.device, place_T[:, None])
+        scores_T1 = scores_TC.gather(1, place)
+        self._collect(_count_true(scores_TC > scores_T1), _count_true(scores_TC == scores_T1))
+
+    def values(
+        self,
+        users: Ints,
+        metrics: Sequence[str],
+        cutoffs: Sequence[int],
+        *,
+        among: NDArray[np.bool_] | None = None,
+    ) -> dict[str, NDArray[np.float64]]:
+        row_user = np.searchsorted(users, self._candidates.users)
+        above, level = self._counts()
+        if among is not None:
+            row_user, above, level = _ranks_of(row_user[among]), above[among], level[among]
+        n_rows = len(row_user)
+        groups = groups_of(np.arange(n_rows), above, level, n_rows=n_rows)
+        by_target = per_row(groups, metrics=metrics, cutoffs=cutoffs)
+        n_targets = np.bincount(row_user)
+        return {
+            name: np.bincount(row_user, column) / n_targets for name, column in by_target.items()
+        }
+
+
+def _ranks_of(ascending: Ints) -> Ints:
+    """Different numbers as 0, 1, ..., equal ones alike."""
+    return np.cumsum(np.diff(ascending, prepend=ascending[:1]) > 0)
+
+
+def _alone(
+    row: Ints, above: Ints, level: Ints, among: NDArray[np.bool_]
+) -> tuple[Ints, Ints, Ints]:
+    """Row, items above and items level of the chosen targets, all other targets taken away.
+
+    Targets of one row that are level have equally many items above, and others have not.
+    """
+    order = np.lexsort((above, row))
+    sorted_row, sorted_above = row[order], above[order]
+    starts_row = np.diff(sorted_row, prepend=-1) > 0
+    group = np.cumsum(starts_row | (np.diff(sorted_above, prepend=-1) != 0)) - 1
+    others: Ints = (~among[order]).astype(np.int64)
+    others_level = np.bincount(group, others).astype(np.int64)
+    others_before: Ints = np.cumsum(others) - others
+    # Counted from the row's start to the start of the target's group.
+    group_starts = np.searchsorted(group, group)
+    row_starts = np.flatnonzero(starts_row)[np.cumsum(starts_row) - 1]
+    others_above: Ints = others_before[group_starts] - others_before[row_starts]
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    return (
+        _ranks_of(row[among]),
+        (above - others_above[back])[among],
+        (level - others_level[group[back]])[among],
+    )
+
+
+def _count_by_comparing(
+    scores_BN: torch.Tensor,
+    items_B: torch.Tensor,
+    masked_rows: torch.Tensor,
+    masked_items: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Items above and level with the one target of each row.
+
+    Masked items are counted and taken off again: that needs no copy of the scores, and keeps them
+    apart from items whose score is minus infinity.
+    """
+    targets_B1 = scores_BN.gather(1, items_B[:, None])
+    counts = []
+    for compare in (torch.gt, torch.eq):
+        count_B = _count_true(compare(scores_BN[:, 1:], targets_B1))
+        masked = compare(scores_BN[masked_rows, masked_items], targets_B1[masked_rows, 0])
+        count_B -= torch.bincount(masked_rows[masked], minlength=len(scores_BN))
+        counts.append(count_B)
+    return counts[0], counts[1]
+
+
+def _count_by_sorting(
+    scores_BN: torch.Tensor,
+    rows_T: torch.Tensor,
+    items_T: torch.Tensor,
+    masked_rows: torch.Tensor,
+    masked_items: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Items above and level with each of the targets, however many a row has."""
+    ranked_BN = scores_BN.clone()
+    ranked_BN[masked_rows, masked_items] = -torch.inf
+    ranked_BN = ranked_BN[:, 1:].sort(dim=1).values
+    # One row of targets per user, as searchsorted wants it; the rest is filled up and not read.
+    per_row_B = torch.bincount(rows_T, minlength=len(scores_BN))
+    starts_B = per_row_B.cumsum(0) - per_row_B
+    slot_T = torch.arange(len(rows_T), device=rows_T.device) - starts_B[rows_T]
+    targets_BS = scores_BN.new_zeros((len(scores_BN), int(per_row_B.max())))
+    scores_T = scores_BN[rows_T, items_T]
+    targets_BS[rows_T, slot_T] = scores_T
+    below_T = torch.searchsorted(ranked_BN, targets_BS)[rows_T, slot_T]
+    up_to_T = torch.searchsorted(ranked_BN, targets_BS, right=True)[rows_T, slot_T]
+    # Masked items sit at minus infinity and compete there with nobody.
+    masked_B = torch.bincount(masked_rows, minlength=len(scores_BN))
+    level_T = up_to_T - below_T - masked_B[rows_T] * (scores_T == -torch.inf)
+    return ranked_BN.shape[1] - up_to_T, level_T
+
+
+def _count_true(is_BN: torch.Tensor) -> torch.Tensor:
+    """How many are true in each row, at a tenth of the time that a sum of booleans takes."""
+    return is_BN.view(torch.uint8).sum(dim=1, dtype=torch.int32).long()

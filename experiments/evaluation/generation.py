@@ -1,0 +1,149 @@
+"""Answers that a language model writes: held to the candidates' titles, or free.
+
+B users, C candidates, T tokens of an answer.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.model.abstract_recommender import AbstractRecommender
+from torch import Tensor
+
+from experiments.bridge.dataset import TrainingRows
+from experiments.evaluation.prompts import CandidateScorer
+from experiments.protocol.candidates import Candidates
+from experiments.protocol.split import Split
+from models.allmrec.frozen_llm import FrozenLLM
+
+USERS_AT_ONCE = 16
+
+
+class Trie:
+    """The answers that may be given, token by token."""
+
+    def __init__(self, answers: Sequence[Sequence[int]]) -> None:
+        self._root: dict[int, Any] = {}
+        for answer in answers:
+            node = self._root
+            for token in answer:
+                node = node.setdefault(token, {})
+
+    def allowed(self, begun: Sequence[int]) -> list[int]:
+        """What may follow; nothing after a whole answer, or after what begins none."""
+        node = self._root
+        for token in begun:
+            if token not in node:
+                return []
+            node = node[token]
+        return list(node)
+
+
+Allowed = Callable[[int, Sequence[int]], list[int] | None]
+"""(row, tokens so far) -> tokens that may follow; None for any."""
+
+
+@torch.no_grad()
+def greedy(
+    llm: FrozenLLM, embeds_BLH: Tensor, lengths_B: Tensor, *, most: int, allowed: Allowed
+) -> list[list[int]]:
+    """The likeliest token at a time, up to the end-of-sequence token or `most` tokens."""
+    device = embeds_BLH.device
+    B, L = embeds_BLH.shape[:2]
+    state_BH, cache = llm.prompted(embeds_BLH, lengths_B)
+    prompt_BL = torch.arange(L, device=device) < lengths_B[:, None]
+    written: list[list[int]] = [[] for _ in range(B)]
+    ended = [False] * B
+    for step in range(most):
+        logits_BV = llm.logits(state_BH)
+        for row in range(B):
+            choice = None if ended[row] else allowed(row, written[row])
+            if choice is not None and choice:
+                kept = torch.full_like(logits_BV[row], -torch.inf)
+                kept[choice] = logits_BV[row][choice]
+                logits_BV[row] = kept
+        tokens = logits_BV.argmax(1).tolist()
+        for row, token in enumerate(tokens):
+            if not ended[row]:
+                written[row].append(token)
+                ended[row] = token == llm.eos
+        if all(ended):
+            break
+        seen_B1K = torch.cat([prompt_BL, prompt_BL.new_ones((B, step + 1))], dim=1)[:, None]
+        tokens_B1 = torch.tensor(tokens, device=device)[:, None]
+        state_BH = llm.continued(
+            llm.embed(tokens_B1), (lengths_B + step)[:, None], seen_B1K, cache=cache
+        )[:, 0]
+    return written
+
+
+def generation(
+    model: AbstractRecommender,
+    dataset: TrainingRows,
+    split: Split,
+    candidates: Mapping[str, Candidates],
+) -> dict[str, float]:
+    """Hits by written answers, over `generation_users` users spread over the test users.
+
+    generation_constrained/<ranking>/hit_at_1
+        The answer is held to the candidates' titles. Of candidates with one title each is meant
+        with the same chance.
+    generation_free/<ranking>/exact_hit_at_1, generation_free/<ranking>/invalid
+        The answer is free: it equals the target's title after normalising; it equals none.
+    """
+    if not model.generation_users:
+        return {}
+    measured: dict[str, float] = {}
+    scorer = CandidateScorer(model, dataset=dataset, history=split.history("test"))
+    for name, given in candidates.items():
+        n = min(model.generation_users, len(given.users))
+        rows = np.unique(np.linspace(0, len(given.users) - 1, n).astype(np.int64))
+        constrained, exact, invalid = [], [], []
+        for start in range(0, len(rows), USERS_AT_ONCE):
+            part = rows[start : start + USERS_AT_ONCE]
+            items_BC = given.items_TC[part].astype(np.int64)
+            embeds, lengths = scorer.prompted(given.users[part].astype(np.int64), items_BC)
+            answers = [
+                [model.prompts.answer(int(item), candidates=items_BC.shape[1]) for item in row]
+                for row in items_BC
+            ]
+            most = max(len(answer) for row in answers for answer in row)
+            tries = [Trie(row) for row in answers]
+            held = greedy(model.llm, embeds, lengths, most=most, allowed=partial(_held, tries))
+            free = greedy(model.llm, embeds, lengths, most=most, allowed=_free)
+            decode = model.llm.tokenizer.decode
+            for row, place in enumerate(part):
+                meant = items_BC[row] == given.targets[place]
+                same = np.array([answer == held[row] for answer in answers[row]])
+                constrained.append(float((same & meant).any() / max(1, same.sum())))
+                told = normalised(decode(free[row], skip_special_tokens=True))
+                titles = [
+                    normalised(decode(answer, skip_special_tokens=True)) for answer in answers[row]
+                ]
+                matches = np.array([title == told for title in titles])
+                exact.append(float((matches & meant).any() / max(1, matches.sum())))
+                invalid.append(float(not matches.any()))
+        measured |= {
+            f"generation_constrained/{name}/hit_at_1": float(np.mean(constrained)),
+            f"generation_free/{name}/exact_hit_at_1": float(np.mean(exact)),
+            f"generation_free/{name}/invalid": float(np.mean(invalid)),
+        }
+    return measured
+
+
+def _held(tries: Sequence[Trie], row: int, begun: Sequence[int]) -> list[int]:
+    return tries[row].allowed(begun)
+
+
+def _free(row: int, begun: Sequence[int]) -> None:
+    """Anything may follow."""
+
+
+def normalised(text: str) -> str:
+    """Lower case, one kind of each character, single blanks, no quotes around."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return re.sub(r"\s+", " ", folded).strip(" \"'.")

@@ -1,0 +1,140 @@
+"""Language models by name or folder, with their dtype, device and quantisation said."""
+
+import importlib.util
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from experiments.config.llm_keys import LLMKeys
+from experiments.errors import PaddockError
+from experiments.files import hash_of
+from experiments.language.local import loaded, one_sentence
+from models.allmrec.frozen_llm import FrozenLLM
+
+INSTEAD = "llm=tiny"
+UNNAMED = frozenset(
+    ("_name_or_path", "name_or_path", "transformers_version", "torch_dtype", "dtype")
+)
+"""Of a model's config: what names a place or a version and not the network."""
+
+
+def load_llm(keys: LLMKeys, *, folder: Path | None, device: torch.device) -> FrozenLLM:
+    """The frozen language model.
+
+    Parameters
+    ----------
+    folder
+        Where it lies, for tiny.
+
+    Raises
+    ------
+    PaddockError
+        If it is neither local nor can be fetched, or needs a package that is missing.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    name = str(folder) if folder is not None else keys.name
+    options: dict[str, Any] = {"dtype": dtype_of(keys, device)}
+    if keys.quantisation is not None:
+        options["quantization_config"] = _quantisation(keys, device)
+    if keys.device_map is not None:
+        _need("accelerate", f"model.llm.device_map={keys.device_map}")
+        options["device_map"] = keys.device_map
+    with one_sentence("model.llm.name", keys.name, instead=INSTEAD):
+        tokenizer = loaded(AutoTokenizer, name, **_revision(keys))
+        model = loaded(AutoModelForCausalLM, name, **options, **_revision(keys))
+    if keys.quantisation is None and keys.device_map is None:
+        model.to(device)
+    if tokenizer.eos_token_id is None:
+        raise PaddockError(
+            f"model.llm.name={keys.name} has a tokenizer without an end-of-sequence token, which "
+            "ends every answer: choose another model"
+        )
+    config = llm_config(keys, folder)
+    return FrozenLLM(
+        model,
+        tokenizer,
+        name=keys.name,
+        revision=keys.revision,
+        # tiny's folder is named by what its weights were made from.
+        config_hash=hash_of([config_hash(config), folder.name if folder is not None else None]),
+        context=context_of(keys, config),
+    )
+
+
+def llm_config(keys: LLMKeys, folder: Path | None) -> Any:
+    """The model's config, read without its weights."""
+    return _config(str(folder) if folder is not None else keys.name, keys)
+
+
+@cache
+def _config(name: str, keys: LLMKeys) -> Any:
+    from transformers import AutoConfig
+
+    with one_sentence("model.llm.name", keys.name, instead=INSTEAD):
+        return loaded(AutoConfig, name, **_revision(keys))
+
+
+def width_of(config: Any) -> int:
+    """The width of an input embedding, which OPT-350M projects before its first layer."""
+    text = config.get_text_config()
+    return int(getattr(text, "word_embed_proj_dim", None) or text.hidden_size)
+
+
+def context_of(keys: LLMKeys, config: Any) -> int:
+    """How many positions a prompt with its answer may have."""
+    own = getattr(config.get_text_config(), "max_position_embeddings", None)
+    known = [each for each in (keys.context, own) if each is not None]
+    if not known:
+        raise PaddockError(
+            f"model.llm.name={keys.name} does not say how many positions it reads: "
+            "set model.llm.context"
+        )
+    return int(min(known))
+
+
+def config_hash(config: Any) -> str:
+    """The hash of what the network is, whatever folder it came from."""
+    content = {key: value for key, value in config.to_dict().items() if key not in UNNAMED}
+    return hash_of({key: _plain(value) for key, value in content.items()})
+
+
+def dtype_of(keys: LLMKeys, device: torch.device) -> torch.dtype:
+    if keys.dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    found = getattr(torch, keys.dtype)
+    assert isinstance(found, torch.dtype)
+    return found
+
+
+def _revision(keys: LLMKeys) -> dict[str, str]:
+    return {"revision": keys.revision} if keys.revision else {}
+
+
+def _quantisation(keys: LLMKeys, device: torch.device) -> Any:
+    from transformers import BitsAndBytesConfig
+
+    path = f"model.llm.quantisation={keys.quantisation}"
+    if device.type != "cuda":
+        raise PaddockError(f"{path} needs a GPU: set it to null, or choose device=cuda")
+    _need("bitsandbytes", path)
+    _need("accelerate", path)
+    dtype = dtype_of(keys, device)
+    if keys.quantisation == "4bit":
+        return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=dtype)
+    return BitsAndBytesConfig(load_in_8bit=True)
+
+
+def _need(package: str, path: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise PaddockError(f"{path} needs the package {package}: pip install {package}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -1,0 +1,1 @@
+"""What all models share: the split, the frozen candidates, the slices."""

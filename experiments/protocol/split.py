@@ -1,0 +1,240 @@
+"""Which interaction trains, which one validates, which one tests.
+
+Dimensions: R interactions (rows), B users of a block.
+"""
+
+import difflib
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.config.schema import ProtocolConfig
+from experiments.config.split_settings import check_split
+from experiments.errors import PaddockError
+from experiments.protocol.draws import words_of
+from experiments.protocol.sequences import Sequences, by_user, sorted_distinct
+from experiments.protocol.splits import SPLITS
+from experiments.protocol.splits.parts import TEST, TRAIN, VALID, Interactions, Parts, Phase
+
+__all__ = [
+    "TEST",
+    "TRAIN",
+    "VALID",
+    "Interactions",
+    "Phase",
+    "Sequences",
+    "Split",
+    "Unseen",
+    "split_interactions",
+]
+
+PART_OF: dict[str, int] = {"valid": VALID, "test": TEST}
+
+
+class Unseen(NamedTuple):
+    """What a phase asks for that training never showed, and of how many.
+
+    Attributes
+    ----------
+    users, of_users : int
+        Users with a target; those without a training interaction.
+    items, of_items : int
+        Different items among the targets; those without a training interaction.
+    targets, of_targets : int
+        Targets; those that are such items.
+    """
+
+    users: int
+    of_users: int
+    items: int
+    of_items: int
+    targets: int
+    of_targets: int
+
+    @property
+    def many(self) -> bool:
+        """True for one in a hundred users or targets, below which nobody need be told."""
+        return 100 * self.users >= self.of_users or 100 * self.targets >= self.of_targets
+
+    def __str__(self) -> str:
+        return (
+            f"{self.users} of {self.of_users} users and {self.items} of {self.of_items} items "
+            f"({self.targets} of {self.of_targets} targets) are not in training; all stay in"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Split:
+    """Interactions and the part that each belongs to.
+
+    Attributes
+    ----------
+    row_users, row_items : int32, (R,)
+        As in the prepared data: grouped by user, in time order.
+    part : int8, (R,)
+        0 train, 1 valid, 2 test.
+    parts_hash : str
+        Of the data, the split's name and `part`; equal on every machine.
+    hash : str
+        Of the same and of who is scored.
+    scored_users : int | None
+        Of the users that a phase could score, so many are, the first by their words; None: all.
+    words_U : uint64
+        A random word of every user id.
+    """
+
+    name: str
+    n_users: int
+    n_items: int
+    row_users: NDArray[np.int32]
+    row_items: NDArray[np.int32]
+    part: Parts
+    hash: str
+    parts_hash: str
+    scored_users: int | None = None
+    words_U: NDArray[np.uint64] | None = None
+    _made: dict[tuple[str, str], Sequences] = field(default_factory=dict, init=False, repr=False)
+
+    def rows(self, part: int) -> NDArray[np.int64]:
+        """Row numbers of one part (TRAIN, VALID or TEST), ascending."""
+        return np.flatnonzero(self.part == part)
+
+    @property
+    def train_users(self) -> NDArray[np.int32]:
+        return self.row_users[self.part == TRAIN]
+
+    @property
+    def train_items(self) -> NDArray[np.int32]:
+        return self.row_items[self.part == TRAIN]
+
+    def history(self, phase: Phase) -> Sequences:
+        """What is known of every user when the phase is scored, in time order.
+
+        The train rows for "valid"; the train and valid rows for "test". Where the split is not by
+        time (random), that may hold what happened after a target.
+        """
+        return self._once("history", phase, self._history)
+
+    def targets(self, phase: Phase) -> Sequences:
+        """The phase's items of every user, in time order; an item that repeats counts once."""
+        return self._once("targets", phase, self._targets)
+
+    def masked(self, phase: Phase) -> Sequences:
+        """The items out of competition: every user's history without his targets.
+
+        Each item once, by ascending id.
+        """
+        return self._once("masked", phase, self._masked)
+
+    def users(self, phase: Phase) -> NDArray[np.int64]:
+        """Ids of the users that have a target in the phase, ascending."""
+        return np.flatnonzero(self.targets(phase).lengths)
+
+    def unseen(self, phase: Phase) -> Unseen:
+        """The users and items that the phase asks for although training never showed them."""
+        targets, users = self.targets(phase), self.users(phase)
+        new_users = np.bincount(self.train_users, minlength=self.n_users + 1)[users] == 0
+        is_new = np.bincount(self.train_items, minlength=self.n_items + 1)[targets.items] == 0
+        items = targets.items.astype(np.int64)
+        return Unseen(
+            users=int(new_users.sum()),
+            of_users=len(users),
+            items=len(sorted_distinct(items[is_new])),
+            of_items=len(sorted_distinct(items)),
+            targets=int(is_new.sum()),
+            of_targets=len(items),
+        )
+
+    def _once(self, what: str, phase: Phase, make: Callable[[Phase], Sequences]) -> Sequences:
+        # Validation asks for the same sequences every epoch, and they cost a pass over all rows.
+        if phase not in PART_OF:
+            raise PaddockError(f"phase {phase!r} is unknown; a phase is valid or test")
+        if (what, phase) not in self._made:
+            self._made[what, phase] = make(phase)
+        return self._made[what, phase]
+
+    def _history(self, phase: Phase) -> Sequences:
+        known = self.part < PART_OF[phase]
+        return by_user(self.row_users[known], self.row_items[known], self.n_users)
+
+    def _targets(self, phase: Phase) -> Sequences:
+        rows = self.rows(PART_OF[phase])
+        if self.scored_users is not None and self.words_U is not None:
+            able = np.unique(self.row_users[rows])
+            chosen = able[np.argsort(self.words_U[able], kind="stable")[: self.scored_users]]
+            rows = rows[np.isin(self.row_users[rows], chosen)]
+        users = self.row_users[rows]
+        if np.any(users[1:] == users[:-1]):
+            _, first = np.unique(self._keys(users, self.row_items[rows]), return_index=True)
+            rows = rows[np.sort(first)]
+        return by_user(self.row_users[rows], self.row_items[rows], self.n_users)
+
+    def _masked(self, phase: Phase) -> Sequences:
+        history, targets = self.history(phase), self.targets(phase)
+        keys = sorted_distinct(self._keys(history.row_of_item(), history.items))
+        target_keys = self._keys(targets.row_of_item(), targets.items)
+        at = np.searchsorted(keys, target_keys)
+        again = at[np.append(keys, -1)[at] == target_keys]
+        keys = np.delete(keys, again)
+        users, items = np.divmod(keys, self.n_items + 1)
+        return by_user(users, items.astype(np.int32), self.n_users)
+
+    def _keys(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> NDArray[np.int64]:
+        """One number per pair of user and item, in the order of user, then item."""
+        return users.astype(np.int64) * (self.n_items + 1) + items
+
+
+def split_interactions(data: Interactions, protocol: ProtocolConfig) -> Split:
+    """Split the data as `protocol.split` says.
+
+    Raises
+    ------
+    PaddockError
+        For an unknown split, settings that it cannot work with, or one that leaves no user to train on, to validate or to test.
+    """
+    name = protocol.split
+    if name not in SPLITS:
+        nearest = difflib.get_close_matches(name, SPLITS, n=1)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; known: {', '.join(SPLITS)}"
+        raise PaddockError(f"protocol.split: {name!r} is unknown{hint}")
+    check_split(protocol)
+    assert len(data.indptr) == data.n_users + 2, "indptr runs over the user ids 0 to n_users"
+    part = SPLITS[name](data, protocol)
+    _check(name, data, part)
+    content = hashlib.sha256(f"{data.hash}\n{name}\n".encode())
+    content.update(part.tobytes())
+    split = Split(
+        name=name,
+        n_users=data.n_users,
+        n_items=data.n_items,
+        row_users=data.users,
+        row_items=data.items,
+        part=part,
+        hash=content.hexdigest(),
+        parts_hash=content.hexdigest(),
+    )
+    wanted = protocol.scored_users
+    if wanted is None or all(len(split.users(phase)) <= wanted for phase in get_args(Phase)):
+        return split
+    content.update(f"\n{wanted} users".encode())
+    words_U = words_of("scored users", data.hash).random_raw(data.n_users + 1)
+    return replace(split, hash=content.hexdigest(), scored_users=wanted, words_U=words_U)
+
+
+def _check(name: str, data: Interactions, part: Parts) -> None:
+    counts = {
+        label: np.count_nonzero(np.bincount(data.users[part == number]))
+        for label, number in (("train", TRAIN), ("valid", VALID), ("test", TEST))
+    }
+    empty = [label for label, count in counts.items() if count == 0]
+    if empty:
+        told = ", ".join(f"{count} in {label}" for label, count in counts.items())
+        raise PaddockError(
+            f"protocol.split {name!r} leaves no user in {' and '.join(empty)}: of "
+            f"{data.n_users} users with {len(data.users)} interactions there are {told}; "
+            f"take more data or loosen dataset.filters"
+        )

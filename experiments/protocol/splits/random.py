@@ -1,0 +1,38 @@
+"""Random shares of every user's interactions.
+
+Dimensions: R interactions (rows), U user ids, the padding included.
+"""
+
+import numpy as np
+
+from experiments.config.schema import ProtocolConfig
+from experiments.errors import PaddockError
+from experiments.protocol.draws import words_of
+from experiments.protocol.splits.parts import (
+    TEST,
+    TRAIN,
+    VALID,
+    Interactions,
+    Parts,
+    counts_by_ratio,
+)
+
+
+def random_by_user(data: Interactions, protocol: ProtocolConfig) -> Parts:
+    """The shares `ratios` of every user's interactions, drawn by `seed`, rounded as RecBole does.
+
+    Time plays no part: a training interaction may be later than a test one, and the history of a
+    user may hold what came after his target. Numbers of this split say how well held-out tastes are
+    filled in, not how well the future is foretold.
+    """
+    if protocol.ratios is None or protocol.seed is None:
+        raise PaddockError("protocol.split=random needs protocol.ratios and protocol.seed")
+    words_R = words_of(int(protocol.seed), "random", data.hash).random_raw(len(data.users))
+    # The users stay in place, and each one's rows come in the order of their words.
+    order_R = np.lexsort((words_R, data.users))
+    place_R = np.empty(len(order_R), dtype=np.int64)
+    place_R[order_R] = np.arange(len(order_R)) - data.indptr[data.users]
+    train_U, valid_U, _ = counts_by_ratio(np.diff(data.indptr), protocol.ratios)
+    train_R, known_R = train_U[data.users], (train_U + valid_U)[data.users]
+    part_R = np.select([place_R < train_R, place_R < known_R], [TRAIN, VALID], TEST)
+    return part_R.astype(np.int8)

@@ -1,0 +1,176 @@
+"""What a run is: the hash of everything that can change its numbers, and the command that gives them."""
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
+from enum import Enum
+from functools import cache
+from itertools import accumulate
+from typing import Any
+
+from hydra.core.override_parser.types import Quote, QuotedString
+from omegaconf import OmegaConf
+
+from experiments.config.compose import compose
+from experiments.config.schema import Config
+from experiments.files import hash_of
+
+FORMAT = 1
+"""Raise it when the engine's arithmetic changes, so that earlier runs are not taken for equal."""
+
+GROUPS = ("dataset", "protocol", "model")
+
+WITHOUT_EFFECT = frozenset(
+    (
+        "mode",
+        "grid_seeds",
+        "tracking",
+        "force",
+        "progress",
+        "checkpoint_seconds",
+        "runs_dir",
+        "data_dir",
+        "run_id",
+        "user",
+        "k",
+        "format",
+        "tuned",
+    )
+)
+"""Top-level keys that change no number of a run."""
+
+
+def plain(config: Config) -> dict[str, Any]:
+    """The configuration as plain dicts, lists, strings and numbers."""
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, Enum):
+            return value.value
+        if isinstance(value, Mapping):
+            return {str(key): convert(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [convert(inner) for inner in value]
+        return value
+
+    return convert(asdict(config))
+
+
+def config_hash(
+    *,
+    model: Mapping[str, Any],
+    hashes: Mapping[str, str],
+    protocol: Mapping[str, Any],
+    device: str,
+    threads: int,
+    precision: str = "float32",
+) -> str:
+    """The hash that two runs share if only their seeds differ.
+
+    Parameters
+    ----------
+    model
+        The resolved model, no value left to a default elsewhere.
+    hashes
+        Of the data, the split and the candidates: the data counts by content, not by name or place.
+    protocol
+        What is measured and what selects epochs; its name counts for nothing.
+    device, threads
+        Where it is computed: the order of floating-point sums depends on both.
+    precision
+        Of the training steps.
+    """
+    # A run in float32 is the same whether or not there was a choice.
+    chosen = {} if precision == "float32" else {"precision": precision}
+    return hash_of(
+        {
+            **chosen,
+            "format": FORMAT,
+            "model": dict(model),
+            "hashes": dict(hashes),
+            "protocol": protocol_content(protocol),
+            "device": device,
+            "threads": threads,
+        }
+    )
+
+
+def protocol_content(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a protocol counts; all users scored is as if there were no choice."""
+    unsaid = {"name"} if protocol.get("scored_users") is not None else {"name", "scored_users"}
+    return {key: value for key, value in protocol.items() if key not in unsaid}
+
+
+def command(config: Config, *, choices: Mapping[str, str]) -> str:
+    """The shortest command that composes to this configuration, seed included.
+
+    Parameters
+    ----------
+    choices
+        Group -> YAML file, as in {"model": "sasrec"}.
+    """
+    chosen = [f"{group}={choices[group]}" for group in GROUPS]
+    usual, wanted = _flat(dict(_usual(tuple(chosen)))), _flat(plain(config))
+    words = ["python", "run.py", *chosen, f"seed={config.seed}"]
+    for key, value in wanted.items():
+        if key.partition(".")[0] in WITHOUT_EFFECT or key == "seed":
+            continue
+        if key in usual and usual[key] == value:
+            continue
+        words.append(f"{key}={spelled(value)}")
+    return shlex.join(words + [f"~{key}" for key in _removed(usual, wanted)])
+
+
+def _removed(usual: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """The highest keys of `usual` under which nothing is wanted."""
+    kept = {prefix for key in wanted for prefix in accumulate(key.split("."), "{}.{}".format)}
+    removed: dict[str, None] = {}
+    for key in usual:
+        for prefix in accumulate(key.split("."), "{}.{}".format):
+            if prefix in wanted:
+                break
+            if prefix not in kept and prefix.partition(".")[0] not in WITHOUT_EFFECT:
+                removed[prefix] = None
+                break
+    return list(removed)
+
+
+@cache
+def _usual(chosen: tuple[str, ...]) -> dict[str, Any]:
+    config = compose(chosen)
+    # A mandatory value that the command must give is unequal to whatever was given.
+    content = OmegaConf.to_container(config, resolve=True, throw_on_missing=False, enum_to_str=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
+def _flat(node: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(node, Mapping) and node:
+        found: dict[str, Any] = {}
+        for key, value in node.items():
+            found |= _flat(value, f"{path}.{key}" if path else str(key))
+        return found
+    return {path: node}
+
+
+def spelled(value: Any) -> str:
+    """A value in Hydra's override grammar."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + ",".join(spelled(inner) for inner in value) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{spelled(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, str):
+        # OmegaConf would look up what stands in ${...}.
+        literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+        return (
+            value if _PLAIN.fullmatch(value) else QuotedString(literal, Quote.single).with_quotes()
+        )
+    return repr(value)
+
+
+_PLAIN = re.compile(r"(?!(null|true|false|inf|nan)$)[a-z_/][a-z0-9_/.-]*", re.ASCII | re.IGNORECASE)
+"""Words that Hydra reads as these very characters."""

@@ -1,0 +1,112 @@
+"""The leaderboard as text: for a terminal, and in Markdown."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from experiments.runs.leaderboard.rows import Row
+
+_STYLES = {"best": "[bold]{}[/bold]", "second": "[underline]{}[/underline]"}
+_MARKDOWN = {"best": "**{}**", "second": "<u>{}</u>"}
+
+
+def render(rows: Sequence[Row], console: Console | None = None) -> None:
+    """Print the board: the best value per metric bold, the second underlined."""
+    console = console or Console()
+    compared, left_out = _parted(rows)
+    if compared:
+        console.print(_table(compared))
+    else:
+        console.print("No finished runs.")
+    for row in left_out:
+        console.print(_left_out(row), highlight=False, markup=False)
+
+
+def to_markdown(rows: Sequence[Row]) -> str:
+    """The board as a Markdown table: the best value per metric bold, the second underlined."""
+    compared, left_out = _parted(rows)
+    lines: list[str] = []
+    if compared:
+        grouped = _by_ranking(compared[0].means)
+        names = [name for group in grouped.values() for name in group]
+        heads = [f"{ranking} {_short(name)}" for ranking in grouped for name in grouped[ranking]]
+        titles = ["model", "seeds", *heads, "train s", "note"]
+        lines.append(f"| {' | '.join(titles)} |")
+        lines.append(f"|:---|{'---:|' * (len(titles) - 2)}:---|")
+        for row in compared:
+            values = [_marked(_cell(row, name), row, name, _MARKDOWN) for name in names]
+            cells = [row.label, str(len(row.seeds)), *values, _seconds(row), ", ".join(row.flags)]
+            lines.append(f"| {' | '.join(cells)} |")
+    if compared and left_out:
+        lines.append("")
+    lines += [f"- {_left_out(row)}" for row in left_out]
+    return "\n".join(lines) + "\n"
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    table = Table(box=None, padding=(0, 1), header_style="")
+    table.add_column("\nmodel", overflow="fold")
+    table.add_column("\nseeds", justify="right")
+    grouped = _by_ranking(rows[0].means)
+    for ranking, names in grouped.items():
+        for position, name in enumerate(names):
+            # The ranking is told once, above the first of its columns.
+            head = f"{ranking}\n" if position == 0 else "\n"
+            table.add_column(head + _short(name), justify="right")
+    table.add_column("\ntrain s", justify="right")
+    flagged = any(row.flags for row in rows)
+    if flagged:
+        table.add_column("\nnote", overflow="fold")
+    for row in rows:
+        values = [
+            # In a narrow terminal the deviation goes to a line of its own.
+            _marked(_cell(row, name).replace("± ", "±"), row, name, _STYLES)
+            for names in grouped.values()
+            for name in names
+        ]
+        note = [", ".join(row.flags)] if flagged else []
+        table.add_row(escape(row.label), str(len(row.seeds)), *values, _seconds(row), *note)
+    return table
+
+
+def _parted(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    return [row for row in rows if not row.left_out], [row for row in rows if row.left_out]
+
+
+def _by_ranking(names: Iterable[str]) -> dict[str, list[str]]:
+    """Metrics by phase and ranking: full before candidates, "test/" left unsaid."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        groups[name.rpartition("/")[0].removeprefix("test/")].append(name)
+    return dict(sorted(groups.items(), key=lambda item: (not item[0].endswith("full"), item[0])))
+
+
+def _short(name: str) -> str:
+    """The field's own spelling, which only MLflow refuses: ndcg@10 for test/full/ndcg_at_10."""
+    return re.sub(r"_at_(\d+)$", r"@\1", name.rpartition("/")[2])
+
+
+def _cell(row: Row, name: str) -> str:
+    mean = row.means[name]
+    if np.isnan(mean):
+        return "–"
+    return f"{mean:.4f}" + (f" ± {row.stds[name]:.4f}" if name in row.stds else "")
+
+
+def _marked(cell: str, row: Row, name: str, forms: dict[str, str]) -> str:
+    return forms.get(row.marks.get(name, ""), "{}").format(cell)
+
+
+def _seconds(row: Row) -> str:
+    return "–" if row.train_seconds is None else f"{row.train_seconds:.1f}"
+
+
+def _left_out(row: Row) -> str:
+    plural = "s" if len(row.seeds) > 1 else ""
+    seeds = ", ".join(map(str, row.seeds))
+    return f"left out: {row.label} (seed{plural} {seeds}): {row.left_out}"

@@ -1,1 +1,0 @@
-"""Sentence embeddings of item texts, computed once and kept."""

@@ -1,0 +1,38 @@
+"""Where a run computes, and in which precision it trains there."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from experiments.config.model_keys import MIXED_PRECISION
+from experiments.errors import PaddockError
+from experiments.training.stages import stage_configs
+
+
+def device_of(name: str) -> torch.device:
+    """`auto` is the GPU if there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and int(name[5:] or 0) >= torch.cuda.device_count():
+        raise PaddockError(
+            f"device={name}: there are {torch.cuda.device_count()} GPUs; choose cpu or auto"
+        )
+    return torch.device(name)
+
+
+def precision_of(asked: str, *, device: torch.device, model: Mapping[str, Any]) -> torch.dtype:
+    """The precision of a model's training steps; validation and scores are float32 always.
+
+    Parameters
+    ----------
+    asked
+        "auto" is bfloat16 on a GPU that computes it, where a stage of the model gains from it.
+    model
+        Resolved values.
+    """
+    strategies = {values["strategy"] for values in stage_configs(dict(model)).values()}
+    able = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    if strategies & set(MIXED_PRECISION) and (asked == "bfloat16" or (asked == "auto" and able)):
+        return torch.bfloat16
+    return torch.float32

@@ -1,0 +1,1 @@
+"""Training strategies, one file each: what one pass over the training data is."""

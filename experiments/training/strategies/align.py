@@ -1,0 +1,37 @@
+"""The strategy `align`: A-LLMRec's stage 1, the item and text embeddings meet in a joint space."""
+
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from experiments.training.state import seed_everything
+from experiments.training.strategies.targets import AdamSteps, Targets
+from experiments.training.strategy import Task, Tick, descend
+
+
+class Align:
+    """Batches of one (user state, positive, negative) a user, the last training item by default."""
+
+    def __init__(self, task: Task) -> None:
+        # What was drawn before depends on networks that this stage does not read.
+        seed_everything(task.seed)
+        self._model = task.model
+        self._device = task.config["device"]
+        self._batch_size = int(task.config["train_batch_size"])
+        self._targets = Targets(task, positions=task.config["positions"])
+        self._steps = AdamSteps(task)
+        self.generators = self._targets.generators
+        self.optimizers = self._steps.optimizers
+
+    def train_epoch(self, epoch: int, tick: Tick) -> float:
+        self._model.train()
+        users, places = self._targets.drawn()
+        negatives = self._targets.negatives(users, 1)[:, 0]
+        columns = [each.split(self._batch_size) for each in (users, places, negatives)]
+        losses = (self._batch_loss(*batch) for batch in zip(*columns, strict=True))
+        return descend(losses, self._steps, epoch=epoch, batches=len(columns[0]), tick=tick)
+
+    def _batch_loss(self, users_B: Tensor, places_B: Tensor, negatives_B: Tensor) -> Tensor:
+        batch = self._targets.batch(users_B, places_B)
+        batch.update(Interaction({self._model.NEG_ITEM_ID: negatives_B}))
+        loss: Tensor = self._model.calculate_loss(batch.to(self._device))
+        return loss

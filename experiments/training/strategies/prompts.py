@@ -1,0 +1,58 @@
+"""The strategy `llm`: A-LLMRec's stage 2, the language model learns to read the soft tokens.
+
+B rows of a batch, C candidates.
+"""
+
+import torch
+from recbole.data.interaction import Interaction
+
+from experiments.training.state import seed_everything
+from experiments.training.strategies.targets import AdamSteps, Targets
+from experiments.training.strategy import Task, Tick, descend
+
+AHEAD = 64
+"""Batches whose rows are put together, and sorted by length, at a time."""
+
+
+class LLMPrompts:
+    """Batches of prompts of one target and its negatives in random order, similar lengths together.
+
+    `train_batch_size` counts prompts, `accumulate` the batches whose gradients make one step,
+    `epoch_samples` the prompts of an epoch, where that is not all.
+    """
+
+    def __init__(self, task: Task) -> None:
+        seed_everything(task.seed)
+        self._model = task.model
+        self._device = task.config["device"]
+        self._batch_size = int(task.config["train_batch_size"])
+        self._candidates = int(task.config["train_candidates"])
+        self._most = int(task.config["epoch_samples"]) or None
+        self._targets = Targets(task, positions=task.config["positions"])
+        self._steps = AdamSteps(task, accumulate=int(task.config["accumulate"]))
+        self.generators = self._targets.generators
+        self.optimizers = self._steps.optimizers
+
+    def train_epoch(self, epoch: int, tick: Tick) -> float:
+        self._model.train()
+        users, places = (drawn[: self._most] for drawn in self._targets.drawn())
+        negatives = self._targets.negatives(users, self._candidates - 1)
+        batches = -(-len(users) // self._batch_size)
+        columns = (each.split(AHEAD * self._batch_size) for each in (users, places, negatives))
+        losses = (
+            self._model.calculate_loss(batch)
+            for many in zip(*columns, strict=True)
+            for batch in self._batches(*many)
+        )
+        return descend(losses, self._steps, epoch=epoch, batches=batches, tick=tick)
+
+    def _batches(
+        self, users: torch.Tensor, places: torch.Tensor, negatives: torch.Tensor
+    ) -> list[Interaction]:
+        whole = self._targets.batch(users, places)
+        targets = whole[self._model.POS_ITEM_ID][:, None]
+        candidates_BC = self._targets.shuffled(torch.cat([targets, negatives], dim=1))
+        whole.update(Interaction({"candidates": candidates_BC}))
+        order = torch.argsort(self._model.prompt_lengths(whole), stable=True)
+        pieces = order.split(self._batch_size)
+        return [whole[pieces[turn]].to(self._device) for turn in self._targets.turns(len(pieces))]

@@ -1,0 +1,299 @@
+"""A-LLMRec (Kim et al., KDD 2024): a frozen recommender and a frozen language model, aligned.
+
+B batch, L length, D width of the backbone, J joint width, T text width, H width of the language
+model, N items (padding included), C candidates, K items that are ranked again.
+"""
+
+import torch
+import torch.nn.functional as F
+from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import SequentialRecommender
+from recbole.utils import InputType
+from torch import Tensor, nn
+
+from models.allmrec.backbone import UNTRAINED, Backbone
+from models.allmrec.frozen_llm import FrozenLLM, answer_loss, rank_in_pieces
+from models.allmrec.parts import (
+    CANDIDATES,
+    PARTS,
+    Autoencoder,
+    AverageUser,
+    Parts,
+    UntilChanged,
+    bytes_of,
+    last_items,
+    one_of,
+    projection,
+    similarity,
+)
+from models.allmrec.prompt import USER, Prompts, Rows
+from models.allmrec.ranking import Items, ProfiledItems, Vectors, gate, gated
+from models.allmrec.texts import ItemTexts
+
+STAGES = ("align", "llm")
+ROUTES = ("item", "text", "gated", "profile")
+
+
+class ALLMRec(SequentialRecommender):
+    """Soft tokens tell a frozen language model who the user is and what each item is to its users.
+
+    `train_stage` align learns two autoencoders that meet in a joint space: one of the backbone's
+    item embeddings, one of sentence embeddings of the items' texts (section 3.1). `train_stage`
+    llm learns two projections of user states and of joint item embeddings into the language
+    model's input space (section 3.2). Without a language model the joint space itself ranks.
+
+    The frozen networks are no modules of this one: they stay in evaluation mode, get no gradient,
+    and are named in a checkpoint (`backbone_id`, `llm_id`), not saved. A sentence encoder that learns
+    along in stage align is one, and saved.
+
+    Parameters
+    ----------
+    config
+        Beside the hyper-parameters, `parts` holds the frozen networks, as a `Parts`.
+    """
+
+    input_type = InputType.PAIRWISE
+
+    def __init__(self, config, dataset) -> None:  # type: ignore[no-untyped-def]
+        super().__init__(config, dataset)
+        self._parts: Parts = config[PARTS]
+        self._stage = one_of("train_stage", config["train_stage"], STAGES)
+        self._route = one_of("item_route", config["item_route"], ROUTES)
+        self._item_weight, self._text_weight = config["item_weight"], config["text_weight"]
+        self._dot = one_of("similarity", config["similarity"], ("mean", "dot")) == "dot"
+        self._aligned = bool(config["alignment"])
+        self._history = int(config["history_items"])
+        self.order_check = bool(config["order_check"])
+        self.generation_users = int(config["generation_users"])
+        self._likely = one_of("likelihood", config["likelihood"], ("sum", "mean", "lift"))
+        self._top = int(config["rerank"])
+        self._prompting = {
+            "words": config["words"],
+            "title_tokens": int(config["title_tokens"]),
+            "user_token": bool(config["user_token"]),
+            "item_tokens": bool(config["item_tokens"]),
+        }
+        self._prompts: Prompts | None = None
+        self._profile = {"weight": config["profile_weight"], "decay": config["profile_decay"]}
+        self._ranked = UntilChanged[Items | ProfiledItems]()
+        self._gate_N = gate(self._parts.interactions_N, config["gate_interactions"])
+        joint, width = int(config["joint_size"]), self._parts.backbone.width
+        texts_NT = self._parts.texts_NT
+        self.texts = ItemTexts(texts_NT, self._parts.text_encoder, scale=config["text_scale"])
+        self.item_autoencoder = Autoencoder(width, joint)
+        self.text_autoencoder = Autoencoder(texts_NT.shape[1], joint)
+        self.item_autoencoder.requires_grad_(self._stage == "align")
+        self.text_autoencoder.requires_grad_(self._stage == "align" and self._aligned)
+        self.texts.requires_grad_(self._stage == "align" and self._aligned)
+        # Bytes, so that a checkpoint names the weights it was trained with.
+        self.register_buffer("backbone_id", bytes_of(self._parts.backbone.identity))
+        self.register_buffer("llm_id", bytes_of(UNTRAINED))
+        if self._parts.llm is not None:
+            assert self._parts.llm_width is not None
+            self.average_user = AverageUser(width)
+            learns = self._stage == "llm" and config["projections"] == "trained"
+            self.user_projection = projection(width, self._parts.llm_width, nn.LeakyReLU())
+            self.item_projection = projection(joint, self._parts.llm_width, nn.GELU())
+            self.user_projection.requires_grad_(learns and self._prompting["user_token"])
+            self.item_projection.requires_grad_(learns and self._prompting["item_tokens"])
+
+    @property
+    def reads_prompts(self) -> bool:
+        """Whether it ranks by prompts, and not by the joint space."""
+        return self._stage == "llm"
+
+    @property
+    def llm(self) -> FrozenLLM:
+        assert self._parts.llm is not None, "the model was made without a language model"
+        return self._parts.llm()
+
+    def use_llm(self) -> None:
+        """Note which language model is trained with, or refuse another than that.
+
+        Raises
+        ------
+        ValueError
+            If the weights were trained with another one.
+        """
+        own = bytes_of(self.llm.config_hash)
+        if self.llm_id.any() and not torch.equal(self.llm_id.cpu(), own):
+            raise ValueError(
+                f"the weights were trained with another language model than {self.llm.name}"
+            )
+        self.llm_id.copy_(own)
+
+    @property
+    def prompts(self) -> Prompts:
+        if self._prompts is None:
+            self.use_llm()
+            self._prompts = Prompts(self.llm, self._parts.titles, **self._prompting)
+        return self._prompts
+
+    def use_backbone(self, identity: str) -> None:
+        """Let the frozen recommender have the weights of that identity."""
+        self.backbone_id.copy_(bytes_of(identity))
+        self._backbone()
+
+    def prompt_lengths(self, interaction: Interaction) -> Tensor:
+        """Positions of every row's prompt with its answer, (B,), on the CPU."""
+        return self._rows(interaction).length_B
+
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
+        """The loss of the stage for users with their history, target and negatives."""
+        states_BD = self._states(interaction, train=True)
+        if self._stage == "align":
+            return self.alignment_loss(
+                states_BD, interaction[self.POS_ITEM_ID], interaction[self.NEG_ITEM_ID]
+            )
+        self.average_user.add(states_BD)
+        return self.answer_loss(states_BD, self._rows(interaction))
+
+    def alignment_loss(self, states_BD: Tensor, wanted_B: Tensor, against_B: Tensor) -> Tensor:
+        """Recommendation, matching and both reconstructions (eq. 2 to 6).
+
+        Matching and reconstructions are means over the entries of a batch, added up for the
+        positive and the negative item.
+        """
+        losses, logits = [], []
+        for items_B in (wanted_B, against_B):
+            item_BD = self._backbone().items()[items_B]
+            joint_BJ = self.item_autoencoder.encode(item_BD)
+            decoded_BD = self.item_autoencoder.decode(joint_BJ)
+            losses.append(self._item_weight * F.mse_loss(decoded_BD, item_BD))
+            logits.append(similarity(states_BD, decoded_BD, dot=self._dot))
+            if self._aligned:
+                text_BT = self.texts.of(items_B)
+                told_BJ = self.text_autoencoder.encode(text_BT)
+                retold_BT = self.text_autoencoder.decode(told_BJ)
+                losses.append(F.mse_loss(joint_BJ, told_BJ))
+                losses.append(self._text_weight * F.mse_loss(retold_BT, text_BT.detach()))
+        losses += [F.softplus(-logits[0]).mean(), F.softplus(logits[1]).mean()]
+        return torch.stack(losses).sum()
+
+    def answer_loss(self, states_BD: Tensor, rows: Rows) -> Tensor:
+        """Cross-entropy of the answer's tokens, the mean over those of the batch (eq. 9)."""
+        tokens_BL, prompt_B, length_B = (each.to(self.llm.device) for each in rows)
+        embeds_BLH = self._embedded(tokens_BL, states_BD, joint_NJ=None)
+        return answer_loss(self.llm, embeds_BLH, tokens_BL, prompt_B, length_B)
+
+    @torch.no_grad()
+    def full_sort_predict(self, interaction: Interaction) -> Tensor:
+        """Scores of all items, (B, N).
+
+        In stage align by the joint space. In stage llm the backbone's best `rerank` items outside
+        the history that is read are ranked again by likelihood; all others stand below them, in
+        the backbone's order.
+        """
+        states_BD = self._states(interaction)
+        if not self.reads_prompts:
+            return self._vectors(interaction, states_BD).scores()
+        scores_BN = states_BD @ self._backbone().items().T
+        unread_BN = scores_BN.scatter(1, interaction[self.ITEM_SEQ], -torch.inf)
+        unread_BN[:, 0] = -torch.inf
+        top = min(self._top, self.n_items - 1)
+        best_BK = unread_BN.topk(top, dim=1).indices
+        likely_BK = self._likelihood(interaction, states_BD, best_BK)
+        below_BN = scores_BN - scores_BN.amax(1, keepdim=True)
+        above_BK = likely_BK - likely_BK.amin(1, keepdim=True) + 1
+        return below_BN.scatter(1, best_BK, above_BK)
+
+    @torch.no_grad()
+    def predict_candidates(self, interaction: Interaction, items_BC: Tensor) -> Tensor:
+        """Scores of the given items alone, (B, C), named by the prompt in the given order."""
+        states_BD = self._states(interaction)
+        if not self.reads_prompts:
+            return self._vectors(interaction, states_BD).scores_of(items_BC)
+        return self._likelihood(interaction, states_BD, items_BC)
+
+    def predict(self, interaction: Interaction) -> Tensor:
+        """The score of each row's item, (B,), as `full_sort_predict` gives it."""
+        scores_BN = self.full_sort_predict(interaction)
+        return scores_BN.gather(1, interaction[self.ITEM_ID][:, None])[:, 0]
+
+    @torch.no_grad()
+    def prompted(self, interaction: Interaction, items_BC: Tensor) -> tuple[Tensor, Tensor]:
+        """The prompts of the given candidates as input embeddings (B, L, H), and their lengths."""
+        rows = self.prompts.build(self._latest(interaction), items_BC.cpu())
+        tokens_BL = rows.tokens_BL.to(self.llm.device)
+        joint_NJ = self._joint_items()
+        embeds_BLH = self._embedded(tokens_BL, self._states(interaction), joint_NJ=joint_NJ)
+        return embeds_BLH, rows.prompt_B.to(self.llm.device)
+
+    def _rows(self, interaction: Interaction) -> Rows:
+        items_BC, wanted_B = interaction[CANDIDATES].cpu(), interaction[self.POS_ITEM_ID].cpu()
+        return self.prompts.build(self._latest(interaction), items_BC, wanted_B)
+
+    def _likelihood(self, interaction: Interaction, states_BD: Tensor, items_BC: Tensor) -> Tensor:
+        rows = self.prompts.build(self._latest(interaction), items_BC.cpu())
+        answers, device = self.prompts.answers(items_BC.cpu()), states_BD.device
+        joint_NJ = self._joint_items()
+
+        def scores(states_BD: Tensor) -> Tensor:
+            def embedded(these_R: Tensor, longest: int) -> Tensor:
+                tokens_RL = rows.tokens_BL[these_R, :longest].to(self.llm.device)
+                states_RD = states_BD[these_R.to(device)]
+                return self._embedded(tokens_RL, states_RD, joint_NJ=joint_NJ)
+
+            return rank_in_pieces(self.llm, embedded, rows.prompt_B, answers).to(device)
+
+        scores_BC = scores(states_BD)
+        if self._likely == "lift":
+            scores_BC = scores_BC - scores(self.average_user.state_D.expand_as(states_BD))
+        elif self._likely == "mean":
+            scores_BC = scores_BC / answers.lengths_BC.to(device)
+        return scores_BC
+
+    def _embedded(self, tokens_BL: Tensor, states_BD: Tensor, *, joint_NJ: Tensor | None) -> Tensor:
+        """Input embeddings, soft tokens filled in; `joint_NJ` None takes the items' own, to learn."""
+        embeds_BLH = self.llm.embed(tokens_BL.clamp(min=0))
+        rows, places = (tokens_BL == USER).nonzero(as_tuple=True)
+        if len(rows):
+            soft = self.user_projection(states_BD).to(embeds_BLH)
+            embeds_BLH = embeds_BLH.index_put((rows, places), soft[rows])
+        rows, places = (tokens_BL < USER).nonzero(as_tuple=True)
+        if len(rows):
+            items, which = (USER - tokens_BL[rows, places]).unique(return_inverse=True)
+            items = items.to(states_BD.device)
+            own = self.item_autoencoder.encode
+            joint = own(self._backbone().items()[items]) if joint_NJ is None else joint_NJ[items]
+            soft = self.item_projection(joint).to(embeds_BLH)
+            embeds_BLH = embeds_BLH.index_put((rows, places), soft[which])
+        return embeds_BLH
+
+    def _joint_items(self) -> Tensor:
+        """The joint embedding that stands for each item when it is ranked, (N, J)."""
+        if self._route == "text":
+            return self._joint_texts()
+        item_NJ = self.item_autoencoder.encode(self._backbone().items())
+        own = self._route == "item"
+        return item_NJ if own else gated(item_NJ, self._joint_texts(), self._gate_N)
+
+    def _joint_texts(self) -> Tensor:
+        return self.text_autoencoder.encode(self.texts.table())
+
+    def _vectors(self, interaction: Interaction, states_BD: Tensor) -> Vectors:
+        """What ranks where there is no language model; the items' side is the same for all users."""
+        return self._ranked(self._items, self).vectors(states_BD, interaction[self.ITEM_SEQ])
+
+    def _items(self) -> Items | ProfiledItems:
+        own_ND = self._backbone().items()
+        if self._route == "profile":
+            return ProfiledItems(own_ND, self._joint_texts(), self._gate_N, **self._profile)
+        if self._route == "gated":
+            told_ND = self.item_autoencoder.decode(self._joint_texts())
+            return Items(gated(own_ND, told_ND, self._gate_N))
+        return Items(self.item_autoencoder.decode(self._joint_items()))
+
+    def _states(self, interaction: Interaction, *, train: bool = False) -> Tensor:
+        read = (self.USER_ID, self.ITEM_SEQ, self.ITEM_SEQ_LEN)
+        with torch.no_grad():
+            return self._backbone().users(*(interaction[each] for each in read), train=train)
+
+    def _latest(self, interaction: Interaction) -> Tensor:
+        items_BL, lengths_B = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+        return last_items(items_BL.cpu(), lengths_B.cpu(), self._history)
+
+    def _backbone(self) -> Backbone:
+        wanted = bytes(self.backbone_id.tolist()).hex()
+        self._parts.backbone.become(wanted)
+        return self._parts.backbone
