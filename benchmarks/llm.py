@@ -23,7 +23,7 @@ from experiments.bridge.scorer import RecBoleScorer
 from experiments.config.check import resolve_model
 from experiments.config.compose import compose, typed
 from experiments.evaluation.prompts import CandidateScorer
-from experiments.protocol.shared_data import Arena, arena
+from experiments.protocol.shared_data import SharedData, shared_data
 from experiments.training.stages import build, stage_configs
 from experiments.training.strategies.targets import Targets
 from experiments.training.strategy import Task
@@ -49,7 +49,7 @@ class Bench:
 
     model: ALLMRec
     task: Task
-    shared: Arena
+    shared: SharedData
     plain: Plain
     name: str
     ranked: int = RANKED
@@ -85,7 +85,7 @@ def measure() -> Iterator[Measured]:
     torch.set_num_threads(1)
     with TemporaryDirectory() as folder:
         config = typed(compose(OVERRIDES))
-        shared = arena(config)
+        shared = shared_data(config)
         values = stage_configs(resolve_model(config.model))["llm"]
         model, dataset, recbole = build(
             values,

@@ -35,7 +35,7 @@ from experiments.config.llm_keys import llm_keys
 from experiments.language.encoder import told
 from experiments.language.load import context_of, width_of
 from experiments.language.tiny import tokenizer_of
-from experiments.protocol.shared_data import arena
+from experiments.protocol.shared_data import shared_data
 from experiments.training.stages import build, frozen_parts, stage_configs
 from experiments.training.strategy import Task
 from models.allmrec.frozen_llm import FrozenLLM
@@ -116,7 +116,7 @@ def bench_of(
     from transformers import AutoModelForCausalLM
 
     composed = typed(compose(["model=a_llmrec", "dataset=ml-100k", *overrides]))
-    shared = arena(composed)
+    shared = shared_data(composed)
     values = stage_configs(resolve_model(composed.model))["llm"]
     tokenizer = tokenizer_of([*told(shared.data), *shared.data.item_titles], size=2000)
     for key in ("bos_token_id", "eos_token_id", "pad_token_id"):

@@ -27,7 +27,7 @@ from benchmarks.data import overrides as dataset_overrides
 from benchmarks.measure import Measured, Seconds
 from benchmarks.pair import Side
 from experiments.config.compose import compose, typed
-from experiments.protocol.shared_data import arena
+from experiments.protocol.shared_data import shared_data
 
 REPEATS = 3
 SECONDS = 20.0
@@ -100,7 +100,7 @@ def _seconds(answer: dict[str, float]) -> Seconds:
 def windows_for(targets: int, overrides: list[str]) -> int:
     """How many windows hold so many targets on average, on this data set."""
     config = typed(compose(overrides))
-    history = arena(config).split.history("valid")
+    history = shared_data(config).split.history("valid")
     return mean_windows(targets, history.lengths, config.model["MAX_ITEM_LIST_LENGTH"])
 
 

@@ -16,7 +16,7 @@ from experiments.config.check import resolve_model
 from experiments.config.compose import compose, typed
 from experiments.config.model_keys import PADDOCK_KEYS
 from experiments.config.schema import Config
-from experiments.protocol.shared_data import Arena, arena
+from experiments.protocol.shared_data import SharedData, shared_data
 from experiments.training.stages import build, stage_configs
 from experiments.training.state import seed_everything
 from experiments.training.strategies.registry import strategy
@@ -30,7 +30,7 @@ class Setup(NamedTuple):
     """An untrained model with everything it was made from."""
 
     config: Config
-    shared: Arena
+    shared: SharedData
     model: AbstractRecommender
     dataset: TrainingRows
     recbole: Any
@@ -96,8 +96,8 @@ def import_all() -> None:
     torch.optim.Adam([weight]).step()
 
 
-def _start(overrides: list[str]) -> tuple[Config, Arena, dict[str, Any]]:
+def _start(overrides: list[str]) -> tuple[Config, SharedData, dict[str, Any]]:
     import_all()
     config = typed(compose(overrides))
     first = next(iter(stage_configs(resolve_model(config.model)).values()))
-    return config, arena(config), first
+    return config, shared_data(config), first

@@ -39,7 +39,7 @@ from experiments.commands.train import run
 from experiments.config.check import resolve_model
 from experiments.config.compose import compose, typed
 from experiments.config.model_keys import PADDOCK_KEYS
-from experiments.protocol.shared_data import arena
+from experiments.protocol.shared_data import shared_data
 from experiments.runs.identity import spelled
 from experiments.tuning.cli import read
 from experiments.tuning.trials import STOPPED_BY, best, counts
@@ -220,7 +220,7 @@ def recbole_trials(
 
 def _asked(model: str, algorithm: str) -> dict[str, Any]:
     config, space = read([f"model={model.lower()}", "dataset=ml-100k"])
-    shared = arena(config)
+    shared = shared_data(config)
     values = resolve_model(config.model)
     tuned = {parameter.name for parameter in space.parameters}
     recbole = importlib.util.find_spec("recbole")

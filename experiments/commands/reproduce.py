@@ -20,7 +20,7 @@ from rich.table import Table
 from experiments.commands.logged import PHASES, Logged, read_logged
 from experiments.commands.train import run
 from experiments.config.schema import Config, Format, Mode, TrackingConfig
-from experiments.protocol.shared_data import arena
+from experiments.protocol.shared_data import shared_data
 from experiments.protocol.slices import definition_hash
 from experiments.runs import provenance
 from experiments.runs.folder import RunFolder
@@ -84,7 +84,7 @@ def reproduce(config: Config, *, console: Console) -> Reproduction:
         data_dir=config.data_dir,
         tracking=TrackingConfig(uri=None),
     )
-    shared = arena(wanted)
+    shared = shared_data(wanted)
     hashes = {**shared.hashes, "slices": definition_hash(wanted.protocol.slices)}
     code = _code(logged.run.get("git") or {}, provenance.git())
     then = logged.run.get("packages") or {}

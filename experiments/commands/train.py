@@ -24,7 +24,7 @@ from experiments.files import (
     write_json,
     write_text,
 )
-from experiments.protocol.shared_data import Arena, arena
+from experiments.protocol.shared_data import SharedData, shared_data
 from experiments.protocol.slices import definition_hash
 from experiments.protocol.split import Phase
 from experiments.runs import provenance
@@ -69,7 +69,7 @@ def run(
     torch.set_num_threads(config.threads)
     keep_freed_memory()
     with phases("prepare"):
-        shared = arena(config, elsewhere=elsewhere)
+        shared = shared_data(config, elsewhere=elsewhere)
     tuned_on = config.tuned.get("data_hash")
     if tuned_on not in (None, shared.data.hash):
         console.print(
@@ -134,7 +134,7 @@ def run(
     return folder
 
 
-def _hashes(config: Config, shared: Arena) -> dict[str, str]:
+def _hashes(config: Config, shared: SharedData) -> dict[str, str]:
     """Of all that makes the numbers of two runs comparable."""
     return {**shared.hashes, "slices": definition_hash(config.protocol.slices)}
 
@@ -145,7 +145,7 @@ def _begin(
     *,
     model: dict[str, Any],
     identity: str,
-    shared: Arena,
+    shared: SharedData,
     choices: Mapping[str, str],
 ) -> RunFolder:
     """A fresh run folder, or the one that a killed run left."""
@@ -188,7 +188,7 @@ def _train_and_evaluate(
     *,
     model: dict[str, Any],
     identity: str,
-    shared: Arena,
+    shared: SharedData,
     device: torch.device,
     precision: torch.dtype,
     phases: Phases,
@@ -250,8 +250,8 @@ def _train_and_evaluate(
             "unseen": {phase: shared.split.unseen(phase)._asdict() for phase in get_args(Phase)},
             "reused_seconds": reused,
             "phases": {**phases.measured, "track": {"seconds": tracker.seconds}},
-            "best_epoch": trained.standing.best_epoch,
-            "epochs": trained.standing.epoch,
+            "best_epoch": trained.progress.best_epoch,
+            "epochs": trained.progress.epoch,
             "users": test.n_users,
             "scoring_ms_per_user": 1e3 * valid.seconds / valid.n_users,
         }

@@ -1,4 +1,4 @@
-"""Scoring a trained model in an arena, by the protocol."""
+"""Scoring a trained model on the shared data, by the protocol."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from experiments.evaluation.evaluate import Evaluation, evaluate
 from experiments.evaluation.generation import generation
 from experiments.evaluation.prompts import evaluate_by_prompts, reads_prompts
 from experiments.evaluation.rating_errors import rating_errors
-from experiments.protocol.shared_data import Arena
+from experiments.protocol.shared_data import SharedData
 from experiments.protocol.split import Phase
 from experiments.training.loop import Metrics
 
@@ -21,7 +21,7 @@ def evaluation(
     model: AbstractRecommender,
     dataset: TrainingRows,
     phase: Phase,
-    shared: Arena,
+    shared: SharedData,
     protocol: ProtocolConfig,
 ) -> Evaluation:
     """All metrics of the protocol for one phase; beyond accuracy and by slice for the test alone."""
@@ -63,7 +63,11 @@ def evaluation(
 
 
 def validate(
-    model: AbstractRecommender, dataset: TrainingRows, *, shared: Arena, protocol: ProtocolConfig
+    model: AbstractRecommender,
+    dataset: TrainingRows,
+    *,
+    shared: SharedData,
+    protocol: ProtocolConfig,
 ) -> Metrics:
     """The valid metrics that are worth a curve: those of the ranking that selects epochs."""
     ranking, _, selecting = protocol.valid_metric.partition("/")

@@ -11,7 +11,7 @@ from experiments.protocol.split import Phase, Split, split_interactions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arena:
+class SharedData:
     """What every model of an experiment shares: data, split, candidates."""
 
     data: Prepared
@@ -32,7 +32,7 @@ class Arena:
         }
 
 
-def arena(config: Config, *, elsewhere: Path | None = None) -> Arena:
+def shared_data(config: Config, *, elsewhere: Path | None = None) -> SharedData:
     """Prepare the data set, split it, and draw or read the frozen candidates.
 
     `elsewhere` is where runs share what they train, instead of beside the data.
@@ -56,4 +56,4 @@ def arena(config: Config, *, elsewhere: Path | None = None) -> Arena:
         }
         for phase in phases
     }
-    return Arena(data=data, split=split, candidates=drawn)
+    return SharedData(data=data, split=split, candidates=drawn)

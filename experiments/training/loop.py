@@ -53,7 +53,7 @@ class Schedule:
 
 
 @dataclass(kw_only=True)
-class Standing:
+class StageProgress:
     """Where a stage is."""
 
     epoch: int = 0
@@ -106,55 +106,55 @@ class Loop:
     identity: str
     first_step: int = 0
     checkpoint_seconds: float = 15.0
-    standing: Standing = field(default_factory=Standing)
+    progress: StageProgress = field(default_factory=StageProgress)
     _best: tuple[Tensors, Any] | None = None
 
-    def run(self) -> Standing:
+    def run(self) -> StageProgress:
         """Train to the end, from the checkpoint if there is one; the model holds the kept epoch."""
-        self.standing.step = self.first_step
+        self.progress.step = self.first_step
         if not self._resume() and self.first_step > 0 and self.schedule.keep == "best":
             # A later stage competes with the weights that it starts from, as its epoch 0.
             self._validate()
-        self.hooks.rewind(self.standing.step)
+        self.hooks.rewind(self.progress.step)
         saved_at = time.monotonic()
-        while self.standing.epoch < self.schedule.epochs and not self.standing.stopped:
+        while self.progress.epoch < self.schedule.epochs and not self.progress.stopped:
             self.hooks.on_epoch(self._epoch())
             if time.monotonic() - saved_at >= self.checkpoint_seconds:
                 self._save()
                 saved_at = time.monotonic()
         if self.schedule.keep == "best" and self._best is not None:
             load_model_state(self.model, *self._best)
-        return self.standing
+        return self.progress
 
     def _epoch(self) -> dict[str, Any]:
         started = time.monotonic()
-        standing = self.standing
-        metrics = {"train/loss": self.strategy.train_epoch(standing.epoch, self.hooks.tick)}
-        standing.epoch += 1
-        standing.step += 1
-        last = standing.epoch == self.schedule.epochs
-        if last or standing.epoch % self.schedule.eval_step == 0:
+        progress = self.progress
+        metrics = {"train/loss": self.strategy.train_epoch(progress.epoch, self.hooks.tick)}
+        progress.epoch += 1
+        progress.step += 1
+        last = progress.epoch == self.schedule.epochs
+        if last or progress.epoch % self.schedule.eval_step == 0:
             metrics |= self._validate()
         seconds = time.monotonic() - started
-        standing.seconds += seconds
+        progress.seconds += seconds
         return {
-            "epoch": standing.epoch,
-            "step": standing.step,
+            "epoch": progress.epoch,
+            "step": progress.step,
             "seconds": seconds,
-            "best": standing.best if math.isfinite(standing.best) else None,
+            "best": progress.best if math.isfinite(progress.best) else None,
             "metrics": metrics,
         }
 
     def _validate(self) -> Metrics:
-        standing = self.standing
+        progress = self.progress
         metrics = self.hooks.validate(self.model)
         value = metrics[self.metric]
-        if value > standing.best:
-            standing.best, standing.best_epoch, standing.since_best = value, standing.epoch, 0
+        if value > progress.best:
+            progress.best, progress.best_epoch, progress.since_best = value, progress.epoch, 0
             self._best = model_state(self.model)
         else:
-            standing.since_best += 1
-            standing.stopped = 0 < self.schedule.patience <= standing.since_best
+            progress.since_best += 1
+            progress.stopped = 0 < self.schedule.patience <= progress.since_best
         return metrics
 
     def _save(self) -> None:
@@ -169,7 +169,7 @@ class Loop:
         }
         if self._best is not None:
             sections["best"] = self._best
-        notes = {"identity": self.identity, "standing": asdict(self.standing)}
+        notes = {"identity": self.identity, "progress": asdict(self.progress)}
         checkpoint.save(self.path, sections, notes=notes)
 
     def _resume(self) -> bool:
@@ -179,7 +179,7 @@ class Loop:
         sections, notes = checkpoint.load(self.path)
         if notes["identity"] != self.identity:
             return False
-        self.standing = Standing(**notes["standing"])
+        self.progress = StageProgress(**notes["progress"])
         load_model_state(self.model, *sections["model"])
         for name, value in self.strategy.optimizers.items():
             load_optimizer_state(value, *sections[f"optimizer.{name}"])

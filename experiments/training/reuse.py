@@ -20,7 +20,7 @@ from experiments.errors import PaddockError
 from experiments.files import hash_of, lock
 from experiments.protocol.split import Split
 from experiments.runs.folder import find_runs
-from experiments.training.loop import Standing
+from experiments.training.loop import StageProgress
 from experiments.training.state import load_model_state, model_state
 
 FORMAT = 1
@@ -79,7 +79,7 @@ class Product:
         """Keeps other processes from training the same, where runs share it."""
         return lock(self.path.with_suffix(".lock")) if self.shared else nullcontext()
 
-    def load(self, model: AbstractRecommender) -> Standing | None:
+    def load(self, model: AbstractRecommender) -> StageProgress | None:
         """Put the weights into the model, if the file is there."""
         if not self.path.exists():
             return None
@@ -91,9 +91,11 @@ class Product:
             own, plain = model_state(model)
             tensors = own | tensors
         load_model_state(model, tensors, plain)
-        return Standing(**notes["standing"])
+        return StageProgress(**notes["progress"])
 
-    def take(self, model: AbstractRecommender, *, runs_dir: Path, dataset: str) -> Standing | None:
+    def take(
+        self, model: AbstractRecommender, *, runs_dir: Path, dataset: str
+    ) -> StageProgress | None:
         """Put the weights of a finished run into the model and keep them, if one has trained them."""
         for run in find_runs(runs_dir, dataset=dataset, finished=True):
             weights = run.path / "model" / "model.safetensors"
@@ -101,23 +103,23 @@ class Product:
                 sections, _ = checkpoint.load(weights)
                 load_model_state(model, *sections["model"])
                 curve = run.curve
-                standing = Standing(
+                progress = StageProgress(
                     epoch=curve[-1]["epoch"],
                     step=curve[-1]["step"],
                     seconds=sum(record["seconds"] for record in curve),
                 )
-                self.save(model, standing)
-                return standing
+                self.save(model, progress)
+                return progress
         return None
 
-    def save(self, model: AbstractRecommender, standing: Standing) -> None:
+    def save(self, model: AbstractRecommender, progress: StageProgress) -> None:
         tensors, plain = model_state(model)
         kept = {
             name: value
             for name, value in tensors.items()
             if name.removeprefix("weight/").startswith(self.learned)
         }
-        notes = {"identity": self.identity, "standing": vars(standing)}
+        notes = {"identity": self.identity, "progress": vars(progress)}
         checkpoint.save(self.path, {"model": (kept, plain)}, notes=notes)
 
 

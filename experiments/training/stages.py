@@ -22,7 +22,7 @@ from experiments.files import hash_of
 from experiments.protocol.split import Split
 from experiments.training import reuse
 from experiments.training.loop import Hooks as LoopHooks
-from experiments.training.loop import Loop, Metrics, Schedule, Standing
+from experiments.training.loop import Loop, Metrics, Schedule, StageProgress
 from experiments.training.state import load_model_state, model_state, seed_everything
 from experiments.training.strategies.registry import reads_prefixes, strategy
 from experiments.training.strategy import Task
@@ -63,7 +63,7 @@ class Trained:
 
     model: AbstractRecommender
     dataset: TrainingRows
-    standing: Standing
+    progress: StageProgress
     weights: str | None = None
     reused: Mapping[str, float] = field(default_factory=dict)
 
@@ -196,12 +196,12 @@ def train(
         if name == BACKBONE or values["strategy"] in reuse.UNREAD:
             product = share(values, before=backbone)
         with product.held():
-            standing = product.load(model)
-            if standing is None and name == BACKBONE and runs_dir is not None:
-                standing = product.take(model, runs_dir=runs_dir, dataset=data.name)
-            if standing is not None and product.shared:
-                reused[name] = standing.seconds
-            if standing is None:
+            progress = product.load(model)
+            if progress is None and name == BACKBONE and runs_dir is not None:
+                progress = product.take(model, runs_dir=runs_dir, dataset=data.name)
+            if progress is not None and product.shared:
+                reused[name] = progress.seconds
+            if progress is None:
                 hooks.on_stage(name, values["epochs"])
                 loop = Loop(
                     model=model,
@@ -234,16 +234,16 @@ def train(
                     first_step=first_step,
                     checkpoint_seconds=checkpoint_seconds,
                 )
-                standing = loop.run()
-                product.save(model, standing)
-        first_step = standing.step
+                progress = loop.run()
+                product.save(model, progress)
+        first_step = progress.step
         if name == BACKBONE:
             backbone = product.identity
             continue
         previous = model_state(model)
         alone = share(values, before=None).identity if len(stages) == 1 else None
         trained = Trained(
-            model=model, dataset=dataset, standing=standing, weights=alone, reused=reused
+            model=model, dataset=dataset, progress=progress, weights=alone, reused=reused
         )
     assert trained is not None
     return trained

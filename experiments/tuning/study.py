@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.config.check import resolve_model
 from experiments.files import hash_of
-from experiments.protocol.shared_data import Arena, arena
+from experiments.protocol.shared_data import SharedData, shared_data
 from experiments.protocol.slices import definition_hash
 from experiments.runs.identity import plain, protocol_content
 from experiments.training.stages import stage_configs
@@ -42,7 +42,7 @@ class Desk:
 
     config: TuneConfig
     space: Space
-    shared: Arena
+    shared: SharedData
     choices: Mapping[str, str]
     model_key: str
     name: str
@@ -66,7 +66,7 @@ def open_desk(
     config: TuneConfig, *, space: Space, choices: Mapping[str, str], words: tuple[str, ...]
 ) -> Desk:
     """Prepare the data once, and open the study or go on with it."""
-    shared = arena(config)
+    shared = shared_data(config)
     resolved = resolve_model(config.model)
     key = choices["model"] if choices["model"] != "recbole" else resolved["name"].lower()
     identity = study_hash(config, space=space, shared=shared)
@@ -109,7 +109,7 @@ def open_desk(
     )
 
 
-def study_hash(config: TuneConfig, *, space: Space, shared: Arena) -> str:
+def study_hash(config: TuneConfig, *, space: Space, shared: SharedData) -> str:
     """The hash of everything that makes the trials of two commands one study.
 
     The budget is left out, so that a study can be given more; so are the workers and their place.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from experiments.config.check import resolve_model
 from experiments.config.compose import compose, typed
 from experiments.config.schema import Config
-from experiments.protocol.shared_data import arena
+from experiments.protocol.shared_data import shared_data
 from experiments.runs.identity import (
     WITHOUT_EFFECT,
     command,
@@ -262,14 +262,14 @@ REFLECTED = {
 
 @pytest.mark.parametrize("override", REFLECTED)
 def test_data_and_protocol_count_through_their_hashes(override: str, paddock: CommandLine) -> None:
-    usual = arena(composed(*paddock.places)).hashes
-    changed = arena(composed(*paddock.places, override)).hashes
+    usual = shared_data(composed(*paddock.places)).hashes
+    changed = shared_data(composed(*paddock.places, override)).hashes
     assert {name for name in usual if usual[name] != changed[name]} >= REFLECTED[override]
 
 
 def test_place_and_name_of_the_data_do_not_count(paddock: CommandLine) -> None:
-    usual = arena(composed(*paddock.places)).hashes
-    elsewhere = arena(
+    usual = shared_data(composed(*paddock.places)).hashes
+    elsewhere = shared_data(
         composed(
             *paddock.places,
             "dataset.source=./datasets/../datasets/tiny",

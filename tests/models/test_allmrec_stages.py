@@ -161,7 +161,7 @@ def test_a_saved_model_names_its_backbone_and_misses_it(
         if identity is not None:
             tensors = {**tensors, "weight/backbone_id": identity}
         load_model_state(model, tensors, plain)
-        return Trained(model=model, dataset=dataset, standing=whole.standing)
+        return Trained(model=model, dataset=dataset, progress=whole.progress)
 
     assert torch.equal(scores(loaded(None), tiny_split), scores(whole, tiny_split))
     with pytest.raises(PaddockError, match="the backbone that the run was trained on"):

@@ -251,7 +251,7 @@ def loop_of(
     records: list[Any] = []
 
     def validate(model: nn.Module) -> dict[str, float]:
-        position = loop.standing.epoch - 1
+        position = loop.progress.epoch - 1
         drawn = (
             sum(w.sum().item() for w in model.parameters()) if values is None else values[position]
         )
@@ -296,8 +296,8 @@ class TestEarlyStopping:
     def epochs(self, path: Path, values: list[float], **schedule: Any) -> tuple[int, int]:
         """The last epoch and the best one."""
         loop, _ = loop_of(path, values, epochs=len(values), **schedule)
-        standing = loop.run()
-        return standing.epoch, standing.best_epoch
+        progress = loop.run()
+        return progress.epoch, progress.best_epoch
 
     def test_a_tie_is_no_progress(self, tmp_path: Path) -> None:
         assert self.epochs(tmp_path, [1, 2, 2, 2, 2, 2], patience=3) == (5, 2)
@@ -363,9 +363,9 @@ class TestResuming:
         assert after[0] == ("rewind", stop_at)
         assert before[1:] + after[1:] == expected[1:]
         assert torch.equal(second.model.weight, undisturbed.model.weight)
-        for name, value in vars(undisturbed.standing).items():
+        for name, value in vars(undisturbed.progress).items():
             if name != "seconds":
-                assert getattr(second.standing, name) == value
+                assert getattr(second.progress, name) == value
 
     def test_a_finished_stage_trains_no_more(self, tmp_path: Path) -> None:
         loop_of(tmp_path, [1, 2, 2, 2], epochs=9, patience=2)[0].run()

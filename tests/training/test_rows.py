@@ -154,4 +154,4 @@ def test_ract_trains_with_any_number_of_users(users: int, fit: Any, prepared: An
         stage: {"train_stage": stage, "epochs": 1} for stage in ("critic_pretrain", "finetune")
     }
     values = {"name": "RaCT", "strategy": "rows", "train_batch_size": 20, "stages": stages}
-    assert fit(resolve_model(values), data, split).standing.step == 2
+    assert fit(resolve_model(values), data, split).progress.step == 2

@@ -103,7 +103,7 @@ def test_a_finished_stage_is_not_trained_again(
         trained("one", broken=True)
     result, begun = trained("one")
     assert begun == ["critic"]
-    assert result.standing.step == 5
+    assert result.progress.step == 5
     again, begun = trained("one")
     assert begun == []
     assert same(weights(again.model, ""), weights(result.model, ""))
