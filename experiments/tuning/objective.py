@@ -97,7 +97,7 @@ class Objective:
             )
         *_, final = stage_configs(model).values()
         if final["keep"] == "best":
-            return trained.standing.best
+            return trained.progress.best
         # A stage that an earlier run has trained is loaded, and none of its epochs was told.
         return validated(trained.model, trained.dataset)[desk.metric] if last is None else last
 
