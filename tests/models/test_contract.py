@@ -159,7 +159,7 @@ class TestContract:
         fresh = fresh_model(key, tiny_data, tiny_split, tmp_path, seed=99, stage=-1)
         sections, _ = checkpoint.load(path)
         load_model_state(fresh["model"], *sections["model"])
-        loaded = Trained(model=fresh["model"], dataset=fresh["dataset"], standing=trained.standing)
+        loaded = Trained(model=fresh["model"], dataset=fresh["dataset"], progress=trained.progress)
         assert torch.equal(scores(loaded, tiny_split), scores(trained, tiny_split))
 
     def test_an_empty_history_is_scored(self, trained: Trained, tiny_data: Prepared) -> None:
