@@ -9,6 +9,36 @@ from recbole.model.sequential_recommender import BERT4Rec as RecBoleBERT4Rec
 from torch import Tensor
 
 from models._attention import attend
+from paddock import ModelConfig, choices, integers, key, uniform
+
+
+class BERT4RecConfig(ModelConfig):
+    """BERT4Rec: self-attention both ways, trained to fill in hidden items."""
+
+    offers = ("masked items",)
+
+    MAX_ITEM_LIST_LENGTH: int = key(50, "Items of a history that are read, the last ones.", least=1)
+    n_layers: int = key(2, "Transformer blocks.", least=1, search=integers(1, 3))
+    n_heads: int = key(2, "Attention heads.", least=1, search=choices(1, 2, 4))
+    hidden_size: int = key(64, "Width of the states.", least=1, search=choices(32, 64, 128))
+    inner_size: int = key(256, "Width of the feed-forward layers.", least=1)
+    hidden_dropout_prob: float = key(
+        0.2, "Dropout of states.", least=0, below=1, search=uniform(0.0, 0.6, step=0.1)
+    )
+    attn_dropout_prob: float = key(
+        0.2, "Dropout of attention weights.", least=0, below=1, search=uniform(0.0, 0.5, step=0.1)
+    )
+    hidden_act: str = key("gelu", "Activation of the feed-forward layers.")
+    layer_norm_eps: float = key(1e-12, "Added to the variance in layer normalisation.", above=0)
+    initializer_range: float = key(0.02, "Standard deviation of initial weights.", above=0)
+    mask_ratio: float = key(
+        0.2,
+        "Share of a window's items that are hidden.",
+        least=0,
+        most=1,
+        search=uniform(0.1, 0.8, step=0.1),
+    )
+    loss_type: str = key("CE", "Loss of RecBole's own training.", choices=("BPR", "CE"))
 
 
 class BERT4Rec(RecBoleBERT4Rec):

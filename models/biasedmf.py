@@ -9,6 +9,24 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
+from paddock import ModelConfig, choices, key, log_uniform
+
+
+class BiasedMFConfig(ModelConfig):
+    """Biased matrix factorisation, which learns from ratings."""
+
+    offers = ("ratings",)
+    strategies = ("ratings",)
+    search = {
+        "learning_rate": log_uniform(1e-4, 1e-2),
+        "train_batch_size": choices(256, 1024, 4096),
+    }
+
+    embedding_size: int = key(64, "Width of the factors.", least=1, search=choices(16, 32, 64, 128))
+    reg_weight: float = key(
+        0.02, "lambda of eq. 5, the weight of the norms.", least=0, search=log_uniform(1e-3, 0.5)
+    )
+
 
 class BiasedMF(GeneralRecommender):
     """The mean rating, what the user and the item add to it, and the product of their factors (eq. 4).

@@ -6,6 +6,25 @@ B batch, L length, D width.
 from recbole.model.sequential_recommender import GRU4Rec as RecBoleGRU4Rec
 from torch import Tensor
 
+from paddock import ModelConfig, choices, integers, key, uniform
+
+
+class GRU4RecConfig(ModelConfig):
+    """GRU4Rec: a recurrent network over the last items of a history."""
+
+    offers = ("states",)
+
+    MAX_ITEM_LIST_LENGTH: int = key(50, "Items of a history that are read, the last ones.", least=1)
+    embedding_size: int = key(64, "Width of item embeddings.", least=1, search=choices(32, 64, 128))
+    hidden_size: int = key(
+        128, "Width of the recurrent state.", least=1, search=choices(64, 128, 256)
+    )
+    num_layers: int = key(1, "Recurrent layers.", least=1, search=integers(1, 2))
+    dropout_prob: float = key(
+        0.3, "Dropout of item embeddings.", least=0, below=1, search=uniform(0.0, 0.6, step=0.1)
+    )
+    loss_type: str = key("CE", "Loss of RecBole's own training.", choices=("BPR", "CE"))
+
 
 class GRU4Rec(RecBoleGRU4Rec):
     """RecBole's GRU4Rec: same parameters, same scores for equal weights.

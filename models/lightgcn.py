@@ -10,6 +10,8 @@ import scipy.sparse as sp
 import torch
 from recbole.model.general_recommender import LightGCN as RecBoleLightGCN
 
+from paddock import ModelConfig, choices, integers, key, log_uniform
+
 
 class SymmetricProduct(torch.autograd.Function):
     """The product A X of a constant symmetric sparse matrix and a dense one.
@@ -26,6 +28,22 @@ class SymmetricProduct(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient_MD):  # type: ignore[no-untyped-def]
         return None, ctx.matrix_MM @ gradient_MD
+
+
+class LightGCNConfig(ModelConfig):
+    """LightGCN: embeddings averaged over the layers of the user-item graph."""
+
+    search = {
+        "learning_rate": log_uniform(5e-4, 2e-2),
+        "train_batch_size": choices(2048, 8192),
+    }
+
+    embedding_size: int = key(64, "Width of the embeddings.", least=1, search=choices(32, 64, 128))
+    n_layers: int = key(2, "Layers of propagation.", least=1, search=integers(1, 4))
+    reg_weight: float = key(
+        1e-5, "Weight of the embeddings' norms.", least=0, search=log_uniform(1e-6, 1e-2)
+    )
+    require_pow: bool = key(False, "Squared norms, as in the paper (eq. 15); else plain norms.")
 
 
 class LightGCN(RecBoleLightGCN):

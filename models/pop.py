@@ -6,6 +6,14 @@ from recbole.model.general_recommender import Pop as RecBolePop
 from recbole.utils import ModelType
 from torch import Tensor
 
+from paddock import ModelConfig
+
+
+class PopConfig(ModelConfig):
+    """Popularity, which has nothing to choose."""
+
+    closed_form = True
+
 
 class Pop(RecBolePop):
     """RecBole's Pop, with every interaction counted.

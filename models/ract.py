@@ -10,8 +10,43 @@ from recbole.model.general_recommender import RaCT as RecBoleRaCT
 from torch import Tensor
 
 from models._rows import Rows, RowsMixin
+from paddock import ModelConfig, choices, key, log_uniform, uniform
 
 STAGES = ("actor_pretrain", "critic_pretrain", "finetune")
+
+
+class RaCTConfig(ModelConfig):
+    """RaCT: a variational autoencoder fine-tuned against a critic that learns its NDCG."""
+
+    search = {
+        "train_batch_size": choices(128, 256, 512),
+        # The rates of the three stages are apart by orders of magnitude.
+        "stages.actor.learning_rate": log_uniform(2e-4, 1e-2),
+        "stages.critic.learning_rate": log_uniform(1e-5, 1e-2),
+        "stages.finetune.learning_rate": log_uniform(1e-7, 1e-3),
+    }
+
+    train_stage: str = key("actor_pretrain", "What the stage trains.", choices=STAGES)
+    mlp_hidden_size: list[int] = key(
+        [600], "Widths of the hidden layers.", least=1, search=choices([300], [600], [1000])
+    )
+    latent_dimension: int = key(
+        256, "Width of the latent code.", least=1, search=choices(64, 128, 256)
+    )
+    dropout_prob: float = key(
+        0.5, "Dropout of the input row.", least=0, below=1, search=uniform(0.1, 0.8, step=0.1)
+    )
+    anneal_cap: float = key(
+        0.2, "Largest weight of the KL term.", least=0, search=uniform(0.0, 1.0, step=0.1)
+    )
+    total_anneal_steps: int = key(
+        200_000,
+        "Steps until the KL term's weight reaches its cap.",
+        least=0,
+        search=choices(500, 2000, 20_000, 200_000),
+    )
+    critic_layers: list[int] = key([100, 100, 10], "Widths of the critic's layers.", least=1)
+    metrics_k: int = key(100, "Cut-off of the NDCG that the critic learns.", least=1)
 
 
 class RaCT(RowsMixin, RecBoleRaCT):

@@ -7,7 +7,8 @@ from recbole.config import Config
 from recbole.data.transform import construct_transform
 from recbole.utils import ModelType
 
-import models  # noqa: F401  (registers our models, and makes RecBole run on the installed packages)
+import models  # makes RecBole run on the installed packages
+from experiments.config.registry import models as declared_models
 
 UNIFORM = {
     "distribution": "uniform",
@@ -57,6 +58,13 @@ class TypedConfig(Config):
         return final
 
 
+def register(model: str) -> None:
+    """Let RecBole find a declared model by its name, where it is not RecBole's own."""
+    component = declared_models().get(model)
+    if component is not None and model not in models.REGISTERED:
+        models.register(component.load())
+
+
 def recbole_config(
     model: str, hyperparameters: dict[str, Any], *, seed: int, device: torch.device, folder: str
 ) -> TypedConfig:
@@ -79,6 +87,7 @@ def recbole_config(
         "use_gpu": device.type == "cuda",
         "state": "WARNING",
     }
+    register(model)
     config = TypedConfig(model=model, values=values, device=device)
     # A transform enters the names of its fields into the Config, where the model looks for them when
     # it is made (BERT4Rec); RecBole makes the loaders, and with them the transforms, before the model.

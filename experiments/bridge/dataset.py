@@ -19,7 +19,6 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType, ModelType
 from torch.nn.utils.rnn import pad_sequence
 
-from experiments.config.model_source import predicts_ratings
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.protocol.split import TRAIN, Split
@@ -34,9 +33,12 @@ FEATURE_SOURCES = {"user": FeatureSource.USER, "item": FeatureSource.ITEM}
 class TrainingRows(Dataset):
     """The training part as a RecBole Dataset, for models that read single interactions."""
 
-    def __init__(self, config: Config, *, data: Prepared, split: Split) -> None:
+    def __init__(
+        self, config: Config, *, data: Prepared, split: Split, ratings: bool = False
+    ) -> None:
         self._data = data
         self._split = split
+        self._with_ratings = ratings
         super().__init__(config)
 
     def _from_scratch(self) -> None:
@@ -55,7 +57,7 @@ class TrainingRows(Dataset):
                 self.iid_field: torch.from_numpy(self._split.train_items.astype(np.int64)),
             }
         )
-        if predicts_ratings(self.config["model"]):
+        if self._with_ratings:
             self._add_ratings()
         self.user_feat = self.item_feat = None
         self._check_selected()
@@ -188,13 +190,26 @@ class TrainingPrefixes(TrainingHistories):
 
 
 def recbole_dataset(
-    config: Any, *, data: Prepared, split: Split, prefixes: bool = True
+    config: Any,
+    *,
+    data: Prepared,
+    split: Split,
+    prefixes: bool = True,
+    ratings: bool = False,
 ) -> TrainingRows:
     """The training part in the shape that the configured model's family reads.
 
-    `prefixes` says whether a sequential model is trained by rows of prefixes.
+    Parameters
+    ----------
+    config : recbole.config.Config
+    data : Prepared
+    split : Split
+    prefixes : bool
+        Whether a sequential model is trained by rows of prefixes.
+    ratings : bool
+        Whether the rows hold the training ratings.
     """
     shape = TrainingRows
     if config["MODEL_TYPE"] == ModelType.SEQUENTIAL:
         shape = TrainingPrefixes if prefixes else TrainingHistories
-    return shape(config, data=data, split=split)
+    return shape(config, data=data, split=split, ratings=ratings)

@@ -17,7 +17,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.config.model_keys import STRATEGY_KEYS
+from experiments.config.registry import strategies
 from experiments.config.schema import Config, RankingConfig
 from experiments.config.values import named, nearest
 from experiments.errors import PaddockError
@@ -292,5 +292,6 @@ def _known_keys(root: Any) -> tuple[str, ...]:
 
     walk(root, "")
     walk(RankingConfig, f"{RANKINGS}.*.")
-    known += [f"model.{key}" for key in dict.fromkeys(chain(*STRATEGY_KEYS.values()))]
+    keys = [component.declaration.keys for component in strategies().values()]
+    known += [f"model.{key}" for key in dict.fromkeys(chain(*keys))]
     return tuple(dict.fromkeys([*known, *groups()]))

@@ -4,7 +4,7 @@ Hydra composes the YAML files under conf/ onto these dataclasses, so that an unk
 type is refused while composing. What a type cannot say (a cut-off above the number of candidates, a
 hyper-parameter that the model never reads) is checked in `experiments.config.check`. A model's keys are
 its hyper-parameters under RecBole's names, so that they differ from model to model:
-`experiments.config.model_keys` knows them.
+`experiments.config.models` knows them.
 """
 
 from dataclasses import dataclass, field
@@ -134,7 +134,8 @@ class ProtocolConfig:
     """Who is scored on what: the split, the rankings, the metrics, and the one that selects.
 
     `ratios` are the shares of train, valid and test (splits temporal and random), `cut_times` the
-    times at which valid and test begin (temporal), `seed` draws the split (random). Of the users with
+    times at which valid and test begin (temporal), `seed` draws the split (random), `settings` are the
+    keys of a plug-in's split. Of the users with
     a target, `scored_users` are scored in each phase, drawn once, the same for every model; null: all.
     `beyond` and `slices` concern the test phase alone.
     """
@@ -144,6 +145,7 @@ class ProtocolConfig:
     ratios: list[float] | None = None
     cut_times: list[float] | None = None
     seed: int | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
     scored_users: int | None = None
     rankings: dict[str, RankingConfig] = field(default_factory=dict)
     metrics: list[str] = field(default_factory=lambda: ["hit", "ndcg"])
@@ -175,6 +177,7 @@ class Config:
     protocol: ProtocolConfig = MISSING
     model: dict[str, Any] = MISSING
     tracking: TrackingConfig = MISSING
+    plugins: list[str] = field(default_factory=list)
     seed: int = 1
     grid_seeds: dict[str, list[int]] = field(default_factory=dict)
     device: str = "auto"

@@ -2,24 +2,14 @@
 
 import difflib
 import math
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from experiments.errors import PaddockError
-
-LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
-KEEPS = ("best", "last")
-SCHEDULES = ("constant", "cosine")
-LOSS_TYPES = ("BCE", "BPR", "CE")
-WINDOW_LOSSES = ("softmax", "sampled_softmax", "bce", "gbce")
+from paddock import Key, Schema
 
 MOST_NAMED = 10
 """How many words to choose from a message lists."""
-
-_REAL = re.compile(r".*(_prob|_ratio|_weight|_max)")
-"""Keys that are real numbers even where RecBole's default is written as an integer."""
-
 
 _KINDS: dict[type, str] = {
     bool: "a truth value",
@@ -64,12 +54,6 @@ def at_least(path: str, value: float, least: float) -> None:
         raise PaddockError(f"{path}={value} must be at least {least}")
 
 
-def kind_of(key: str, usual: Any) -> Any:
-    """A value of the type that the key takes, or None where any will do."""
-    whole = isinstance(usual, int) and not isinstance(usual, bool)
-    return float(usual) if whole and _REAL.fullmatch(key) else usual
-
-
 def of_type(path: str, value: Any, usual: Any) -> Any:
     """The value, of its default's type; an integer is a fine float, and becomes one.
 
@@ -85,49 +69,122 @@ def of_type(path: str, value: Any, usual: Any) -> Any:
     if type(value) is not type(usual):
         wanted, given = _KINDS[type(usual)], _KINDS.get(type(value), type(value).__name__)
         raise PaddockError(
-            f"{path}={_told(value)} is {given}: give {wanted}, such as {_told(usual)}"
+            f"{path}={spelled_value(value)} is {given}: give {wanted}, such as {spelled_value(usual)}"
         )
     if isinstance(value, float) and not math.isfinite(value):
         raise PaddockError(f"{path}={value} must be a finite number")
     return value
 
 
-def _told(value: Any) -> str:
+def spelled_value(value: Any) -> str:
     """The value as a command spells it."""
     if value is None:
         return "null"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(spelled_value(each) for each in value)}]"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
-def check_value(path: str, key: str, value: Any) -> None:
-    if key in ("epochs", "eval_step", "train_batch_size", "MAX_ITEM_LIST_LENGTH", "negatives"):
-        at_least(path, value, 1)
-    elif key in ("stopping_step", "weight_decay"):
-        at_least(path, value, 0)
-    elif key == "learning_rate" and not value > 0:
-        raise PaddockError(f"{path}={value} must be above 0")
-    elif key == "learner" and value not in LEARNERS:
-        raise PaddockError(f"{path}={value} is unknown: {nearest(str(value), LEARNERS)}")
-    elif key == "keep" and value not in KEEPS:
-        raise PaddockError(f"{path}={value} is unknown: {nearest(str(value), KEEPS)}")
-    elif key == "learning_rate_schedule" and value not in SCHEDULES:
-        raise PaddockError(f"{path}={value} is unknown: {nearest(str(value), SCHEDULES)}")
-    elif key == "loss_type" and isinstance(value, str) and value not in LOSS_TYPES:
-        raise PaddockError(f"{path}={value} is unknown: {nearest(value, LOSS_TYPES)}")
-    elif key == "loss" and value not in WINDOW_LOSSES:
-        raise PaddockError(f"{path}={value} is unknown: {nearest(str(value), WINDOW_LOSSES)}")
-    elif key in ("calibration", "mask_ratio", "ft_ratio") and isinstance(value, int | float):
-        at_least(path, value, 0)
-        if value > 1:
-            raise PaddockError(f"{path}={value} must be at most 1")
-    elif key.endswith("dropout_prob"):
-        at_least(path, value, 0)
-        if not value < 1:
-            raise PaddockError(f"{path}={value} must be at least 0 and below 1")
-    elif key.endswith("_size") or key in ("n_layers", "n_heads"):
-        for each in value if isinstance(value, list) else [value]:
-            if isinstance(each, int):
-                at_least(path, each, 1)
+def checked(path: str, value: Any, key: Key) -> Any:
+    """The value of a key, of its type and within its bounds.
+
+    Parameters
+    ----------
+    path : str
+        The key's full path, as a command gives it.
+
+    Returns
+    -------
+    The value; an integer is a float where the key is a real number.
+
+    Raises
+    ------
+    PaddockError
+        Naming the path, the value and what would do.
+    """
+    if value is None:
+        if key.optional or key.kind is None:
+            return None
+        raise PaddockError(f"{path} cannot be null: {_wanted(key)}")
+    if key.kind is not None:
+        value = of_type(path, value, _example(key))
+    for each in value if isinstance(value, list) else [value]:
+        _check_bounds(path, each, key)
+    return value
+
+
+def _example(key: Key) -> Any:
+    """A value of the key's type, its default if that is one."""
+    kind = key.kind
+    assert kind is not None
+    if isinstance(key.default, kind) and not (kind is int and isinstance(key.default, bool)):
+        if kind is not list or key.default:
+            return key.default
+    if kind is list:
+        return [] if key.items is None else [_ZEROS[key.items]]
+    if key.choices:
+        return key.choices[0]
+    bound = key.least if key.least is not None else key.most
+    return kind(bound) if bound is not None and kind in (int, float) else _ZEROS[kind]
+
+
+_ZEROS: dict[type, Any] = {bool: False, int: 1, float: 0.5, str: "", list: [], dict: {}}
+
+
+def _check_bounds(path: str, value: Any, key: Key) -> None:
+    if key.choices and value not in key.choices:
+        known = [str(each) for each in key.choices]
+        raise PaddockError(f"{path}={value} is unknown: {nearest(str(value), known)}")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    within = (
+        (key.least is None or value >= key.least)
+        and (key.most is None or value <= key.most)
+        and (key.above is None or value > key.above)
+        and (key.below is None or value < key.below)
+    )
+    if not within:
+        raise PaddockError(f"{path}={value} must be {key.bounds}")
+
+
+def _wanted(key: Key) -> str:
+    return f"give {_KINDS[key.kind]}" if key.kind is not None else "give a value"
+
+
+def checked_schema(path: str, given: Any, schema: type[Schema]) -> dict[str, Any]:
+    """The values of a mapping that a schema describes, those of left-out keys included.
+
+    Raises
+    ------
+    PaddockError
+        For what is no mapping, an unknown or missing key, a wrong type or an impossible value.
+    """
+    if not isinstance(given, Mapping):
+        example = next(iter(schema.keys))
+        raise PaddockError(f"{path}={given} must hold keys, as in {path}.{example}=...")
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in schema.keys:
+            hint = nearest(str(name), schema.keys, prefix=f"{path}.")
+            raise PaddockError(f"{path}.{name}: there is no such key; {hint}")
+        values[str(name)] = checked(f"{path}.{name}", value, schema.keys[name])
+    for name, key in schema.keys.items():
+        if name not in values:
+            if key.required:
+                raise PaddockError(f"{path}.{name} is missing: {key.doc}")
+            values[name] = key.default
+    together(path, values, schema)
+    return values
+
+
+def together(path: str, values: Mapping[str, Any], schema: type[Schema]) -> None:
+    """Refuse values that are impossible beside each other, as the schema says."""
+    try:
+        schema.check(values)
+    except PaddockError:
+        raise
+    except ValueError as error:
+        raise PaddockError(f"{path}.{error}") from error

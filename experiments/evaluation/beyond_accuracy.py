@@ -7,22 +7,22 @@ each list by itself.
 Dimensions: B users of a block, K longest list, N items and the padding (0, where a list is shorter).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.evaluation.catalogue import Catalogue
+from experiments.config.registry import functions
+from paddock import ListMeasure, list_measure
+
+if TYPE_CHECKING:
+    from experiments.evaluation.catalogue import Catalogue
 
 Floats = NDArray[np.float64]
 
-SYSTEM = ("coverage", "gini")
-"""One number for all lists."""
 
-PER_USER = ("popularity", "novelty", "diversity")
-"""One number for each list."""
-
-
+@list_measure("coverage", of="counts")
 def coverage(counts_N: NDArray[np.integer]) -> float:
     """Share of the items that are in at least one list.
 
@@ -37,6 +37,7 @@ def coverage(counts_N: NDArray[np.integer]) -> float:
     return float(np.count_nonzero(counts_N) / len(counts_N))
 
 
+@list_measure("gini", of="counts", better="neither")
 def gini(counts_N: NDArray[np.integer]) -> float:
     """How unequally the lists' places are shared out among all items: 0 evenly, towards 1 to few.
 
@@ -54,7 +55,8 @@ def gini(counts_N: NDArray[np.integer]) -> float:
     return float(weights @ np.sort(counts_N) / (n * counts_N.sum()))
 
 
-def popularity(items_BK: NDArray[np.integer], catalogue: Catalogue) -> Floats:
+@list_measure("popularity", of="ranks", better="neither")
+def popularity(items_BK: NDArray[np.integer], catalogue: "Catalogue") -> Floats:
     """Mean training interactions of the items down to every rank, (B, K).
 
     Average recommendation popularity (Yin et al., "Challenging the long tail recommendation", VLDB
@@ -63,7 +65,8 @@ def popularity(items_BK: NDArray[np.integer], catalogue: Catalogue) -> Floats:
     return _running_mean(catalogue.interactions_N.astype(np.float64)[items_BK], items_BK)
 
 
-def novelty(items_BK: NDArray[np.integer], catalogue: Catalogue) -> Floats:
+@list_measure("novelty", of="ranks")
+def novelty(items_BK: NDArray[np.integer], catalogue: "Catalogue") -> Floats:
     """Mean self-information of the items down to every rank, in bits, (B, K).
 
     -log2 p(i), where p(i) is the share of the training users that have item i (Zhou et al., PNAS
@@ -76,7 +79,8 @@ def novelty(items_BK: NDArray[np.integer], catalogue: Catalogue) -> Floats:
     return _running_mean(information_N[items_BK], items_BK)
 
 
-def diversity(items_BK: NDArray[np.integer], catalogue: Catalogue) -> Floats:
+@list_measure("diversity", of="lists", least_cutoff=2, needs_features=True)
+def diversity(items_BK: NDArray[np.integer], catalogue: "Catalogue") -> Floats:
     """1 - mean similarity of all pairs of a list's items, (B,).
 
     Intra-list diversity (Ziegler et al., "Improving recommendation lists through topic
@@ -110,10 +114,9 @@ def _running_mean(values_BK: Floats, items_BK: NDArray[np.integer]) -> Floats:
     return totals_BK / np.maximum((items_BK > 0).cumsum(axis=1), 1)
 
 
-_BY_RANK: dict[str, Callable[[NDArray[np.integer], Catalogue], Floats]] = {
-    "popularity": popularity,
-    "novelty": novelty,
-}
+def measure_names() -> tuple[str, ...]:
+    """All list measures, in the order of their declaration."""
+    return tuple(functions(ListMeasure))
 
 
 class ListStatistics:
@@ -121,46 +124,51 @@ class ListStatistics:
 
     Parameters
     ----------
-    names : names of `SYSTEM` and `PER_USER`
-        Diversity is passed over where no features are known, and at cut-off 1, where a list has no
-        pair.
+    catalogue : Catalogue
+    names : names of list measures
+        One that needs features is passed over where no features are known, and below its least
+        cut-off.
     cutoffs : lengths at which a list is cut
     """
 
     def __init__(
-        self, catalogue: Catalogue, *, names: Sequence[str], cutoffs: Sequence[int]
+        self, catalogue: "Catalogue", *, names: Sequence[str], cutoffs: Sequence[int]
     ) -> None:
+        known = functions(ListMeasure)
         self._catalogue = catalogue
-        self._names = names
         self._cutoffs = cutoffs
         self._counts = {k: np.zeros(catalogue.n_items + 1, dtype=np.int64) for k in cutoffs}
+        self._measures = {name: known[name].load() for name in names}
         self._blocks: dict[str, list[Floats]] = {
             f"{name}_at_{k}": []
-            for name in names
-            if name in PER_USER
+            for name, measure in self._measures.items()
+            if measure.declaration.of != "counts"
             for k in cutoffs
-            if name != "diversity" or (k > 1 and catalogue.features_NF is not None)
+            if k >= measure.declaration.least_cutoff
+            and (catalogue.features_NF is not None or not measure.declaration.needs_features)
         }
 
     @property
     def longest(self) -> int:
+        """The largest cut-off."""
         return max(self._cutoffs)
 
     def add(self, items_BK: NDArray[np.integer]) -> None:
-        """The lists of the users that follow those of the block before."""
+        """Take the lists of the users that follow those of the block before, (B, K)."""
         for k, counts_N in self._counts.items():
             counts_N += np.bincount(items_BK[:, :k].ravel(), minlength=len(counts_N))
-        for name in _BY_RANK:
-            if name in self._names:
-                values_BK = _BY_RANK[name](items_BK, self._catalogue)
-                for k in self._cutoffs:
+        for name, measure in self._measures.items():
+            wanted = [k for k in self._cutoffs if f"{name}_at_{k}" in self._blocks]
+            if measure.declaration.of == "ranks" and wanted:
+                values_BK = measure(items_BK, self._catalogue)
+                for k in wanted:
                     # A list may be shorter than a cut-off where there are so few items.
                     column = values_BK[:, min(k, values_BK.shape[1]) - 1]
                     self._blocks[f"{name}_at_{k}"].append(column)
-        for k in self._cutoffs:
-            if f"diversity_at_{k}" in self._blocks:
-                values_B = diversity(items_BK[:, :k], self._catalogue)
-                self._blocks[f"diversity_at_{k}"].append(values_B)
+            elif measure.declaration.of == "lists":
+                for k in wanted:
+                    values_B = measure(items_BK[:, :k], self._catalogue)
+                    self._blocks[f"{name}_at_{k}"].append(values_B)
 
     def per_user(self) -> dict[str, Floats]:
         """ "novelty_at_10" -> one value per user, in the order of the blocks."""
@@ -168,10 +176,9 @@ class ListStatistics:
 
     def system(self) -> dict[str, float]:
         """ "coverage_at_10" -> the value of all lists together."""
-        measures = {"coverage": coverage, "gini": gini}
         return {
-            f"{name}_at_{k}": measures[name](counts_N[1:])
-            for name in self._names
-            if name in SYSTEM
+            f"{name}_at_{k}": measure(counts_N[1:])
+            for name, measure in self._measures.items()
+            if measure.declaration.of == "counts"
             for k, counts_N in self._counts.items()
         }

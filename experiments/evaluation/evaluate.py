@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from experiments.config.schema import RankingConfig, SlicesConfig
 from experiments.errors import PaddockError
-from experiments.evaluation.beyond_accuracy import PER_USER, SYSTEM, ListStatistics
+from experiments.evaluation.beyond_accuracy import ListStatistics, measure_names
 from experiments.evaluation.catalogue import Catalogue
 from experiments.evaluation.counters import CandidateCounter, Counter, FullCounter
 from experiments.evaluation.scores import Ints, any_bad, check_scores, comparable, on_device
@@ -92,7 +92,7 @@ def evaluate(
     candidates: Mapping[str, Candidates],
     metrics: Sequence[str],
     catalogue: Catalogue | None = None,
-    beyond: Sequence[str] = (*SYSTEM, *PER_USER),
+    beyond: Sequence[str] | None = None,
     slicing: SlicesConfig | None = None,
     progress: Callable[[int, int], None] | None = None,
     block: int | None = None,
@@ -107,10 +107,10 @@ def evaluate(
         the candidates of its row in the candidate file.
     candidates : ranking name -> Candidates
         For every ranking with candidates.
-    metrics : names of `experiments.evaluation.metrics.METRICS`
+    metrics : names of metrics
     catalogue : Catalogue
         If given, the best items of the rankings of all items are measured beyond accuracy.
-    beyond : names of `experiments.evaluation.beyond_accuracy.SYSTEM` and `PER_USER`
+    beyond : names of list measures; None: all
     slicing : SlicesConfig
         If given, every metric is also measured by slice.
     progress : called after every block with the users done and all users
@@ -123,6 +123,7 @@ def evaluate(
         targets, and for a ranking of all items by a scorer of candidates.
     """
     begin = time.perf_counter()
+    beyond = measure_names() if beyond is None else beyond
     users = split.users(phase)
     _check_rankings(scorer, split, phase, rankings, candidates)
     counters: dict[str, Counter] = {

@@ -7,15 +7,16 @@ and a metric is its mean over these orders, in closed form. Without ties it is t
 Dimensions: G tie groups, K positions down to the largest cut-off, J cut-offs.
 """
 
-import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.config.registry import Component, functions
+from experiments.config.values import nearest
 from experiments.errors import PaddockError
+from paddock import Metric, metric
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -32,47 +33,48 @@ class Groups:
     ----------
     row : int64, (G,)
         Whose ranking it is: an index from 0 to rows - 1.
-    a : int64, (G,)
+    n_above : int64, (G,)
         Items with a strictly greater score, which is the 0-based start of the tied range.
-    g : int64, (G,)
+    n_tied : int64, (G,)
         Size of the tied range, targets included.
-    t : int64, (G,)
+    n_tied_targets : int64, (G,)
         Targets in it, at least 1.
-    before : int64, (G,)
+    n_targets_above : int64, (G,)
         Targets of the same row with a strictly greater score.
     n_targets : int64, (rows,)
         Targets of each row, at least 1.
     """
 
     row: Ints
-    a: Ints
-    g: Ints
-    t: Ints
-    before: Ints
+    n_above: Ints
+    n_tied: Ints
+    n_tied_targets: Ints
+    n_targets_above: Ints
     n_targets: Ints
 
 
-def groups_of(row: Ints, a: Ints, g: Ints, *, n_rows: int) -> Groups:
+def groups_of(row: Ints, n_above: Ints, n_tied: Ints, *, n_rows: int) -> Groups:
     """Collect single targets, given by the tied range that each lies in, into groups.
 
     Parameters
     ----------
-    row, a, g : int64, one entry per target
+    row, n_above, n_tied : int64, one entry per target
         As in `Groups`. Every row from 0 to n_rows - 1 has a target.
+    n_rows : int
     """
-    order = np.lexsort((a, row))
-    row, a, g = row[order], a[order], g[order]
+    order = np.lexsort((n_above, row))
+    row, n_above, n_tied = row[order], n_above[order], n_tied[order]
     first = np.ones(len(row), dtype=bool)
-    first[1:] = (row[1:] != row[:-1]) | (a[1:] != a[:-1])
+    first[1:] = (row[1:] != row[:-1]) | (n_above[1:] != n_above[:-1])
     starts = np.flatnonzero(first)
     n_targets = np.bincount(row, minlength=n_rows)
     targets_before_row = np.cumsum(n_targets) - n_targets
     return Groups(
         row=row[starts],
-        a=a[starts],
-        g=g[starts],
-        t=np.diff(starts, append=len(row)),
-        before=starts - targets_before_row[row[starts]],
+        n_above=n_above[starts],
+        n_tied=n_tied[starts],
+        n_tied_targets=np.diff(starts, append=len(row)),
+        n_targets_above=starts - targets_before_row[row[starts]],
         n_targets=n_targets,
     )
 
@@ -106,19 +108,19 @@ class Positions:
 
 
 def _positions(groups: Groups, k_max: int) -> Positions:
-    g, t = groups.g[:, None], groups.t[:, None]
-    offset = np.arange(k_max) - groups.a[:, None]
-    inside = (offset >= 0) & (offset < g)
-    target = np.where(inside, t / g, 0.0)
-    # P(no target among the group's first j items) = C(g-t, j) / C(g, j), as a running product,
-    # which stays exact where logarithms of factorials of large groups would cancel.
-    left = np.where(inside, g - offset, 1)
-    none_up_to = np.cumprod(np.where(inside, np.maximum(left - t, 0) / left, 1.0), axis=1)
+    n_tied, n_targets = groups.n_tied[:, None], groups.n_tied_targets[:, None]
+    offset = np.arange(k_max) - groups.n_above[:, None]
+    inside = (offset >= 0) & (offset < n_tied)
+    target = np.where(inside, n_targets / n_tied, 0.0)
+    # P(no target among the group's first j items) = C(n_tied - n_targets, j) / C(n_tied, j), as a
+    # running product, which stays exact where logarithms of factorials of large groups would cancel.
+    left = np.where(inside, n_tied - offset, 1)
+    none_up_to = np.cumprod(np.where(inside, np.maximum(left - n_targets, 0) / left, 1.0), axis=1)
     none_before = np.ones_like(none_up_to)
     none_before[:, 1:] = none_up_to[:, :-1]
-    leads = inside & (groups.before == 0)[:, None]
-    first = np.where(leads, none_before * t / left, 0.0)
-    certain = (none_up_to == 0) & (groups.before == 0)[:, None]
+    leads = inside & (groups.n_targets_above == 0)[:, None]
+    first = np.where(leads, none_before * n_targets / left, 0.0)
+    certain = (none_up_to == 0) & (groups.n_targets_above == 0)[:, None]
     return Positions(
         groups=groups,
         rank_K=np.arange(1, k_max + 1),
@@ -127,37 +129,6 @@ def _positions(groups: Groups, k_max: int) -> Positions:
         hit_GK=np.where(certain, 1.0, np.cumsum(first, axis=1)),
         offset_GK=offset,
     )
-
-
-def _hit(at: Positions) -> Floats:
-    return at.hit_GK
-
-
-def _reciprocal_rank(at: Positions) -> Floats:
-    return np.cumsum(at.first_GK / at.rank_K, axis=1)
-
-
-def _found(at: Positions) -> Floats:
-    """Expected targets down to each rank: t/g for every place of the tied range."""
-    groups = at.groups
-    places = np.clip(at.offset_GK + 1, 0, groups.g[:, None])
-    return groups.t[:, None] * places / groups.g[:, None]
-
-
-def _gain(at: Positions) -> Floats:
-    return np.cumsum(at.target_GK / np.log2(at.rank_K + 1), axis=1)
-
-
-def _precision_sum(at: Positions) -> Floats:
-    """Sum over ranks of P(target here) x E[targets down to here, given that one is here] / rank."""
-    groups = at.groups
-    others = (groups.t - 1) / np.maximum(groups.g - 1, 1)
-    down_to_here = groups.before[:, None] + 1 + at.offset_GK * others[:, None]
-    return np.cumsum(at.target_GK * down_to_here / at.rank_K, axis=1)
-
-
-def _one(n_targets: Ints, k: int) -> Floats:
-    return np.ones(len(n_targets))
 
 
 def _cutoff(n_targets: Ints, k: int) -> Floats:
@@ -177,27 +148,55 @@ def _ideal_gain(n_targets: Ints, k: int) -> Floats:
     return ideal[np.minimum(n_targets, k) - 1]
 
 
-class Metric(NamedTuple):
-    """A metric: what a row's groups add up to down to each rank, over a norm of the row.
+@metric("hit")
+def hit(at: Positions) -> Floats:
+    """Probability that a target is among the first k."""
+    return at.hit_GK
 
-    `total` maps Positions to (G, K), the group's part of the row's sum down to every rank; `norm`
-    maps n_targets and a cut-off to what that sum is divided by, one value per row.
+
+@metric("ndcg", norm=_ideal_gain)
+def gain(at: Positions) -> Floats:
+    """Discounted gain of the targets, 1 / log2(rank + 1) each, over the ideal one (binary relevance)."""
+    return np.cumsum(at.target_GK / np.log2(at.rank_K + 1), axis=1)
+
+
+def _found(at: Positions) -> Floats:
+    """Expected targets down to each rank: the tied targets' share for every place of their range."""
+    groups = at.groups
+    places = np.clip(at.offset_GK + 1, 0, groups.n_tied[:, None])
+    return groups.n_tied_targets[:, None] * places / groups.n_tied[:, None]
+
+
+@metric("recall", norm=_all_targets)
+def found_of_targets(at: Positions) -> Floats:
+    """Share of the targets that are among the first k."""
+    return _found(at)
+
+
+@metric("precision", norm=_cutoff)
+def found_of_places(at: Positions) -> Floats:
+    """Share of the first k that are targets."""
+    return _found(at)
+
+
+@metric("mrr")
+def reciprocal_rank(at: Positions) -> Floats:
+    """1 / rank of the first target, 0 below k."""
+    return np.cumsum(at.first_GK / at.rank_K, axis=1)
+
+
+# RecBole's normaliser, min(targets, k): 1.0 is in reach at every cut-off. Others, ranx among them,
+# divide by all targets.
+@metric("map", norm=_findable_targets)
+def precision_sum(at: Positions) -> Floats:
+    """Mean precision at the ranks of the targets.
+
+    The sum over ranks of P(target here) times E[targets down to here, given that one is here] / rank.
     """
-
-    total: Callable[[Positions], Floats]
-    norm: Callable[[Ints, int], Floats]
-
-
-METRICS: dict[str, Metric] = {
-    "hit": Metric(_hit, _one),
-    "ndcg": Metric(_gain, _ideal_gain),
-    "recall": Metric(_found, _all_targets),
-    "precision": Metric(_found, _cutoff),
-    "mrr": Metric(_reciprocal_rank, _one),
-    # RecBole's normaliser, min(targets, k): 1.0 is in reach at every cut-off. Others, ranx among
-    # them, divide by all targets.
-    "map": Metric(_precision_sum, _findable_targets),
-}
+    groups = at.groups
+    others = (groups.n_tied_targets - 1) / np.maximum(groups.n_tied - 1, 1)
+    down_to_here = groups.n_targets_above[:, None] + 1 + at.offset_GK * others[:, None]
+    return np.cumsum(at.target_GK * down_to_here / at.rank_K, axis=1)
 
 
 def per_row(
@@ -208,7 +207,7 @@ def per_row(
     Parameters
     ----------
     groups : Groups
-    metrics : names of `METRICS`
+    metrics : names of metrics, of plug-ins too
     cutoffs : ranks down to which a list counts, 1 or more
 
     Returns
@@ -221,24 +220,27 @@ def per_row(
     PaddockError
         For an unknown metric or a cut-off below 1.
     """
-    _check(metrics, cutoffs)
+    declared = _declared(metrics)
+    if not len(cutoffs) or min(cutoffs) < 1:
+        raise PaddockError(f"cut-offs are ranks from 1 up, not {list(cutoffs)}")
+    totals = {name: component.load() for name, component in declared.items()}
     n_rows = len(groups.n_targets)
     ks = np.asarray(list(cutoffs), dtype=np.int64)
     k_max = int(ks.max())
     sums = {name: np.zeros((n_rows, len(ks))) for name in metrics}
     # A group that starts below the last cut-off adds nothing to any metric.
-    near = np.flatnonzero(groups.a < k_max)
+    near = np.flatnonzero(groups.n_above < k_max)
     step = max(1, _ENTRIES_AT_A_TIME // k_max)
     for start in range(0, len(near), step):
         chosen = near[start : start + step]
         positions = _positions(_select(groups, chosen), k_max)
         row = groups.row[chosen]
         for name, total in sums.items():
-            parts_GJ = METRICS[name].total(positions)[:, ks - 1]
+            parts_GJ = totals[name](positions)[:, ks - 1]
             for column in range(len(ks)):
                 total[:, column] += np.bincount(row, parts_GJ[:, column], n_rows)
     return {
-        f"{name}_at_{k}": total[:, column] / METRICS[name].norm(groups.n_targets, k)
+        f"{name}_at_{k}": total[:, column] / declared[name].declaration.norm(groups.n_targets, k)
         for name, total in sums.items()
         for column, k in enumerate(cutoffs)
     }
@@ -247,19 +249,17 @@ def per_row(
 def _select(groups: Groups, chosen: Ints) -> Groups:
     return Groups(
         row=groups.row[chosen],
-        a=groups.a[chosen],
-        g=groups.g[chosen],
-        t=groups.t[chosen],
-        before=groups.before[chosen],
+        n_above=groups.n_above[chosen],
+        n_tied=groups.n_tied[chosen],
+        n_tied_targets=groups.n_tied_targets[chosen],
+        n_targets_above=groups.n_targets_above[chosen],
         n_targets=groups.n_targets,
     )
 
 
-def _check(metrics: Sequence[str], cutoffs: Sequence[int]) -> None:
+def _declared(metrics: Sequence[str]) -> dict[str, Component]:
+    known = functions(Metric)
     for name in metrics:
-        if name not in METRICS:
-            nearest = difflib.get_close_matches(name, METRICS, n=1)
-            hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(METRICS)}"
-            raise PaddockError(f"protocol.metrics: {name!r} is unknown; {hint}")
-    if not len(cutoffs) or min(cutoffs) < 1:
-        raise PaddockError(f"cut-offs are ranks from 1 up, not {list(cutoffs)}")
+        if name not in known:
+            raise PaddockError(f"protocol.metrics: {name!r} is unknown; {nearest(name, known)}")
+    return {name: known[name] for name in metrics}

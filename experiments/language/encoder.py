@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from experiments import checkpoint, files
-from experiments.config.text_encoder_keys import HASHED, PACKAGE, TextEncoderKeys
+from experiments.config.language_keys import PACKAGE, TINY, TextEncoderConfig
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.language.hashed import hashed_embeddings
@@ -27,7 +27,7 @@ BATCH = 32
 
 
 def item_embeddings(
-    keys: TextEncoderKeys, data: Prepared, *, device: torch.device | None = None
+    keys: TextEncoderConfig, data: Prepared, *, device: torch.device | None = None
 ) -> Tensor:
     """The embedding of every item's text, (N, W), float32; row 0 is padding and all zeros.
 
@@ -82,7 +82,7 @@ def model_folder(name: str) -> str:
     return str(Path(next(iter(spec.submodule_search_locations))) / "model")
 
 
-def _key(keys: TextEncoderKeys, folder: str, texts: Sequence[str]) -> str:
+def _key(keys: TextEncoderConfig, folder: str, texts: Sequence[str]) -> str:
     weights = Path(folder) / "model.safetensors"
     return files.hash_of(
         {
@@ -96,16 +96,16 @@ def _key(keys: TextEncoderKeys, folder: str, texts: Sequence[str]) -> str:
 
 
 def _embed(
-    keys: TextEncoderKeys, folder: str, texts: Sequence[str], device: torch.device
+    keys: TextEncoderConfig, folder: str, texts: Sequence[str], device: torch.device
 ) -> Tensor:
-    if keys.name == HASHED:
+    if keys.name == TINY:
         return torch.from_numpy(hashed_embeddings(texts, width=keys.width))
     return encoded(keys, folder, texts, device)
 
 
 @torch.no_grad()
 def encoded(
-    keys: TextEncoderKeys, folder: str, texts: Sequence[str], device: torch.device
+    keys: TextEncoderConfig, folder: str, texts: Sequence[str], device: torch.device
 ) -> Tensor:
     """Embeddings by a transformer, (N, W) on the CPU; texts of like lengths go through together."""
     tokenizer, model = encoder(keys, folder)
@@ -124,7 +124,7 @@ def encoded(
     return back
 
 
-def encoder(keys: TextEncoderKeys, folder: str) -> tuple[Any, Any]:
+def encoder(keys: TextEncoderConfig, folder: str) -> tuple[Any, Any]:
     """The tokenizer and the model, in evaluation mode and float32."""
     from transformers import AutoModel, AutoTokenizer
 
@@ -136,7 +136,7 @@ def encoder(keys: TextEncoderKeys, folder: str) -> tuple[Any, Any]:
     return tokenizer, model.requires_grad_(False).eval()
 
 
-def pooled(keys: TextEncoderKeys, states_BLW: Tensor, mask_BL: Tensor) -> Tensor:
+def pooled(keys: TextEncoderConfig, states_BLW: Tensor, mask_BL: Tensor) -> Tensor:
     """One vector a text: the mean over its tokens or its first token's, of unit length if asked."""
     if keys.pooling == "cls":
         vectors_BW = states_BLW[:, 0]

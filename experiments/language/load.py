@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from experiments.config.llm_keys import LLMKeys
+from experiments.config.language_keys import LLMConfig
 from experiments.errors import PaddockError
 from experiments.files import hash_of
 from experiments.language.local import loaded, one_sentence
@@ -20,7 +20,7 @@ UNNAMED = frozenset(
 """Of a model's config: what names a place or a version and not the network."""
 
 
-def load_llm(keys: LLMKeys, *, folder: Path | None, device: torch.device) -> FrozenLLM:
+def load_llm(keys: LLMConfig, *, folder: Path | None, device: torch.device) -> FrozenLLM:
     """The frozen language model.
 
     Parameters
@@ -64,13 +64,13 @@ def load_llm(keys: LLMKeys, *, folder: Path | None, device: torch.device) -> Fro
     )
 
 
-def llm_config(keys: LLMKeys, folder: Path | None) -> Any:
+def llm_config(keys: LLMConfig, folder: Path | None) -> Any:
     """The model's config, read without its weights."""
     return _config(str(folder) if folder is not None else keys.name, keys)
 
 
 @cache
-def _config(name: str, keys: LLMKeys) -> Any:
+def _config(name: str, keys: LLMConfig) -> Any:
     from transformers import AutoConfig
 
     with one_sentence("model.llm.name", keys.name, instead=INSTEAD):
@@ -83,7 +83,7 @@ def width_of(config: Any) -> int:
     return int(getattr(text, "word_embed_proj_dim", None) or text.hidden_size)
 
 
-def context_of(keys: LLMKeys, config: Any) -> int:
+def context_of(keys: LLMConfig, config: Any) -> int:
     """How many positions a prompt with its answer may have."""
     own = getattr(config.get_text_config(), "max_position_embeddings", None)
     known = [each for each in (keys.context, own) if each is not None]
@@ -101,7 +101,7 @@ def config_hash(config: Any) -> str:
     return hash_of({key: _plain(value) for key, value in content.items()})
 
 
-def dtype_of(keys: LLMKeys, device: torch.device) -> torch.dtype:
+def dtype_of(keys: LLMConfig, device: torch.device) -> torch.dtype:
     if keys.dtype == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     found = getattr(torch, keys.dtype)
@@ -109,11 +109,11 @@ def dtype_of(keys: LLMKeys, device: torch.device) -> torch.dtype:
     return found
 
 
-def _revision(keys: LLMKeys) -> dict[str, str]:
+def _revision(keys: LLMConfig) -> dict[str, str]:
     return {"revision": keys.revision} if keys.revision else {}
 
 
-def _quantisation(keys: LLMKeys, device: torch.device) -> Any:
+def _quantisation(keys: LLMConfig, device: torch.device) -> Any:
     from transformers import BitsAndBytesConfig
 
     path = f"model.llm.quantisation={keys.quantisation}"

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from recbole.model.abstract_recommender import AbstractRecommender
 
-from experiments.config.llm_keys import TINY, LLMKeys, llm_keys
-from experiments.config.text_encoder_keys import text_encoder_keys
+from experiments.config.language_keys import TINY, LLMConfig, TextEncoderConfig
 from experiments.data.prepared import Prepared
 from experiments.language.encoder import item_embeddings, told
 from experiments.language.load import llm_config, load_llm, width_of
@@ -37,8 +36,8 @@ def parts_of(
     backbone, load_backbone
         The untrained backbone, and what puts the weights of an identity into it.
     """
-    llm = None if values["llm"] is None else llm_keys(values["llm"])
-    text_encoder = text_encoder_keys(values["text_encoder"])
+    llm = None if values["llm"] is None else LLMConfig.of(values["llm"])
+    text_encoder = TextEncoderConfig.of(values["text_encoder"])
     texts_NT = item_embeddings(text_encoder, data, device=device)
     place = None if llm is None else _place(llm, data, words=values["words"])
     return Parts(
@@ -58,7 +57,7 @@ def parts_of(
 class _Place:
     """Where the tiny language model of a data set lies; it is built when it is first asked for."""
 
-    def __init__(self, keys: LLMKeys, data: Prepared, words: Mapping[str, str]) -> None:
+    def __init__(self, keys: LLMConfig, data: Prepared, words: Mapping[str, str]) -> None:
         self._build = partial(
             tiny_folder,
             keys,
@@ -75,15 +74,15 @@ class _Place:
         return self._folder
 
 
-def _place(keys: LLMKeys, data: Prepared, *, words: Mapping[str, str]) -> _Place | None:
+def _place(keys: LLMConfig, data: Prepared, *, words: Mapping[str, str]) -> _Place | None:
     return _Place(keys, data, words) if keys.name == TINY else None
 
 
-def _llm(keys: LLMKeys, place: _Place | None, device: torch.device) -> FrozenLLM:
+def _llm(keys: LLMConfig, place: _Place | None, device: torch.device) -> FrozenLLM:
     return _loaded(keys, place.folder() if place else None, device)
 
 
 @cache
-def _loaded(keys: LLMKeys, folder: Path | None, device: torch.device) -> FrozenLLM:
+def _loaded(keys: LLMConfig, folder: Path | None, device: torch.device) -> FrozenLLM:
     """Loaded once a process: the stages of a run, and runs of a grid, share it."""
     return load_llm(keys, folder=folder, device=device)

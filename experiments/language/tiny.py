@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from experiments import files
-from experiments.config.llm_keys import LLMKeys
+from experiments.config.language_keys import LLMConfig
 from experiments.language.local import quiet
 from models.allmrec.frozen_llm import FrozenLLM, answer_loss
 from models.allmrec.prompt import USER, Prompts, Rows
@@ -40,7 +40,7 @@ NOISE = 0.15
 
 
 def tiny_folder(
-    keys: LLMKeys,
+    keys: LLMConfig,
     *,
     titles: Sequence[str],
     texts: Sequence[str],
@@ -66,7 +66,7 @@ def tiny_folder(
 
 
 def _build(
-    keys: LLMKeys,
+    keys: LLMConfig,
     *,
     titles: Sequence[str],
     texts: Sequence[str],
@@ -127,7 +127,7 @@ def _phrases(words: dict[str, str]) -> list[str]:
 def _pretrain(
     model: Any,
     tokenizer: Any,
-    keys: LLMKeys,
+    keys: LLMConfig,
     *,
     titles: Sequence[str],
     texts: Sequence[str],

@@ -6,7 +6,7 @@ N items (padding included), B items of a batch, L tokens, W width.
 import torch
 from torch import Tensor, nn
 
-from experiments.config.text_encoder_keys import TextEncoderKeys
+from experiments.config.language_keys import TextEncoderConfig
 from experiments.data.prepared import Prepared
 from experiments.language.encoder import encoder, item_texts, model_folder, pooled
 
@@ -23,7 +23,7 @@ class SentenceEncoder(nn.Module):
     tokens_NL: Tensor
     lengths_N: Tensor
 
-    def __init__(self, keys: TextEncoderKeys, data: Prepared) -> None:
+    def __init__(self, keys: TextEncoderConfig, data: Prepared) -> None:
         super().__init__()
         self._keys = keys
         tokenizer, self.model = encoder(keys, model_folder(keys.name))

@@ -3,7 +3,6 @@
 Dimensions: R interactions (rows), B users of a block.
 """
 
-import difflib
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -12,13 +11,14 @@ from typing import NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.config.protocol_keys import check_split
+from experiments.config.registry import functions
 from experiments.config.schema import ProtocolConfig
-from experiments.config.split_settings import check_split
 from experiments.errors import PaddockError
 from experiments.protocol.draws import words_of
 from experiments.protocol.sequences import Sequences, by_user, sorted_distinct
-from experiments.protocol.splits import SPLITS
 from experiments.protocol.splits.parts import TEST, TRAIN, VALID, Interactions, Parts, Phase
+from paddock import Split as Declaration
 
 __all__ = [
     "TEST",
@@ -196,14 +196,11 @@ def split_interactions(data: Interactions, protocol: ProtocolConfig) -> Split:
     PaddockError
         For an unknown split, settings that it cannot work with, or one that leaves no user to train on, to validate or to test.
     """
-    name = protocol.split
-    if name not in SPLITS:
-        nearest = difflib.get_close_matches(name, SPLITS, n=1)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; known: {', '.join(SPLITS)}"
-        raise PaddockError(f"protocol.split: {name!r} is unknown{hint}")
     check_split(protocol)
+    name = protocol.split
+    component = functions(Declaration)[name]
     assert len(data.indptr) == data.n_users + 2, "indptr runs over the user ids 0 to n_users"
-    part = SPLITS[name](data, protocol)
+    part = component.load()(data, protocol)
     _check(name, data, part)
     content = hashlib.sha256(f"{data.hash}\n{name}\n".encode())
     content.update(part.tobytes())

@@ -1,13 +1,10 @@
 """Where a run computes, and in which precision it trains there."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 
-from experiments.config.model_keys import MIXED_PRECISION
+from experiments.config.registry import strategy_config
+from experiments.config.resolve import ResolvedModel
 from experiments.errors import PaddockError
-from experiments.training.stages import stage_configs
 
 
 def device_of(name: str) -> torch.device:
@@ -21,18 +18,18 @@ def device_of(name: str) -> torch.device:
     return torch.device(name)
 
 
-def precision_of(asked: str, *, device: torch.device, model: Mapping[str, Any]) -> torch.dtype:
+def precision_of(asked: str, *, device: torch.device, resolved: ResolvedModel) -> torch.dtype:
     """The precision of a model's training steps; validation and scores are float32 always.
 
     Parameters
     ----------
     asked
         "auto" is bfloat16 on a GPU that computes it, where a stage of the model gains from it.
-    model
-        Resolved values.
+    resolved
+        The model.
     """
-    strategies = {values["strategy"] for values in stage_configs(dict(model)).values()}
+    gains = any(strategy_config(name).mixed_precision for name in resolved.strategies)
     able = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    if strategies & set(MIXED_PRECISION) and (asked == "bfloat16" or (asked == "auto" and able)):
+    if gains and (asked == "bfloat16" or (asked == "auto" and able)):
         return torch.bfloat16
     return torch.float32

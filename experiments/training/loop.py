@@ -7,7 +7,7 @@ on a CPU.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from experiments.training.state import (
     optimizer_state,
     random_state,
 )
-from experiments.training.strategy import Strategy, Tick
+from experiments.training.strategy import Strategy
+from paddock import Callback, RunInfo
 
 Metrics = dict[str, float]
 
@@ -65,43 +66,57 @@ class StageProgress:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Hooks:
-    """What the loop tells, and whom it asks.
+class Callbacks(Callback):
+    """Several callbacks as one, called in their order."""
 
-    Attributes
-    ----------
-    validate
-        Gives the valid metrics of the model as it is.
-    on_epoch
-        Takes each epoch's record (epoch, step, seconds, best value of the stage so far, metrics), in
-        order, once; it may raise to end the run (a pruned trial).
-    rewind
-        Takes the step that training continues from; records after it will come again.
-    tick
-        Takes the progress within an epoch.
-    """
+    def __init__(self, callbacks: Iterable[Callback] = ()) -> None:
+        self._all = tuple(callbacks)
 
-    validate: Callable[[nn.Module], Metrics]
-    on_epoch: Callable[[dict[str, Any]], None]
-    rewind: Callable[[int], None]
-    tick: Tick
+    def on_start(self, run: RunInfo) -> None:
+        for each in self._all:
+            each.on_start(run)
+
+    def on_stage(self, stage: str, epochs: int) -> None:
+        for each in self._all:
+            each.on_stage(stage, epochs)
+
+    def on_resume(self, step: int) -> None:
+        for each in self._all:
+            each.on_resume(step)
+
+    def on_batch(self, done: int, total: int) -> None:
+        for each in self._all:
+            each.on_batch(done, total)
+
+    def on_validate(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
+        for each in self._all:
+            each.on_validate(stage, epoch, metrics)
+
+    def on_epoch(self, record: Mapping[str, Any]) -> None:
+        for each in self._all:
+            each.on_epoch(record)
+
+    def on_end(self, result: Mapping[str, Any] | None) -> None:
+        for each in self._all:
+            each.on_end(result)
 
 
 @dataclass(kw_only=True)
 class Loop:
     """One stage of training.
 
-    `metric` is maximised; an epoch is better only if strictly better (RecBole counts a tie as
-    progress, and rounds to 4 decimals before, so that its patience may never run out;
-    trainer.py:468).
+    `validate` gives the valid metrics of the model as it is, of which `metric` is maximised. An epoch
+    is better only if strictly better (RecBole counts a tie as progress, and rounds to 4 decimals
+    before, so that its patience may never run out; trainer.py:468).
     """
 
+    stage: str
     model: nn.Module
     strategy: Strategy
     schedule: Schedule
     metric: str
-    hooks: Hooks
+    validate: Callable[[nn.Module], Metrics]
+    callbacks: Callback
     path: Path
     identity: str
     first_step: int = 0
@@ -115,10 +130,10 @@ class Loop:
         if not self._resume() and self.first_step > 0 and self.schedule.keep == "best":
             # A later stage competes with the weights that it starts from, as its epoch 0.
             self._validate()
-        self.hooks.rewind(self.progress.step)
+        self.callbacks.on_resume(self.progress.step)
         saved_at = time.monotonic()
         while self.progress.epoch < self.schedule.epochs and not self.progress.stopped:
-            self.hooks.on_epoch(self._epoch())
+            self.callbacks.on_epoch(self._epoch())
             if time.monotonic() - saved_at >= self.checkpoint_seconds:
                 self._save()
                 saved_at = time.monotonic()
@@ -129,7 +144,7 @@ class Loop:
     def _epoch(self) -> dict[str, Any]:
         started = time.monotonic()
         progress = self.progress
-        metrics = {"train/loss": self.strategy.train_epoch(progress.epoch, self.hooks.tick)}
+        metrics = {"train/loss": self.strategy.train_epoch(progress.epoch, self.callbacks.on_batch)}
         progress.epoch += 1
         progress.step += 1
         last = progress.epoch == self.schedule.epochs
@@ -138,6 +153,7 @@ class Loop:
         seconds = time.monotonic() - started
         progress.seconds += seconds
         return {
+            "stage": self.stage,
             "epoch": progress.epoch,
             "step": progress.step,
             "seconds": seconds,
@@ -147,7 +163,8 @@ class Loop:
 
     def _validate(self) -> Metrics:
         progress = self.progress
-        metrics = self.hooks.validate(self.model)
+        metrics = self.validate(self.model)
+        self.callbacks.on_validate(self.stage, progress.epoch, metrics)
         value = metrics[self.metric]
         if value > progress.best:
             progress.best, progress.best_epoch, progress.since_best = value, progress.epoch, 0

@@ -15,49 +15,22 @@ import torch
 from recbole.model.abstract_recommender import AbstractRecommender
 
 from experiments import checkpoint
+from experiments.config.models import model
+from experiments.config.registry import strategies
+from experiments.config.resolve import BACKBONE
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.files import hash_of, lock
-from experiments.protocol.split import Split
 from experiments.runs.folder import find_runs
+from experiments.training.context import TrainingContext
 from experiments.training.loop import StageProgress
 from experiments.training.state import load_model_state, model_state
+from paddock import EVALUATION
 
 FORMAT = 1
 """Raise it when the engine's arithmetic changes, so that kept products are not taken for equal."""
 
 FOLDER = "stages"
-
-EVALUATION_KEYS = (
-    "item_route",
-    "gate_interactions",
-    "profile_weight",
-    "profile_decay",
-    "likelihood",
-    "rerank",
-    "order_check",
-    "generation_users",
-)
-LLM_KEYS = (
-    "llm",
-    "words",
-    "history_items",
-    "title_tokens",
-    "user_token",
-    "item_tokens",
-    "projections",
-    "train_candidates",
-    "epoch_samples",
-    "accumulate",
-)
-"""Keys that matter from the language model's stage on."""
-
-UNREAD = {"align": (*EVALUATION_KEYS, *LLM_KEYS)}
-"""Strategy -> keys that change nothing of what its stage learns; only these strategies are shared."""
-
-LEARNED = {"align": ("item_autoencoder.", "text_autoencoder.", "texts.")}
-"""Strategy -> beginnings of the names of the weights that it learns."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Product:
@@ -79,7 +52,7 @@ class Product:
         """Keeps other processes from training the same, where runs share it."""
         return lock(self.path.with_suffix(".lock")) if self.shared else nullcontext()
 
-    def load(self, model: AbstractRecommender) -> StageProgress | None:
+    def load(self, recommender: AbstractRecommender) -> StageProgress | None:
         """Put the weights into the model, if the file is there."""
         if not self.path.exists():
             return None
@@ -88,32 +61,32 @@ class Product:
             return None
         tensors, plain = sections["model"]
         if self.learned != ("",):
-            own, plain = model_state(model)
+            own, plain = model_state(recommender)
             tensors = own | tensors
-        load_model_state(model, tensors, plain)
+        load_model_state(recommender, tensors, plain)
         return StageProgress(**notes["progress"])
 
     def take(
-        self, model: AbstractRecommender, *, runs_dir: Path, dataset: str
+        self, recommender: AbstractRecommender, *, runs_dir: Path, dataset: str
     ) -> StageProgress | None:
         """Put the weights of a finished run into the model and keep them, if one has trained them."""
         for run in find_runs(runs_dir, dataset=dataset, finished=True):
             weights = run.path / "model" / "model.safetensors"
             if run.run.get("weights") == self.identity and weights.exists():
                 sections, _ = checkpoint.load(weights)
-                load_model_state(model, *sections["model"])
+                load_model_state(recommender, *sections["model"])
                 curve = run.curve
                 progress = StageProgress(
                     epoch=curve[-1]["epoch"],
                     step=curve[-1]["step"],
                     seconds=sum(record["seconds"] for record in curve),
                 )
-                self.save(model, progress)
+                self.save(recommender, progress)
                 return progress
         return None
 
-    def save(self, model: AbstractRecommender, progress: StageProgress) -> None:
-        tensors, plain = model_state(model)
+    def save(self, recommender: AbstractRecommender, progress: StageProgress) -> None:
+        tensors, plain = model_state(recommender)
         kept = {
             name: value
             for name, value in tensors.items()
@@ -123,60 +96,86 @@ class Product:
         checkpoint.save(self.path, {"model": (kept, plain)}, notes=notes)
 
 
+def is_shared(values: Mapping[str, Any]) -> bool:
+    """Whether what the stage learns is shared by the runs that would train the same."""
+    config = model(values["name"]).config
+    return config is not None and values["strategy"] in config.learns
+
+
 def product_of(
     values: Mapping[str, Any],
+    context: TrainingContext,
     *,
-    data: Prepared,
-    split: Split,
-    seed: int,
-    device: torch.device,
     selection: str,
-    precision: torch.dtype = torch.float32,
     before: str | None = None,
 ) -> Product:
     """The shared product of a stage.
 
     Parameters
     ----------
-    values
-        The stage's resolved configuration.
-    selection
+    values : mapping
+        Resolved values of the stage.
+    context : TrainingContext
+    selection : str
         Names what selects epochs; it matters where the best one is kept.
-    before
+    before : str, optional
         The identity of the backbone.
     """
-    strategy = values["strategy"]
-    unread: tuple[str, ...] = UNREAD.get(strategy, ())
+    strategy, config = values["strategy"], model(values["name"]).config
     validated = values["keep"] == "best" or values["stopping_step"] > 0
-    if validated and strategy in UNREAD:
-        # The epoch that is kept is the one that scores best, by whatever scores it.
-        unread = LLM_KEYS
-    content = {
+    content: dict[str, Any] = {
         "format": FORMAT,
-        "values": {key: value for key, value in values.items() if key not in unread},
-        "data": data.hash,
-        "split": split.parts_hash,
-        "seed": seed,
-        "device": device.type,
+        "values": learned_from(values, validated=validated),
+        "sources": stage_sources(values),
+        "data": context.data.hash,
+        "split": context.split.parts_hash,
+        "seed": context.seed,
+        "device": context.device.type,
         "threads": torch.get_num_threads(),
         "selection": selection if validated else None,
         "before": before,
     }
-    if precision != torch.float32:
-        content["precision"] = str(precision)
+    if context.precision != torch.float32:
+        content["precision"] = str(context.precision)
     identity = hash_of(content)
     return Product(
-        path=product_path(data, identity),
+        path=product_path(context.data, identity),
         identity=identity,
-        learned=LEARNED.get(strategy, ("",)),
+        learned=("",) if config is None else config.learns.get(strategy, ("",)),
     )
+
+
+def learned_from(values: Mapping[str, Any], *, validated: bool) -> dict[str, Any]:
+    """The values that matter to what a stage learns.
+
+    Keys of later stages do not, nor do keys of the evaluation, unless epochs are selected by what
+    scores them.
+    """
+    found = model(values["name"])
+    order = found.config.stages if found.config is not None else ()
+    if values["strategy"] not in order:
+        return dict(values)
+    later = set(order[order.index(values["strategy"]) + 1 :])
+    if not validated:
+        later.add(EVALUATION)
+    unread = {name for name, key in found.keys.items() if key.stage in later}
+    return {key: value for key, value in values.items() if key not in unread and key != BACKBONE}
+
+
+def stage_sources(values: Mapping[str, Any]) -> dict[str, str]:
+    """The hashes of the sources that a stage is computed by: the model's and the strategy's."""
+    component = model(values["name"]).component
+    return {
+        "model": "" if component is None else component.source,
+        "strategy": strategies()[values["strategy"]].source,
+    }
 
 
 def product_path(data: Prepared, identity: str) -> Path:
     return (data.elsewhere or data.path) / FOLDER / f"{identity}.safetensors"
 
 
-def load_product(model: AbstractRecommender, data: Prepared, identity: str) -> None:
+def load_product(recommender: AbstractRecommender, data: Prepared, identity: str) -> None:
     """Put a whole product's weights into the model.
 
     Raises
@@ -185,7 +184,7 @@ def load_product(model: AbstractRecommender, data: Prepared, identity: str) -> N
         If the product is gone.
     """
     product = Product(path=product_path(data, identity), identity=identity)
-    if product.load(model) is None:
+    if product.load(recommender) is None:
         raise PaddockError(
             f"{product.path} is missing, the backbone that the run was trained on: "
             "run its command again with force=true"

@@ -11,54 +11,62 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from recbole.model.abstract_recommender import AbstractRecommender
 
-from experiments.bridge.config import recbole_config
-from experiments.bridge.dataset import TrainingRows, recbole_dataset
-from experiments.config.model_keys import PADDOCK_KEYS
-from experiments.data.prepared import Prepared
+from experiments.bridge.dataset import TrainingRows
+from experiments.config.registry import strategies
+from experiments.config.resolve import BACKBONE, ResolvedModel
 from experiments.files import hash_of
-from experiments.protocol.split import Split
 from experiments.training import reuse
-from experiments.training.loop import Hooks as LoopHooks
+from experiments.training.build import Built, build
+from experiments.training.context import TrainingContext
 from experiments.training.loop import Loop, Metrics, Schedule, StageProgress
-from experiments.training.state import load_model_state, model_state, seed_everything
-from experiments.training.strategies.registry import reads_prefixes, strategy
-from experiments.training.strategy import Task
+from experiments.training.state import load_model_state, model_state
+from experiments.training.strategy import Strategy, Task
+from paddock import Callback
 
-BACKBONE = "backbone"
-"""Key of a model whose frozen recommender is trained first, and the name of that stage."""
-
-PARTS = "parts"
-"""Key of a config under which a model finds its frozen networks."""
+Validate = Callable[[AbstractRecommender, TrainingRows], Metrics]
+"""Takes (model, dataset) and gives the valid metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hooks:
-    """As the loop's hooks, with the stage told.
+class Training:
+    """How a run is trained: what names it, what selects its epochs, what may be reused.
 
     Attributes
     ----------
-    validate
-        Takes (model, dataset) and gives the valid metrics.
-    on_stage
-        Takes (stage name, most epochs) when a stage begins.
+    identity : str
+        Names the run; a checkpoint of another identity is not continued.
+    metric : str
+        The valid metric that selects epochs.
+    selection : str
+        The hash of what the metric is computed on, for what other runs share.
+    checkpoint_seconds : float
+        Seconds between checkpoints.
+    runs_dir : Path or None
+        Where a finished run of the backbone may be.
     """
 
-    validate: Callable[[AbstractRecommender, TrainingRows], Metrics]
-    on_stage: Callable[[str, int], None]
-    on_epoch: Callable[[dict[str, Any]], None]
-    rewind: Callable[[int], None]
-    tick: Callable[[int, int], None]
+    identity: str
+    metric: str
+    selection: str = ""
+    checkpoint_seconds: float = 15.0
+    runs_dir: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
     """A trained model: its kept weights are loaded.
 
-    `weights` is the hash of all that made them, where they may serve another run as its backbone.
-    `reused` is the seconds that stages took which were not trained now but found, by their name.
+    Attributes
+    ----------
+    model, dataset
+    progress : StageProgress
+        Of the last stage.
+    weights : str or None
+        The hash of all that made the weights, where they may serve another run as its backbone.
+    reused : mapping of str to float
+        Stage -> seconds, of the stages that were not trained now but found.
     """
 
     model: AbstractRecommender
@@ -68,82 +76,13 @@ class Trained:
     reused: Mapping[str, float] = field(default_factory=dict)
 
 
-def stage_configs(model: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The configuration of every stage: the model's keys, overridden by the stage's own."""
-    common = {key: value for key, value in model.items() if key != "stages"}
-    stages = model.get("stages") or {"train": {}}
-    return {name: {**common, **(own or {})} for name, own in stages.items()}
-
-
-def build(
-    values: dict[str, Any],
-    *,
-    data: Prepared,
-    split: Split,
-    seed: int,
-    device: Any,
-    folder: Path,
-    parts: Any = None,
-) -> tuple[AbstractRecommender, TrainingRows, Any]:
-    """A fresh model of one stage with its RecBole dataset and config.
-
-    A model with a `backbone` gets it untrained, unless its frozen `parts` are given; loading the
-    model's weights gets the backbone's.
-    """
-    from recbole.utils import get_model
-
-    hyperparameters = {key: value for key, value in values.items() if key not in PADDOCK_KEYS}
-    if parts is None and BACKBONE in values:
-        parts = frozen_parts(values, data=data, split=split, device=device, folder=folder)
-    seed_everything(seed)
-    config = recbole_config(
-        values["name"], hyperparameters, seed=seed, device=device, folder=str(folder)
-    )
-    if parts is not None:
-        config[PARTS] = parts
-    prefixes = reads_prefixes(values["strategy"])
-    dataset = recbole_dataset(config, data=data, split=split, prefixes=prefixes)
-    model = get_model(values["name"])(config, dataset).to(device)
-    return model, dataset, config
-
-
-def frozen_parts(
-    values: dict[str, Any], *, data: Prepared, split: Split, device: Any, folder: Path
-) -> Any:
-    """What a model with a backbone is made from."""
-    from experiments.language.parts import parts_of
-
-    own = backbone_values(values)
-    # Its weights are always another's: the seed that makes them is of no account.
-    backbone, _, _ = build(own, data=data, split=split, seed=0, device=device, folder=folder)
-    load = partial(reuse.load_product, backbone, data)
-    return parts_of(
-        values, data=data, split=split, backbone=backbone, load_backbone=load, device=device
-    )
-
-
-def backbone_values(values: dict[str, Any]) -> dict[str, Any]:
-    """The resolved configuration of a model's backbone."""
-    from experiments.config.check import resolve_model
-
-    return resolve_model(values[BACKBONE])
-
-
 def train(
-    model_values: dict[str, Any],
+    resolved: ResolvedModel,
+    context: TrainingContext,
+    training: Training,
     *,
-    data: Prepared,
-    split: Split,
-    seed: int,
-    device: Any,
-    precision: torch.dtype = torch.float32,
-    folder: Path,
-    identity: str,
-    metric: str,
-    checkpoint_seconds: float,
-    hooks: Hooks,
-    selection: str = "",
-    runs_dir: Path | None = None,
+    validate: Validate,
+    callbacks: Callback,
 ) -> Trained:
     """Train all stages and return the model of the last.
 
@@ -152,109 +91,128 @@ def train(
 
     Parameters
     ----------
-    precision
-        Of the training steps, where a strategy has a choice.
-    identity
-        Names the run; a checkpoint of another identity is not continued.
-    metric
-        The valid metric that selects epochs.
-    selection
-        The hash of what the metric is computed on, for what other runs share.
-    runs_dir
-        Where a finished run of the backbone may be.
+    resolved : ResolvedModel
+    context : TrainingContext
+        What it is trained on, and where.
+    training : Training
+    validate : callable
+        Takes (model, dataset) and gives the valid metrics.
+    callbacks : Callback
+        Called along the way; `on_start` and `on_end` are the caller's.
     """
-    stages = stage_configs(model_values)
-    _remove_halves(folder)
-    previous: tuple[Any, Any] | None = None
-    first_step = 0
-    trained: Trained | None = None
+    return _Stages(resolved, context, training, validate, callbacks).run()
+
+
+@dataclass
+class _Stages:
+    resolved: ResolvedModel
+    context: TrainingContext
+    training: Training
+    validate: Validate
+    callbacks: Callback
     backbone: str | None = None
-    reused: dict[str, float] = {}
-    share = partial(
-        reuse.product_of,
-        data=data,
-        split=split,
-        seed=seed,
-        device=device,
-        precision=precision,
-        selection=hash_of([metric, selection]),
-    )
-    if BACKBONE in model_values:
-        stages = {BACKBONE: backbone_values(model_values), **stages}
-    for number, (name, values) in enumerate(stages.items()):
-        model, dataset, config = build(
-            values, data=data, split=split, seed=seed, device=device, folder=folder
+    step: int = 0
+    reused: dict[str, float] = field(default_factory=dict)
+
+    def run(self) -> Trained:
+        stages = dict(self.resolved.stages)
+        if self.resolved.backbone is not None:
+            stages = {BACKBONE: self.resolved.backbone.values, **stages}
+        _remove_halves(self.context.folder)
+        previous: tuple[Any, Any] | None = None
+        for number, (name, values) in enumerate(stages.items()):
+            built = build(values, self.context)
+            if previous is not None:
+                _carry_over(built.model, *previous)
+            if self.backbone is not None:
+                built.model.use_backbone(self.backbone)
+            progress = self._stage(number, name, values, built)
+            if name != BACKBONE:
+                previous = model_state(built.model)
+        alone = self._shared(values, before=None).identity if len(stages) == 1 else None
+        return Trained(
+            model=built.model,
+            dataset=built.dataset,
+            progress=progress,
+            weights=alone,
+            reused=self.reused,
         )
-        if previous is not None:
-            _carry_over(model, *previous)
-        if backbone is not None:
-            model.use_backbone(backbone)
-        product = reuse.Product(
-            path=folder / f"stage-{number}-{name}.safetensors",
-            identity=hash_of([identity, seed, number, name]),
-        )
-        if name == BACKBONE or values["strategy"] in reuse.UNREAD:
-            product = share(values, before=backbone)
+
+    def _stage(
+        self, number: int, name: str, values: dict[str, Any], built: Built
+    ) -> StageProgress:
+        """Find the stage's weights, or train them; the model holds them afterwards."""
+        product = self._product(number, name, values)
         with product.held():
-            progress = product.load(model)
-            if progress is None and name == BACKBONE and runs_dir is not None:
-                progress = product.take(model, runs_dir=runs_dir, dataset=data.name)
-            if progress is not None and product.shared:
-                reused[name] = progress.seconds
-            if progress is None:
-                hooks.on_stage(name, values["epochs"])
-                loop = Loop(
-                    model=model,
-                    strategy=strategy(
-                        values["strategy"],
-                        Task(
-                            model=model,
-                            config=config,
-                            dataset=dataset,
-                            split=split,
-                            seed=seed,
-                            precision=precision,
-                        ),
-                    ),
-                    schedule=Schedule(
-                        epochs=values["epochs"],
-                        patience=values["stopping_step"],
-                        eval_step=values["eval_step"],
-                        keep=values["keep"],
-                    ),
-                    metric=metric,
-                    hooks=LoopHooks(
-                        validate=partial(_validated, hooks=hooks, dataset=dataset),
-                        on_epoch=partial(_named, hooks=hooks, stage=name),
-                        rewind=hooks.rewind,
-                        tick=hooks.tick,
-                    ),
-                    path=folder / "checkpoint.safetensors",
-                    identity=product.identity,
-                    first_step=first_step,
-                    checkpoint_seconds=checkpoint_seconds,
+            progress = product.load(built.model)
+            if progress is None and name == BACKBONE and self.training.runs_dir is not None:
+                progress = product.take(
+                    built.model,
+                    runs_dir=self.training.runs_dir,
+                    dataset=self.context.data.name,
                 )
-                progress = loop.run()
-                product.save(model, progress)
-        first_step = progress.step
+            if progress is not None and product.shared:
+                self.reused[name] = progress.seconds
+            if progress is None:
+                self.callbacks.on_stage(name, values["epochs"])
+                progress = self._loop(name, values, built, product.identity).run()
+                product.save(built.model, progress)
+        self.step = progress.step
         if name == BACKBONE:
-            backbone = product.identity
-            continue
-        previous = model_state(model)
-        alone = share(values, before=None).identity if len(stages) == 1 else None
-        trained = Trained(
-            model=model, dataset=dataset, progress=progress, weights=alone, reused=reused
+            self.backbone = product.identity
+        return progress
+
+    def _product(self, number: int, name: str, values: dict[str, Any]) -> reuse.Product:
+        if name == BACKBONE or reuse.is_shared(values):
+            return self._shared(values, before=self.backbone)
+        seed = self.context.seed
+        return reuse.Product(
+            path=self.context.folder / f"stage-{number}-{name}.safetensors",
+            identity=hash_of([self.training.identity, seed, number, name]),
         )
-    assert trained is not None
-    return trained
+
+    def _shared(self, values: dict[str, Any], *, before: str | None) -> reuse.Product:
+        selection = hash_of([self.training.metric, self.training.selection])
+        return reuse.product_of(values, self.context, selection=selection, before=before)
+
+    def _loop(self, name: str, values: dict[str, Any], built: Built, identity: str) -> Loop:
+        return Loop(
+            stage=name,
+            model=built.model,
+            strategy=make_strategy(values["strategy"], built, self.context),
+            schedule=Schedule(
+                epochs=values["epochs"],
+                patience=values["stopping_step"],
+                eval_step=values["eval_step"],
+                keep=values["keep"],
+            ),
+            metric=self.training.metric,
+            validate=partial(self._validated, dataset=built.dataset),
+            callbacks=self.callbacks,
+            path=self.context.folder / "checkpoint.safetensors",
+            identity=identity,
+            first_step=self.step,
+            checkpoint_seconds=self.training.checkpoint_seconds,
+        )
+
+    def _validated(self, model: AbstractRecommender, *, dataset: TrainingRows) -> Metrics:
+        return self.validate(model, dataset)
 
 
-def _validated(model: AbstractRecommender, *, hooks: Hooks, dataset: TrainingRows) -> Metrics:
-    return hooks.validate(model, dataset)
-
-
-def _named(record: dict[str, Any], *, hooks: Hooks, stage: str) -> None:
-    hooks.on_epoch({"stage": stage, **record})
+def make_strategy(name: str, built: Built, context: TrainingContext) -> Strategy:
+    """The strategy of that name, for a model that was built."""
+    component = strategies()[name]
+    made: Strategy = component.load()(
+        Task(
+            model=built.model,
+            config=built.config,
+            dataset=built.dataset,
+            split=context.split,
+            seed=context.seed,
+            precision=context.precision,
+        )
+    )
+    return made
 
 
 def _remove_halves(folder: Path) -> None:

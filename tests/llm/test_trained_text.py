@@ -11,7 +11,7 @@ from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from experiments.config.check import resolve_model
 from experiments.config.compose import compose, typed
-from experiments.config.text_encoder_keys import TextEncoderKeys, text_encoder_keys
+from experiments.config.language_keys import TextEncoderConfig, text_encoder_keys
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.language.encoder import encoded, item_texts
@@ -74,7 +74,7 @@ def whole(values: dict[str, Any], fit: Fit, tiny_data: Prepared, tiny_split: Spl
 def test_it_gives_what_the_frozen_encoder_gives(
     pooling: str, folder: Path, tiny_data: Prepared
 ) -> None:
-    keys = TextEncoderKeys(name=str(folder), pooling=pooling, tokens=6)
+    keys = TextEncoderConfig(name=str(folder), pooling=pooling, tokens=6)
     expected = encoded(keys, str(folder), item_texts(tiny_data), CPU)
     made = SentenceEncoder(keys, tiny_data).eval()
     items = torch.tensor([5, 1, 120])
@@ -82,7 +82,7 @@ def test_it_gives_what_the_frozen_encoder_gives(
 
 
 def test_the_table_follows_the_weights(folder: Path, tiny_data: Prepared) -> None:
-    keys = TextEncoderKeys(name=str(folder))
+    keys = TextEncoderConfig(name=str(folder))
     made = SentenceEncoder(keys, tiny_data)
     texts = ItemTexts(torch.zeros(tiny_data.n_items + 1, 16), made)
     before = texts.table()
@@ -111,7 +111,7 @@ def test_it_learns_in_the_alignment_alone_and_is_saved(
     encoder.model.save_pretrained(tmp_path)
     for file in folder.glob("*token*"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    keys = TextEncoderKeys(name=str(tmp_path))
+    keys = TextEncoderConfig(name=str(tmp_path))
     expected = encoded(keys, str(tmp_path), item_texts(tiny_data), CPU)
     # What they are scaled by are the embeddings before anything was learned.
     frozen = replace(keys, name=str(folder))

@@ -4,8 +4,10 @@ import numpy as np
 
 from experiments.config.schema import ProtocolConfig
 from experiments.protocol.splits.parts import TEST, TRAIN, VALID, Interactions, Parts
+from paddock import split
 
 
+@split("loo")
 def leave_one_out(data: Interactions, protocol: ProtocolConfig) -> Parts:
     """The last interaction tests, the one before validates, all others train.
 

@@ -9,6 +9,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from paddock import Key
+
 TRAIN, VALID, TEST = 0, 1, 2
 Phase = Literal["valid", "test"]
 Parts = NDArray[np.int8]
@@ -35,6 +37,35 @@ class Interactions(Protocol):
     def n_items(self) -> int: ...
     @property
     def hash(self) -> str: ...
+
+
+RATIOS = Key(
+    name="ratios",
+    kind=list,
+    items=float,
+    doc="Shares of train, valid and test.",
+)
+"""The key that splits by shares read."""
+
+_SUM_TOLERANCE = 1e-6
+
+
+def check_ratios(ratios: Sequence[float]) -> None:
+    """Refuse shares that are not three, or do not sum to 1.
+
+    Raises
+    ------
+    ValueError
+        Beginning with the key.
+    """
+    shown = f"ratios=[{','.join(map(str, ratios))}]"
+    if len(ratios) != 3:
+        raise ValueError(f"{shown} must be three shares, of train, valid and test")
+    for name, ratio in zip(("train", "valid", "test"), ratios, strict=True):
+        if not 0 < ratio < 1:
+            raise ValueError(f"{shown}: the share of {name} must be above 0 and below 1")
+    if abs(sum(ratios) - 1) > _SUM_TOLERANCE:
+        raise ValueError(f"{shown} must sum to 1, not to {sum(ratios):.6g}")
 
 
 def counts_by_ratio(

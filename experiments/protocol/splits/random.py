@@ -3,21 +3,36 @@
 Dimensions: R interactions (rows), U user ids, the padding included.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from experiments.config.schema import ProtocolConfig
 from experiments.errors import PaddockError
 from experiments.protocol.draws import words_of
 from experiments.protocol.splits.parts import (
+    RATIOS,
     TEST,
     TRAIN,
     VALID,
     Interactions,
     Parts,
+    check_ratios,
     counts_by_ratio,
 )
+from paddock import Key, split
 
 
+def _check(values: Mapping[str, Any]) -> None:
+    check_ratios(values["ratios"])
+
+
+SEED = Key(name="seed", kind=int, required=True, least=0, doc="What draws the split.")
+
+
+@split("random", keys=(replace(RATIOS, required=True), SEED), check=_check)
 def random_by_user(data: Interactions, protocol: ProtocolConfig) -> Parts:
     """The shares `ratios` of every user's interactions, drawn by `seed`, rounded as RecBole does.
 

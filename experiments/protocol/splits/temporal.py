@@ -3,18 +3,29 @@
 Dimensions: R interactions (rows).
 """
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from experiments.config.schema import ProtocolConfig
 from experiments.errors import PaddockError
 from experiments.protocol.splits.parts import (
+    RATIOS,
     TEST,
     TRAIN,
     VALID,
     Interactions,
     Parts,
+    check_ratios,
     counts_by_ratio,
+)
+from paddock import Key, split
+
+CUT_TIMES = Key(
+    name="cut_times", kind=list, items=float, doc="The times at which valid and test begin."
 )
 
 NO_CLOCK = (
@@ -23,6 +34,26 @@ NO_CLOCK = (
 )
 
 
+def _check(values: Mapping[str, Any]) -> None:
+    if values["ratios"] is not None:
+        check_ratios(values["ratios"])
+    times = values["cut_times"]
+    if times is None:
+        return
+    shown = f"cut_times=[{','.join(map(str, times))}]"
+    if len(times) != 2 or not all(math.isfinite(time) for time in times):
+        raise ValueError(f"{shown} must be two times: where validation begins, where test begins")
+    if not times[0] < times[1]:
+        raise ValueError(f"{shown}: test must begin after validation")
+
+
+@split(
+    "temporal",
+    keys=(RATIOS, CUT_TIMES),
+    one_of=("ratios", "cut_times"),
+    needs_times=True,
+    check=_check,
+)
 def temporal(data: Interactions, protocol: ProtocolConfig) -> Parts:
     """What happened before the first cut time trains, what before the second validates, all else tests.
 

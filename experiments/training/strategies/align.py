@@ -6,6 +6,22 @@ from torch import Tensor
 from experiments.training.state import seed_everything
 from experiments.training.strategies.targets import AdamSteps, Targets
 from experiments.training.strategy import Task, Tick, descend
+from paddock import choices, key, log_uniform
+from paddock.training_keys import EpochConfig
+
+
+class AlignConfig(EpochConfig):
+    """One positive and one negative item a user, for the joint space of items and texts."""
+
+    name = "align"
+    needs = "alignment"
+    needed = "a model with a joint space of items and texts"
+
+    train_batch_size: int = key(2048, "Users of a batch.", least=1, search=choices(16, 32, 64, 128))
+    learning_rate: float = key(1e-3, "Adam's step size.", above=0, search=log_uniform(1e-5, 1e-2))
+    weight_decay: float = key(0.0, "Adam's L2 penalty.", least=0)
+    clip_grad_norm: dict | None = key(None, "Arguments of torch's clip_grad_norm_; null: none.")
+    MAX_ITEM_LIST_LENGTH: int = key(50, "Items of a history that are read.", least=1)
 
 
 class Align:

@@ -17,6 +17,33 @@ from experiments.training.losses import full_softmax
 from experiments.training.optimizers import Steps
 from experiments.training.precision import mixed
 from experiments.training.strategy import Task, Tick, descend
+from paddock import choices, key, log_uniform, uniform
+from paddock.training_keys import StepConfig
+
+
+class MaskedConfig(StepConfig):
+    """Windows of histories with items hidden from them, which are predicted."""
+
+    name = "masked"
+    needs = "masked items"
+    needed = "a model that predicts masked items, as BERT4Rec does"
+    mixed_precision = True
+    only = {"loss_type": ("CE",)}
+
+    learning_rate: float = key(
+        1e-3, "The optimizer's step size.", above=0, search=log_uniform(2e-4, 5e-3)
+    )
+    train_batch_size: int = key(
+        2048, "Windows of a batch.", least=1, search=choices(16, 32, 64, 128)
+    )
+    MAX_ITEM_LIST_LENGTH: int = key(50, "Items of a window.", least=1)
+    ft_ratio: float = key(
+        0.5,
+        "Share of the windows whose last item alone is hidden, as when ranking.",
+        least=0,
+        most=1,
+        search=uniform(0.0, 1.0, step=0.25),
+    )
 
 
 class Masked:

@@ -15,6 +15,21 @@ from experiments.errors import PaddockError
 from experiments.training.negatives import NegativeSampler
 from experiments.training.optimizers import Steps
 from experiments.training.strategy import Task, Tick, descend
+from paddock import key
+from paddock.training_keys import NEGATIVE_SAMPLING, StepConfig
+
+
+class PairsConfig(StepConfig):
+    """Triples of a user, an item and a negative item."""
+
+    name = "pairs"
+    needs = "pairs"
+    needed = "a model that learns from (user, item, negative)"
+
+    train_batch_size: int = key(2048, "Pairs of a batch, negatives counted.", least=1)
+    train_neg_sample_args: dict = key(
+        NEGATIVE_SAMPLING, "RecBole's negative sampling: distribution, sample_num, alpha."
+    )
 
 
 class Pairs:

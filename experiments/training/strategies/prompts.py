@@ -9,9 +9,25 @@ from recbole.data.interaction import Interaction
 from experiments.training.state import seed_everything
 from experiments.training.strategies.targets import AdamSteps, Targets
 from experiments.training.strategy import Task, Tick, descend
+from paddock import key, log_uniform
+from paddock.training_keys import EpochConfig
 
 AHEAD = 64
 """Batches whose rows are put together, and sorted by length, at a time."""
+
+
+class LLMPromptsConfig(EpochConfig):
+    """Prompts of one target and its negatives, for what a frozen language model reads."""
+
+    name = "llm"
+    needs = "prompts"
+    needed = "a model that is made with a language model"
+
+    train_batch_size: int = key(2048, "Prompts of a batch.", least=1)
+    learning_rate: float = key(1e-3, "Adam's step size.", above=0, search=log_uniform(1e-5, 1e-2))
+    weight_decay: float = key(0.0, "Adam's L2 penalty.", least=0)
+    clip_grad_norm: dict | None = key(None, "Arguments of torch's clip_grad_norm_; null: none.")
+    MAX_ITEM_LIST_LENGTH: int = key(50, "Items of a history that are read.", least=1)
 
 
 class LLMPrompts:

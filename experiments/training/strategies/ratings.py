@@ -8,6 +8,19 @@ from recbole.data.interaction import Interaction
 
 from experiments.training.optimizers import Steps
 from experiments.training.strategy import Task, Tick, descend
+from paddock import key
+from paddock.training_keys import StepConfig
+
+
+class RatingsConfig(StepConfig):
+    """Rated interactions."""
+
+    name = "ratings"
+    needs = "ratings"
+    needed = "a model that predicts ratings"
+    reads_ratings = True
+
+    train_batch_size: int = key(2048, "Ratings of a batch.", least=1)
 
 
 class Ratings:

@@ -16,6 +16,22 @@ from recbole.utils import get_trainer
 from experiments.bridge.dataset import TrainingRows
 from experiments.errors import PaddockError
 from experiments.training.strategy import Task, Tick, check_loss
+from paddock import key
+from paddock.training_keys import NEGATIVE_SAMPLING, OptimizerConfig
+
+
+class RecBoleLoopConfig(OptimizerConfig):
+    """RecBole's own loader, sampler and epoch."""
+
+    name = "recbole"
+    prefixes = True
+
+    train_batch_size: int = key(2048, "Rows of a batch, as RecBole's loader counts them.", least=1)
+    train_neg_sample_args: dict | None = key(
+        NEGATIVE_SAMPLING, "Negative sampling: distribution, sample_num, alpha, dynamic."
+    )
+    shuffle: bool = key(True, "Whether the rows are shuffled before each epoch.")
+    transform: str | None = key(None, "What RecBole does to a batch; null: what the model needs.")
 
 
 class RecBoleLoop:

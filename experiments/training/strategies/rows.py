@@ -18,6 +18,19 @@ from experiments.training.optimizers import Steps
 from experiments.training.precision import mixed
 from experiments.training.products import onednn_products
 from experiments.training.strategy import Task, Tick, descend
+from paddock import key
+from paddock.training_keys import StepConfig
+
+
+class RowsConfig(StepConfig):
+    """Rows of all items of a user."""
+
+    name = "rows"
+    needs = "rows"
+    needed = "an autoencoder of the users' items"
+    mixed_precision = True
+
+    train_batch_size: int = key(2048, "Users of a batch.", least=1)
 
 
 class Rows:

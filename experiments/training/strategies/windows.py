@@ -16,6 +16,47 @@ from experiments.training.losses import next_item_loss
 from experiments.training.optimizers import Steps
 from experiments.training.precision import mixed
 from experiments.training.strategy import Task, Tick, descend
+from paddock import choices, key, log_integers, log_uniform, uniform
+from paddock.training_keys import StepConfig
+
+SAMPLED = ("sampled_softmax", "gbce")
+
+
+class WindowsConfig(StepConfig):
+    """Windows of histories, every position of which predicts its next item."""
+
+    name = "windows"
+    needs = "states"
+    needed = "a causal model with a state for every position"
+    mixed_precision = True
+    only = {"loss_type": ("CE",)}
+
+    learning_rate: float = key(
+        1e-3, "The optimizer's step size.", above=0, search=log_uniform(2e-4, 5e-3)
+    )
+    train_batch_size: int = key(
+        2048, "Windows of a batch.", least=1, search=choices(16, 32, 64, 128)
+    )
+    MAX_ITEM_LIST_LENGTH: int = key(50, "Items of a window.", least=1)
+    loss: str = key(
+        "softmax",
+        "The loss of a position; see `experiments.training.losses`.",
+        choices=("softmax", "sampled_softmax", "bce", "gbce"),
+        search=choices("softmax", *SAMPLED),
+    )
+    negatives: int = key(
+        256,
+        "Items that sampled losses draw: for the batch (sampled_softmax) or for each position.",
+        least=1,
+        search=log_integers(16, 512, when={"loss": list(SAMPLED)}),
+    )
+    calibration: float = key(
+        0.75,
+        "gBCE's t: 0 is plain BCE, 1 fully calibrated.",
+        least=0,
+        most=1,
+        search=uniform(0.0, 1.0, when={"loss": "gbce"}),
+    )
 
 
 class Windows:

@@ -1,0 +1,73 @@
+"""What a configuration may say of a language model and of a sentence encoder."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from paddock import Schema, key
+
+TINY = "tiny"
+"""The language model that is built from the data set's own texts, and the encoder without weights."""
+
+PACKAGE = "package:"
+"""Begins the name of an installed package that carries a model in its folder `model`."""
+
+
+class LLMConfig(Schema):
+    """A causal language model."""
+
+    name: str = key(TINY, "tiny, a folder, or a model of Hugging Face's hub.")
+    revision: str | None = key(
+        None, "A commit of the hub, so that its weights cannot change under the name."
+    )
+    dtype: str = key(
+        "auto",
+        "auto is bfloat16 on a GPU and float32 on a CPU.",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    quantisation: str | None = key(
+        None, "8bit or 4bit, through bitsandbytes.", choices=("8bit", "4bit")
+    )
+    device_map: str | None = key(
+        None, "As accelerate reads it, to spread the model; null: where the run is."
+    )
+    context: int | None = key(None, "The most positions; null is the model's own.", least=64)
+    layers: int = key(2, "Of tiny alone: blocks.", least=1)
+    width: int = key(128, "Of tiny alone: width of its states.", least=1)
+    heads: int = key(4, "Of tiny alone: attention heads.", least=1)
+    vocabulary: int = key(2000, "Of tiny alone: tokens.", least=300)
+    steps: int = key(250, "Of tiny alone: steps of its pretraining.", least=1)
+    seed: int = key(2024, "Of tiny alone: what draws its weights.")
+
+    @classmethod
+    def check(cls, values: Mapping[str, Any]) -> None:
+        """Refuse a width that rotary heads do not divide."""
+        width, heads = values["width"], values["heads"]
+        if width % (2 * heads):
+            raise ValueError(f"width={width} is not a multiple of twice heads={heads}")
+
+
+class TextEncoderConfig(Schema):
+    """A sentence encoder."""
+
+    name: str = key(
+        TINY, "tiny (hashed words), package:NAME, a folder, or a model of Hugging Face's hub."
+    )
+    revision: str | None = key(None, "A commit of the hub.")
+    pooling: str = key(
+        "mean",
+        "How token states become one vector, as the model's card says.",
+        choices=("mean", "cls"),
+    )
+    normalise: bool = key(True, "Whether the vector has length 1, as the model's card says.")
+    tokens: int = key(256, "The most tokens of a text that are read.", least=1)
+    width: int = key(256, "Of the embedding; only tiny takes it.", least=1)
+    trained: bool = key(False, "Whether its weights learn with the model that reads it.")
+
+    @classmethod
+    def check(cls, values: Mapping[str, Any]) -> None:
+        """Refuse to train what has no weights."""
+        if values["trained"] and values["name"] == TINY:
+            raise ValueError(
+                f"trained=true: {TINY} has no weights that could learn; choose another encoder, "
+                "as in text_encoder=minilm"
+            )

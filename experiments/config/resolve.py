@@ -1,0 +1,237 @@
+"""A model's configuration with nothing left to a default elsewhere, checked.
+
+It is resolved once, where a command is checked; all else reads the `ResolvedModel`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from experiments.config.language_keys import LLMConfig, TextEncoderConfig
+from experiments.config.models import STAGE_KEY, Model, fits, fitting, model
+from experiments.config.registry import strategies, strategy_config
+from experiments.config.values import checked, checked_schema, nearest, together
+from experiments.errors import PaddockError
+from paddock import Key, Schema
+from paddock.training_keys import PADDOCK_KEYS
+
+BACKBONE = "backbone"
+"""Key of a model whose frozen recommender is trained first, and the name of that stage."""
+
+STAGES = "stages"
+
+ENGINE_KEYS = (*PADDOCK_KEYS, STAGES)
+"""Keys of a model's YAML that RecBole never sees."""
+
+SCHEMAS: dict[str, type[Schema]] = {"llm": LLMConfig, "text_encoder": TextEncoderConfig}
+"""Kind of a part -> its schema."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedModel:
+    """A model with all values of its keys.
+
+    Attributes
+    ----------
+    model : Model
+        What is known of it by its name.
+    values : dict
+        Key -> value, as run.json keeps them; `stages` holds what differs between stages.
+    stages : dict
+        Stage -> all its values. A model without stages has one, named train.
+    backbone : ResolvedModel or None
+        The frozen recommender that is trained first.
+    """
+
+    model: Model
+    values: dict[str, Any]
+    stages: dict[str, dict[str, Any]]
+    backbone: "ResolvedModel | None" = None
+
+    @property
+    def name(self) -> str:
+        """The RecBole class."""
+        return self.model.name
+
+    @property
+    def strategies(self) -> frozenset[str]:
+        """The strategies of its stages."""
+        return frozenset(values["strategy"] for values in self.stages.values())
+
+    @property
+    def last(self) -> dict[str, Any]:
+        """The values of the last stage, which are those of the trained model."""
+        return list(self.stages.values())[-1]
+
+    @property
+    def epochs(self) -> int:
+        """The most epochs of all stages together, without the backbone's."""
+        return sum(int(values["epochs"]) for values in self.stages.values())
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Component -> the hash of its source: of the model and its strategies, of the backbone's."""
+        found = {f"strategy {name}": strategies()[name].source for name in self.strategies}
+        if self.model.component is not None:
+            found[f"model {self.name}"] = self.model.component.source
+        return found | (self.backbone.sources if self.backbone is not None else {})
+
+
+def resolve_model(given: Mapping[str, Any]) -> ResolvedModel:
+    """The model's configuration with nothing left to a default elsewhere.
+
+    Parameters
+    ----------
+    given : mapping
+        The keys under `model`, of a command or of a resolved model.
+
+    Raises
+    ------
+    PaddockError
+        If the model or a key is unknown, or a value has the wrong type or is impossible.
+    """
+    name = given.get("name")
+    if name is None:
+        raise PaddockError("model.name is missing: name a RecBole model, as in model.name=NARM")
+    found = model(str(name))
+    strategy = given.get("strategy") or PADDOCK_KEYS["strategy"].default
+    if strategy not in strategies():
+        raise PaddockError(
+            f"model.strategy={strategy} is unknown: {nearest(str(strategy), strategies())}"
+        )
+    common = {
+        **found.defaults(strategy),
+        **{key: value for key, value in given.items() if key != STAGES},
+        "strategy": strategy,
+        "keep": given.get("keep") or PADDOCK_KEYS["keep"].default,
+    }
+    resolved = _Checked(found, path="model")
+    values = resolved.values(common, strategy)
+    resolved.together(values)
+    if found.closed_form:
+        values |= {"epochs": 1, "stopping_step": 0, "eval_step": 1, "keep": "last"}
+    stages = given.get(STAGES)
+    if stages is None and found.staged and STAGE_KEY not in given:
+        raise PaddockError(
+            f"model.stages is missing: {name} trains in stages; use model={str(name).lower()}"
+        )
+    if stages is None:
+        return ResolvedModel(
+            model=found, values=values, stages={"train": values}, backbone=resolved.backbone
+        )
+    own = _checked_stages(stages, values, found)
+    return ResolvedModel(
+        model=found,
+        values={**values, STAGES: own},
+        stages={stage: {**values, **differing} for stage, differing in own.items()},
+        backbone=resolved.backbone,
+    )
+
+
+def _checked_stages(
+    stages: Any, common: Mapping[str, Any], found: Model
+) -> dict[str, dict[str, Any]]:
+    """What each stage has beside the common values."""
+    if not isinstance(stages, Mapping):
+        raise PaddockError(f"model.stages={stages} must map the names of stages to their keys")
+    if not stages:
+        raise PaddockError("model.stages is empty: name at least one stage, or leave it out")
+    made: dict[str, dict[str, Any]] = {}
+    for stage, own in stages.items():
+        path = f"model.stages.{stage}"
+        if not isinstance(own, Mapping | None):
+            raise PaddockError(f"{path}={own} must hold keys, as in {path}.epochs=10")
+        own = dict(own or {})
+        for key in ("name", STAGES):
+            if key in own:
+                raise PaddockError(f"{path}.{key} cannot differ between stages: remove it")
+        if found.staged and STAGE_KEY not in own:
+            others = [other for other in stages if other != stage]
+            raise PaddockError(
+                f"{path}: a stage of {found.name} needs {STAGE_KEY}; {nearest(str(stage), others)}"
+            )
+        strategy = own.get("strategy") or common["strategy"]
+        if strategy not in strategies():
+            raise PaddockError(
+                f"{path}.strategy={strategy} is unknown: {nearest(str(strategy), strategies())}"
+            )
+        missing = {
+            key: value for key, value in found.defaults(strategy).items() if key not in common
+        }
+        resolved = _Checked(found, path=path)
+        made[str(stage)] = resolved.values({**missing, **own}, strategy)
+        resolved.together({**common, **made[str(stage)]})
+    return made
+
+
+@dataclass
+class _Checked:
+    """Checks the values of a model, or of one of its stages."""
+
+    found: Model
+    path: str
+    backbone: ResolvedModel | None = field(default=None, kw_only=True)
+
+    def values(self, given: Mapping[str, Any], strategy: str) -> dict[str, Any]:
+        """The values, each of its key's type."""
+        found, path = self.found, self.path
+        self._check_fit(strategy)
+        known = {**found.all_keys(strategy), **PADDOCK_KEYS}
+        made: dict[str, Any] = {}
+        for key, value in given.items():
+            if key not in known:
+                how = "" if strategy == "recbole" else f" with strategy {strategy}"
+                raise PaddockError(
+                    f"{path}.{key}: {found.name} reads no such key{how}; "
+                    f"{nearest(str(key), known, prefix=f'{path}.')}"
+                )
+            made[key] = self._value(f"{path}.{key}", value, known[key])
+        return made
+
+    def together(self, values: Mapping[str, Any]) -> None:
+        """Refuse values that are impossible beside each other, and missing ones."""
+        found, path = self.found, self.path
+        strategy = strategy_config(values["strategy"])
+        for name, key in found.all_keys(values["strategy"]).items():
+            if key.required and values.get(name) is None:
+                raise PaddockError(f"{path}.{name} is missing: {key.doc}")
+        for name, possible in strategy.only.items():
+            if values.get(name, possible[0]) not in possible:
+                raise PaddockError(
+                    f"{path}.{name}={values[name]}: strategy {strategy.name} trains with "
+                    f"{name}={' or '.join(map(str, possible))}; take that or strategy=recbole"
+                )
+        width, heads = values.get("hidden_size"), values.get("n_heads")
+        if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % heads:
+            raise PaddockError(f"{path}.hidden_size={width} is not a multiple of n_heads={heads}")
+        together(path, values, strategy)
+        if found.config is not None:
+            together(path, values, found.config)
+
+    def _check_fit(self, strategy: str) -> None:
+        why = fits(self.found, strategy_config(strategy))
+        if why:
+            fitting_ones = fitting(self.found)
+            use = "recbole" if "recbole" in fitting_ones else " or ".join(fitting_ones)
+            raise PaddockError(f"{self.path}.strategy={strategy} {why}: use model.strategy={use}")
+
+    def _value(self, path: str, value: Any, key: Key) -> Any:
+        if key.schema is None or value is None:
+            return checked(path, value, key)
+        if key.schema == "model":
+            self.backbone = _backbone(value, path)
+            return self.backbone.values
+        schema = SCHEMAS[key.schema] if isinstance(key.schema, str) else key.schema
+        return checked_schema(path, value, schema)
+
+
+def _backbone(given: Any, path: str) -> ResolvedModel:
+    """A frozen recommender, which could be trained by itself."""
+    if not isinstance(given, Mapping) or given.get(BACKBONE) or given.get(STAGES):
+        raise PaddockError(
+            f"{path} must hold the keys of a model of one stage, as in {path}=sasrec"
+        )
+    try:
+        return resolve_model(given)
+    except PaddockError as error:
+        raise PaddockError(str(error).replace("model.", f"{path}.")) from error

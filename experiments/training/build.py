@@ -1,0 +1,78 @@
+"""Making a model of one stage, with the frozen networks that it is made from."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+from recbole.model.abstract_recommender import AbstractRecommender
+
+from experiments.bridge.config import recbole_config
+from experiments.bridge.dataset import TrainingRows, recbole_dataset
+from experiments.config.registry import strategy_config
+from experiments.config.resolve import BACKBONE, ENGINE_KEYS
+from experiments.training.context import TrainingContext
+from experiments.training.reuse import load_product
+from experiments.training.state import seed_everything
+
+PARTS = "parts"
+"""Key of a config under which a model finds its frozen networks."""
+
+
+class Built(NamedTuple):
+    """A model of one stage, with the RecBole dataset and config that it was made with."""
+
+    model: AbstractRecommender
+    dataset: TrainingRows
+    config: Any
+
+
+def build(values: dict[str, Any], context: TrainingContext, *, parts: Any = None) -> Built:
+    """A fresh model of one stage.
+
+    Parameters
+    ----------
+    values : dict
+        Resolved values of the stage.
+    parts
+        Frozen networks of a model with a `backbone`. By default they are made, the backbone
+        untrained: loading the model's weights gets the backbone's.
+    """
+    from recbole.utils import get_model
+
+    if parts is None and BACKBONE in values:
+        parts = frozen_parts(values, context)
+    seed_everything(context.seed)
+    config = recbole_config(
+        values["name"],
+        {key: value for key, value in values.items() if key not in ENGINE_KEYS},
+        seed=context.seed,
+        device=context.device,
+        folder=str(context.folder),
+    )
+    if parts is not None:
+        config[PARTS] = parts
+    dataset = recbole_dataset(
+        config,
+        data=context.data,
+        split=context.split,
+        prefixes=strategy_config(values["strategy"]).prefixes,
+        ratings=strategy_config(values["strategy"]).reads_ratings,
+    )
+    model = get_model(values["name"])(config, dataset).to(context.device)
+    return Built(model, dataset, config)
+
+
+def frozen_parts(values: dict[str, Any], context: TrainingContext) -> Any:
+    """What a model with a backbone is made from."""
+    from experiments.language.parts import parts_of
+
+    # The backbone's weights are always another's: the seed that makes them is of no account.
+    backbone = build(values[BACKBONE], replace(context, seed=0)).model
+    return parts_of(
+        values,
+        data=context.data,
+        split=context.split,
+        backbone=backbone,
+        load_backbone=partial(load_product, backbone, context.data),
+        device=context.device,
+    )

@@ -1,0 +1,161 @@
+"""The keys of A-LLMRec, with the stage from which on each matters."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from paddock import EVALUATION, ModelConfig, Schema, choices, integers, key, uniform
+
+TINY = "tiny"
+"""The name of the language model that is built and pretrained from the data set's own texts."""
+
+MECHANICS_ONLY = "paddock.mechanics_only"
+"""Tag of a run on the tiny language model: it proves the mechanics, and no quality."""
+
+FULL_RANKING = "paddock.full_ranking"
+"""Tag that says how all items are ranked, where that is not by their scores."""
+
+STAGES = ("align", "llm")
+
+
+class PromptWords(Schema):
+    """The prompt's words for an item and for what users do with it."""
+
+    noun: str = key("item", "What an item is called.")
+    verb: str = key("buy", "What users do with it.")
+    past: str = key("bought", "What users did with it.")
+
+
+class ALLMRecConfig(ModelConfig):
+    """A-LLMRec: a frozen recommender and a frozen language model, aligned."""
+
+    offers = ("alignment", "prompts")
+    strategies = STAGES
+    stages = STAGES
+    learns = {"align": ("item_autoencoder.", "text_autoencoder.", "texts.")}
+
+    train_stage: str = key("align", "What the stage trains.", choices=STAGES)
+    backbone: dict = key(doc="The frozen recommender: a model of one stage.", schema="model")
+    text_encoder: dict = key(doc="The sentence encoder.", schema="text_encoder")
+    llm: dict | None = key(
+        None, "The frozen language model; null: the joint space ranks.", schema="llm", stage="llm"
+    )
+    words: dict | None = key(None, "The prompt's words.", schema=PromptWords, stage="llm")
+    MAX_ITEM_LIST_LENGTH: int = key(50, "Items of a history that are read, the last ones.", least=1)
+    joint_size: int = key(128, "Width of the joint space.", least=1, search=choices(64, 128, 256))
+    item_weight: float = key(
+        0.5,
+        "alpha of eq. 6: weight of the items' reconstruction.",
+        least=0,
+        search=uniform(0.1, 1.0, step=0.1),
+    )
+    text_weight: float = key(
+        0.2,
+        "beta of eq. 6: weight of the texts' reconstruction.",
+        least=0,
+        search=uniform(0.0, 1.0, step=0.1),
+    )
+    text_scale: str = key(
+        "own",
+        "own: text embeddings as the encoder gives them; standard: each column standardised.",
+        choices=("own", "standard"),
+    )
+    similarity: str = key(
+        "mean",
+        "Of user state and item in the recommendation loss; mean is the authors' code's.",
+        choices=("mean", "dot"),
+    )
+    alignment: bool = key(True, "Whether items and texts are aligned; false: the ablation.")
+    positions: str = key(
+        "last",
+        "Which training position of a user is learnt from: the last, or another one every epoch.",
+        choices=("last", "random"),
+    )
+    quirks: bool = key(False, "Read user states as the authors' code does.")
+    item_route: str = key(
+        "item",
+        "The joint embedding that ranks an item: of the item, its text, or both.",
+        choices=("item", "text", "gated", "profile"),
+        stage=EVALUATION,
+    )
+    gate_interactions: float = key(
+        5.0,
+        "gated, profile: with so many interactions an item's own embedding counts for half.",
+        least=0,
+        stage=EVALUATION,
+    )
+    profile_weight: float = key(
+        0.25,
+        "profile: weight of the nearness to the texts of the history.",
+        least=0,
+        stage=EVALUATION,
+    )
+    profile_decay: float = key(
+        0.8,
+        "profile: what an item of the history counts, of the one after it.",
+        least=0,
+        stage=EVALUATION,
+    )
+    history_items: int = key(
+        10,
+        "Items of the history that a prompt names.",
+        least=1,
+        stage="llm",
+        search=integers(5, 20),
+    )
+    title_tokens: int = key(32, "Tokens of a title; a longer one is cut.", least=1, stage="llm")
+    user_token: bool = key(True, "Whether prompts hold the user's soft token.", stage="llm")
+    item_tokens: bool = key(True, "Whether prompts hold the items' soft tokens.", stage="llm")
+    projections: str = key(
+        "trained",
+        "Into the language model's input; random: the ablation.",
+        choices=("trained", "random"),
+        stage="llm",
+    )
+    train_candidates: int = key(20, "Candidates of a training prompt.", least=2, stage="llm")
+    epoch_samples: int = key(
+        0, "Users that a pass trains on, drawn for every pass; 0: all.", least=0, stage="llm"
+    )
+    accumulate: int = key(1, "Batches whose gradients make one step.", least=1, stage="llm")
+    likelihood: str = key(
+        "sum",
+        "Of an answer: the sum over its tokens, their mean, or the lift over the average user's.",
+        choices=("sum", "mean", "lift"),
+        stage=EVALUATION,
+    )
+    rerank: int = key(
+        20,
+        "A full ranking ranks the backbone's best so many items again.",
+        least=2,
+        stage=EVALUATION,
+    )
+    order_check: bool = key(
+        True, "Whether the test measures how the candidates' order matters.", stage=EVALUATION
+    )
+    generation_users: int = key(
+        0, "Test users for whom an answer is generated and matched.", least=0, stage=EVALUATION
+    )
+
+    @classmethod
+    def check(cls, values: Mapping[str, Any]) -> None:
+        """Refuse a lift without a user token, and a prompting stage without a language model."""
+        if values["likelihood"] == "lift" and values["user_token"] is False:
+            raise ValueError(
+                "likelihood=lift compares with the average user, which no prompt names with "
+                "model.user_token=false: take sum or mean"
+            )
+        if values["strategy"] == "llm" and (values["llm"] is None or values["words"] is None):
+            raise ValueError(
+                "llm or model.words is missing, which strategy llm needs: use model=a_llmrec_align "
+                "for the joint space alone"
+            )
+
+    @classmethod
+    def notes(cls, values: Mapping[str, Any], *, full: bool) -> Mapping[str, str]:
+        """How all items are ranked, and whether the language model is the tiny one."""
+        llm = values.get("llm")
+        if llm is None:
+            return {}
+        tags = {FULL_RANKING: f"the backbone's top {values['rerank']} ranked again"} if full else {}
+        if llm["name"] == TINY:
+            tags[MECHANICS_ONLY] = "true"
+        return tags

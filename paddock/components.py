@@ -1,0 +1,280 @@
+"""Declarations of components: what each is called, which keys it reads, what it needs.
+
+A model and a strategy declare a configuration class beside the class that does the work; a split, a
+metric, a list measure, a reader and a report section are one function each, under a decorator. All
+declarations can be read without importing torch: of a model's or a strategy's file only the
+configuration class is executed, with the names that it uses.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, TypeVar
+
+from paddock.keys import Key, Range, Schema
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class ModelConfig(Schema):
+    """What a model says of itself; `FooConfig` stands in the file of the RecBole model `Foo`.
+
+    Attributes
+    ----------
+    extends : str or None
+        A model whose keys and facts this one has too: RecBole's own class of that name, or one
+        declared elsewhere. By default RecBole's class of the same name, if there is one.
+    offers : tuple of str
+        What strategies may ask of the model (`StrategyConfig.needs`), beside what `extends` offers.
+    strategies : tuple of str
+        The only strategies that can train it; empty: all whose needs it offers.
+    closed_form : bool or None
+        It counts or solves, in one pass; None: as `extends`.
+    search : mapping
+        Ranges of keys that are its strategy's or its base's, by name.
+    stages : tuple of str
+        The strategies of its stages in order, which `Key.stage` refers to.
+    learns : mapping
+        Strategy -> beginnings of the names of the weights that its stage learns. Such a stage is
+        shared by all runs that would train the same.
+    """
+
+    extends: ClassVar[str | None] = None
+    offers: ClassVar[tuple[str, ...]] = ()
+    strategies: ClassVar[tuple[str, ...]] = ()
+    closed_form: ClassVar[bool | None] = None
+    search: ClassVar[Mapping[str, Range]] = {}
+    stages: ClassVar[tuple[str, ...]] = ()
+    learns: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    @classmethod
+    def name(cls) -> str:
+        """The name of the RecBole model class."""
+        return cls.__name__.removesuffix("Config")
+
+    @classmethod
+    def notes(cls, values: Mapping[str, Any], *, full: bool) -> Mapping[str, str]:
+        """What a reader of a run's numbers must know, as tags of the run by their names.
+
+        Parameters
+        ----------
+        values
+            The resolved configuration.
+        full
+            Whether all items are ranked.
+        """
+        return {}
+
+
+class StrategyConfig(Schema):
+    """What a training strategy says of itself; `FooConfig` stands in the file of the strategy `Foo`.
+
+    The class `Foo` is made with a `Task` and offers `train_epoch(epoch, tick)`, `optimizers` and
+    `generators` (`experiments.training.strategy`).
+
+    Attributes
+    ----------
+    name : str
+        As `model.strategy` names it.
+    needs : str or None
+        What a model must offer; None: nothing.
+    needed : str
+        The same in words: "needs ...; the model does not".
+    alone : bool
+        A model that offers what this strategy needs can be trained by no other.
+    mixed_precision : bool
+        Its work is products of matrices, which may be of bfloat16.
+    reads_ratings : bool
+        The data set must have ratings.
+    prefixes : bool
+        A sequential model is given a row for every prefix of a history, as RecBole's loader has it.
+    only : mapping
+        Key of a model -> the only values with which the strategy can train it.
+    """
+
+    name: ClassVar[str] = ""
+    needs: ClassVar[str | None] = None
+    needed: ClassVar[str] = ""
+    alone: ClassVar[bool] = False
+    mixed_precision: ClassVar[bool] = False
+    reads_ratings: ClassVar[bool] = False
+    prefixes: ClassVar[bool] = False
+    only: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+
+    @classmethod
+    def implementation(cls) -> str:
+        """The name of the class that trains, in the same file."""
+        return cls.__name__.removesuffix("Config")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """A split: which interaction trains, which validates, which tests.
+
+    Attributes
+    ----------
+    name : str
+        As `protocol.split` names it.
+    keys : tuple of Key
+        The keys of the protocol that it reads: `ratios`, `cut_times`, `seed`, or others, which stand
+        under `protocol.settings`.
+    one_of : tuple of str
+        Of these keys exactly one is given.
+    needs_times : bool
+        The data set must have the time of every interaction.
+    check : callable or None
+        Takes the keys' values by name and raises ValueError for impossible ones.
+    """
+
+    name: str
+    keys: tuple[Key, ...] = ()
+    one_of: tuple[str, ...] = ()
+    needs_times: bool = False
+    check: Callable[[Mapping[str, Any]], None] | None = None
+    doc: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A ranking metric.
+
+    Attributes
+    ----------
+    name : str
+        As `protocol.metrics` names it.
+    norm : callable
+        Takes (targets of each row, cut-off) and gives what a row's sum is divided by.
+    better : str
+        "higher", "lower" or "neither".
+    """
+
+    name: str
+    norm: Callable[[Any, int], Any]
+    better: str = "higher"
+    doc: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListMeasure:
+    """A measure of the lists of recommended items, whoever the targets are.
+
+    Attributes
+    ----------
+    name : str
+        As `protocol.beyond` names it.
+    of : str
+        What the function is given and gives: "ranks" (items_BK, catalogue) -> (B, K), the value down
+        to every rank; "lists" (items_BK, catalogue) -> (B,), of the lists cut at each cut-off;
+        "counts" (in how many lists each item is, (N,)) -> one number for all lists.
+    least_cutoff : int
+        Shorter lists have no value.
+    needs_features : bool
+        The items must have features.
+    better : str
+        "higher", "lower" or "neither".
+    """
+
+    name: str
+    of: str
+    least_cutoff: int = 1
+    needs_features: bool = False
+    better: str = "higher"
+    doc: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """A reader of data files.
+
+    Attributes
+    ----------
+    name : str
+        As `dataset.format` names it.
+    columns : bool
+        The configuration says what the columns are called (`dataset.columns`); otherwise the
+        release has names of its own.
+    """
+
+    name: str
+    columns: bool = False
+    doc: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportSection:
+    """A section of the report's page."""
+
+    name: str
+    title: str
+    doc: str = ""
+
+
+def _declared(made: Any) -> Callable[[Function], Function]:
+    def declare(function: Function) -> Function:
+        line = (function.__doc__ or "").strip().partition("\n")[0]
+        function.declaration = replace(made, doc=line)  # type: ignore[attr-defined]
+        return function
+
+    return declare
+
+
+def split(
+    name: str,
+    *,
+    keys: tuple[Key, ...] = (),
+    one_of: tuple[str, ...] = (),
+    needs_times: bool = False,
+    check: Callable[[Mapping[str, Any]], None] | None = None,
+) -> Callable[[Function], Function]:
+    """Declare a function (data, protocol) -> part of every interaction as a split."""
+    return _declared(
+        Split(name=name, keys=keys, one_of=one_of, needs_times=needs_times, check=check)
+    )
+
+
+def _one(n_targets: Any, k: int) -> float:
+    return 1.0
+
+
+def metric(
+    name: str, *, norm: Callable[[Any, int], Any] = _one, better: str = "higher"
+) -> Callable[[Function], Function]:
+    """Declare a function (positions) -> sum of a row's groups down to every rank as a metric."""
+    return _declared(Metric(name=name, norm=norm, better=better))
+
+
+def list_measure(
+    name: str,
+    *,
+    of: str,
+    least_cutoff: int = 1,
+    needs_features: bool = False,
+    better: str = "higher",
+) -> Callable[[Function], Function]:
+    """Declare a function as a measure of the recommended lists; see `ListMeasure` for what it takes.
+
+    Raises
+    ------
+    ValueError
+        For an unknown `of`.
+    """
+    if of not in ("ranks", "lists", "counts"):
+        raise ValueError(f"of={of}: a list measure is of ranks, lists or counts")
+    return _declared(
+        ListMeasure(
+            name=name,
+            of=of,
+            least_cutoff=least_cutoff,
+            needs_features=needs_features,
+            better=better,
+        )
+    )
+
+
+def reader(name: str, *, columns: bool = False) -> Callable[[Function], Function]:
+    """Declare a function (sources, columns, required, reader) -> tables as the reader of a format."""
+    return _declared(Reader(name=name, columns=columns))
+
+
+def report_section(name: str, *, title: str) -> Callable[[Function], Function]:
+    """Declare a function (summary) -> HTML as a section of the report."""
+    return _declared(ReportSection(name=name, title=title))
