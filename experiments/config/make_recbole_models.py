@@ -175,19 +175,8 @@ def _classes() -> list[tuple[str, type]]:
                 for value in vars(package).values()
                 if isinstance(value, type)
             }
-            found += [(family, _class_of(package, stem, named)) for stem in sorted(stems)]
+            found += [(family, named[stem]) for stem in sorted(stems)]
     return found
-
-
-def _class_of(package: types.ModuleType, stem: str, named: Mapping[str, type]) -> type:
-    if stem in named:
-        return named[stem]
-    module = importlib.import_module(f"{package.__name__}.{stem}")
-    return next(
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and value.__name__.lower() == stem
-    )
 
 
 @contextlib.contextmanager
