@@ -1,6 +1,12 @@
-"""The tiny data set, prepared and split once; toy data sets from histories; training in one call."""
+"""What tests of several folders use.
+
+The tiny data set, prepared and split once; toy data sets from histories or bytes; training in one
+call; the command line in a folder of its own; a SQLite store for each test.
+"""
 
 import itertools
+import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from experiments.config.schema import TrackingConfig
     from experiments.data.prepared import Prepared
     from experiments.protocol.split import Split
     from experiments.training.stages import Trained
+    from tests.commands.command_line import CommandLine
+    from tests.data.samples import Write
 
 
 @pytest.fixture(scope="session")
@@ -105,3 +114,72 @@ def fit(tmp_path_factory: pytest.TempPathFactory) -> "Callable[..., Trained]":
         )
 
     return fit_model
+
+
+@pytest.fixture
+def paddock(tmp_path: Path) -> "CommandLine":
+    """The command line in a folder of its own."""
+    from tests.commands.command_line import CommandLine
+
+    return CommandLine(tmp_path)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> "Write":
+    """Write a small folder of atomic files, to prepare or to break; None leaves a file out."""
+    from tests.data.samples import INTER, ITEM, USER
+
+    def write_folder(
+        inter: bytes | None = INTER,
+        item: bytes | None = ITEM,
+        user: bytes | None = USER,
+        *,
+        name: str = "small",
+    ) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        for kind, content in (("inter", inter), ("item", item), ("user", user)):
+            if content is not None:
+                (folder / f"{name}.{kind}").write_bytes(content)
+        return folder
+
+    return write_folder
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return tmp_path / "prepared"
+
+
+@pytest.fixture(scope="session")
+def fast_sqlite() -> None:
+    from tests.tracking.mlflow_state import without_fsync
+
+    without_fsync()
+
+
+@pytest.fixture(scope="session")
+def empty_store(fast_sqlite: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with MLflow's schema, which takes seventy migrations to make."""
+    from experiments.tracking.store import connect
+    from tests.tracking.mlflow_state import sqlite_tracking
+
+    folder = tmp_path_factory.mktemp("store")
+    connect(sqlite_tracking(folder))
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def tracking(tmp_path: Path, empty_store: Path) -> "TrackingConfig":
+    """A store of the test's own, copied from one that holds the schema already."""
+    from tests.tracking.mlflow_state import sqlite_tracking
+
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    return sqlite_tracking(tmp_path)
+
+
+@pytest.fixture
+def recboles_own_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What RecBole's Config reads and writes beyond its arguments is put back afterwards."""
+    monkeypatch.setattr(sys, "argv", ["pytest"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

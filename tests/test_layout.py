@@ -109,7 +109,6 @@ def test_nothing_is_pickled(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", CODE, ids=_name)
-@pytest.mark.parametrize("path", CODE, ids=_name)
 def test_modules_say_what_they_hold(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
 

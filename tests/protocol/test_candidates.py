@@ -16,7 +16,7 @@ from experiments.protocol.candidates import _distinct, candidates
 from .toy import loo, random_toy, split_of, toy
 
 GOLDEN = "02692358fa389fac5b0d884605649bd439d400d634b5ebb365e19c3f437356c9"
-TESTS = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def golden_data():
@@ -110,9 +110,8 @@ def in_a_process(folder, start=None):
     wait = f"while not Path({str(start)!r}).exists(): pass" if start else ""
     code = f"""
 import sys
-sys.path.insert(0, {str(TESTS)!r})
 from pathlib import Path
-from protocol.test_candidates import draw
+from tests.protocol.test_candidates import draw
 print(flush=True)
 {wait}
 print(draw({str(folder)!r}).hash)
@@ -121,7 +120,7 @@ print(draw({str(folder)!r}).hash)
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,
         text=True,
-        cwd=TESTS.parent,
+        cwd=ROOT,
         env=os.environ | {"PYTHONHASHSEED": "7"},
     )
 

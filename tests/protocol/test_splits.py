@@ -24,7 +24,7 @@ from .toy import PROTOCOLS, random_toy, toy
 
 N_ITEMS = 14
 PARTS = (TRAIN, VALID, TEST)
-TESTS = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 GOLDEN = {
     "loo": "4e7e0e562f4a6fef0c7007c07a1cd50cc4e280eb933d95ffa68280ea012ba446",
     "temporal": "003fa7db1b4932227c34f83c1a03ef73131a943258a461454cee24c95b594d29",
@@ -251,10 +251,9 @@ def golden_hash(name):
 
 def test_every_process_and_machine_splits_the_same():
     assert {name: golden_hash(name) for name in GOLDEN} == GOLDEN
-    code = f"""
+    code = """
 import sys
-sys.path.insert(0, {str(TESTS)!r})
-from protocol.test_splits import GOLDEN, golden_hash
+from tests.protocol.test_splits import GOLDEN, golden_hash
 print(*(golden_hash(name) for name in GOLDEN))
 """
     told = subprocess.run(
@@ -262,7 +261,7 @@ print(*(golden_hash(name) for name in GOLDEN))
         capture_output=True,
         text=True,
         check=True,
-        cwd=TESTS.parent,
+        cwd=ROOT,
         env=os.environ | {"PYTHONHASHSEED": "7"},
     )
     assert told.stdout.split() == list(GOLDEN.values())

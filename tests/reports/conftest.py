@@ -16,7 +16,6 @@ from reports.read import read
 from reports.render import files
 from reports.summarise import summarise
 from reports.write import write_folder
-from tests.tracking.mlflow_state import without_fsync
 
 SEEDS = (1, 2, 3)
 
@@ -58,11 +57,6 @@ class Made:
 
 
 Report = Callable[..., Made]
-
-
-@pytest.fixture(scope="session")
-def fast_sqlite() -> None:
-    without_fsync()
 
 
 @pytest.fixture(scope="session")

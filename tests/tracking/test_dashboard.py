@@ -13,10 +13,10 @@ from experiments.tracking.columns import shown_metrics, told
 from experiments.tracking.dashboard import VIEWS
 from experiments.tracking.system import PREFIX, SystemMetrics, system_points
 from tests.browser import open_page
+from tests.runs.run_folders import begin_run, epoch_record, make_run, result_of
 
 from .mlflow_server import Server
 from .mlflow_state import client_of, runs_by_kind
-from .run_folders import begin_run, epoch_record, make_run, result_of
 
 NOTE = "mlflow.note.content"
 LEAD = "test/full/ndcg_at_10"

@@ -3,9 +3,9 @@ import pytest
 
 from experiments.tracking import Tracker, publish
 from experiments.tracking.describe import child_params, parent_params
+from tests.runs.run_folders import begin_run, make_run, result_of
 
 from .mlflow_state import assert_mirrors, client_of, runs_by_kind
-from .run_folders import begin_run, make_run, result_of
 
 
 def test_the_parent_holds_mean_and_sample_deviation(tracking, tmp_path):

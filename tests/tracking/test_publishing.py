@@ -1,7 +1,7 @@
 from experiments.tracking import publish
+from tests.runs.run_folders import begin_run, end_run, make_run
 
 from .mlflow_state import assert_mirrors, client_of, runs_by_kind, snapshot
-from .run_folders import begin_run, end_run, make_run
 
 
 def test_a_published_run_mirrors_its_folder(tracking, tmp_path):

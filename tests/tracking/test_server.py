@@ -14,10 +14,10 @@ from experiments.config.schema import TrackingConfig
 from experiments.errors import PaddockError
 from experiments.runs.folder import RunFolder
 from experiments.tracking import Tracker, Uploads, publish, ui_command, upload_pending
+from tests.runs.run_folders import begin_run, end_run, epoch_record, make_run
 
 from .mlflow_server import Server, free_port
 from .mlflow_state import assert_mirrors, runs_by_kind
-from .run_folders import begin_run, end_run, epoch_record, make_run
 
 
 @pytest.fixture(scope="module")

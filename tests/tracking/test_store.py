@@ -14,9 +14,9 @@ from experiments.errors import PaddockError
 from experiments.runs.folder import RunFolder
 from experiments.tracking import publish, ui_command
 from experiments.tracking.store import reach
+from tests.runs.run_folders import begin_run, end_run, make_run, result_of, train
 
 from .mlflow_state import assert_mirrors, runs_by_kind, sqlite_tracking, without_fsync
-from .run_folders import begin_run, end_run, make_run, result_of, train
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,9 +1,9 @@
 from experiments.config.schema import TrackingConfig
 from experiments.runs.folder import RunFolder
 from experiments.tracking import Tracker, publish
+from tests.runs.run_folders import begin_run, end_run, epoch_record, train
 
 from .mlflow_state import assert_mirrors, client_of, runs_by_kind
-from .run_folders import begin_run, end_run, epoch_record, train
 
 
 def test_live_logging_and_publishing_log_each_value_once(tracking, tmp_path):

@@ -6,9 +6,9 @@ from rich.console import Console
 from experiments.config.schema import TrackingConfig
 from experiments.errors import PaddockError
 from experiments.tracking import Uploads, publish, upload_pending
+from tests.runs.run_folders import begin_run, make_run
 
 from .mlflow_state import assert_mirrors, sqlite_tracking
-from .run_folders import begin_run, make_run
 
 
 def test_pending_runs_are_uploaded_once(tracking, tmp_path):

@@ -76,10 +76,13 @@ def arguments(model: str, folder: Path) -> list[str]:
     ]
 
 
-def command(argv: list[str], output: Path, slow: bool, dies_at: str | None) -> None:
+def command(
+    argv: list[str], output: Path, slow: bool, dies_at: str | None, validation_seconds: float
+) -> None:
     """run.py in this process; `slow` lets a watcher kill it where it wants to.
 
-    It kills itself when it is about to write the text file `dies_at`.
+    It kills itself when it is about to write the text file `dies_at`, and sleeps for
+    `validation_seconds` in every validation.
     """
     os.chdir(ROOT)
     sys.argv = ["run.py", *argv]
@@ -95,16 +98,26 @@ def command(argv: list[str], output: Path, slow: bool, dies_at: str | None) -> N
 
         RunFolder.append_epoch = append_and_wait  # type: ignore[method-assign]
     if dies_at is not None:
-        from experiments import runner
+        from experiments.commands import train
 
-        write = runner.write_text
+        write = train.write_text
 
         def write_or_die(target: Path, text: str) -> None:
             if target.name == dies_at:
                 os.kill(os.getpid(), signal.SIGKILL)
             write(target, text)
 
-        runner.write_text = write_or_die
+        train.write_text = write_or_die
+    if validation_seconds:
+        from experiments.commands import train
+
+        validate = train.validate
+
+        def wait_and_validate(*given: Any, **named: Any) -> dict[str, float]:
+            time.sleep(validation_seconds)
+            return validate(*given, **named)
+
+        train.validate = wait_and_validate
     from experiments.commands.run import main
 
     main()
@@ -123,9 +136,16 @@ def forked() -> Callable[..., Any]:
         ]
     )
 
-    def start(model: str, folder: Path, *, slow: bool = False, dies_at: str | None = None) -> Any:
+    def start(
+        model: str,
+        folder: Path,
+        *,
+        slow: bool = False,
+        dies_at: str | None = None,
+        validation_seconds: float = 0.0,
+    ) -> Any:
         folder.mkdir(exist_ok=True)
-        asked = (arguments(model, folder), folder / "output", slow, dies_at)
+        asked = (arguments(model, folder), folder / "output", slow, dies_at, validation_seconds)
         process = context.Process(target=command, args=asked)
         process.start()
         return process
@@ -199,6 +219,20 @@ def test_a_run_killed_before_its_config_is_written_has_one_in_the_end(
     process.join()
     assert process.exitcode == 0
     assert "config.yaml" in outcome(tmp_path)[2]
+
+
+def test_the_seconds_before_a_kill_count(forked: Callable[..., Any], tmp_path: Path) -> None:
+    """The process that goes on took a fraction of the time that training took in all."""
+    waited, epochs = 1.0, 6
+    kill(forked("bpr", tmp_path, validation_seconds=waited), tmp_path, epochs=epochs)
+    process = forked("bpr", tmp_path)
+    process.join()
+    assert process.exitcode == 0, (tmp_path / "output").read_text()
+    (run,) = find_runs(tmp_path / "runs", finished=True)
+    seconds = [record["seconds"] for record in run.curve]
+    # The checkpoint may lack the epoch that was written last before the kill.
+    assert sum(each >= waited for each in seconds) >= epochs - 1
+    assert run.result["phases"]["train"]["seconds"] >= sum(seconds) - 1e-6
 
 
 def test_the_command_itself(forked: Callable[..., Any], tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ class CommandLine:
         """Answer the command in this process."""
         from hydra.core.global_hydra import GlobalHydra
 
-        from experiments import cli
+        from experiments.commands.run import main
 
         GlobalHydra.instance().clear()
         out, err = io.StringIO(), io.StringIO()
@@ -61,7 +61,7 @@ class CommandLine:
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
-            code = _exit_code(cli.main)
+            code = _exit_code(main)
         GlobalHydra.instance().clear()
         return Answer(code, out.getvalue(), err.getvalue())
 

@@ -19,8 +19,7 @@ from experiments.runs.identity import (
     protocol_content,
     spelled,
 )
-
-from .command_line import CommandLine
+from tests.commands.command_line import CommandLine
 
 CHOICES = {"dataset": "tiny", "protocol": "loo", "model": "bpr"}
 

@@ -16,9 +16,9 @@ from experiments.evaluation.evaluate import evaluate, mean_over_users, topk
 from experiments.evaluation.metrics import METRICS
 from experiments.protocol.candidates import candidates
 from experiments.protocol.split import TEST, Sequences, split_interactions
+from tests.protocol.toy import CandidateTable, Table, loo, naive_metrics, random_toy, split_of, toy
 
 from .test_metrics import over_all_orders
-from .toy import CandidateTable, Table, loo, naive_metrics, random_toy, split_of, toy
 
 N_USERS, N_ITEMS = 120, 90
 CUTOFFS = [1, 5, 10]

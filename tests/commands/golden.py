@@ -1,8 +1,8 @@
 """The golden values of the smoke run, and the command that measures them again.
 
-    python -m tests.cli.golden
+    python -m tests.commands.golden
 
-rewrites tests/cli/golden.json; do that when a model or its training is meant to give other numbers,
+rewrites tests/commands/golden.json; do that when a model or its training is meant to give other numbers,
 and look at the difference before committing it.
 """
 

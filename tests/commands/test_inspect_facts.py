@@ -16,9 +16,8 @@ from rich.console import Console
 from experiments.commands.inspect import gini, inspect, table
 from experiments.commands.inspect_pictures import plots
 from experiments.data.prepare import prepare
-
-from .samples import INTER, Write, dataset_of
-from .test_prepare import composed
+from tests.data.samples import INTER, Write, dataset_of
+from tests.data.test_prepare import composed
 
 
 def test_by_hand(write: Write, data_dir: Path) -> None:

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from experiments.errors import PaddockError
 from experiments.evaluation.metrics import METRICS, groups_of, per_row
-
-from .toy import naive_metrics
+from tests.protocol.toy import naive_metrics
 
 CUTOFFS = [1, 2, 3, 5, 10, 20]
 

@@ -23,8 +23,7 @@ from experiments.evaluation.beyond_accuracy import (
 from experiments.evaluation.catalogue import Catalogue, catalogue
 from experiments.evaluation.evaluate import evaluate
 from experiments.protocol.split import split_interactions
-
-from .toy import PROTOCOLS, Table, loo, random_toy, toy
+from tests.protocol.toy import PROTOCOLS, Table, loo, random_toy, toy
 
 N_ITEMS, K = 12, 4
 CUTOFFS = [1, 2, 4]

@@ -11,8 +11,7 @@ from experiments.config.check import check, resolve_model
 from experiments.config.compose import CONF, PARTS, choices, compose, groups, typed
 from experiments.config.model_keys import PADDOCK_KEYS, keys_read, training_keys
 from experiments.errors import PaddockError
-
-from .command_line import ROOT
+from tests.commands.command_line import ROOT
 
 GIVEN = {
     "dataset.source": "datasets/tiny",

@@ -13,8 +13,9 @@ from experiments.config.schema import TrackingConfig
 from experiments.files import write_json
 from experiments.runs import provenance
 from experiments.runs.folder import RunFolder
-from tests.cli.command_line import ROOT, Answer, CommandLine
 from tests.tracking.mlflow_state import client_of
+
+from .command_line import ROOT, Answer, CommandLine
 
 BASELINES: dict[str, tuple[str, ...]] = {
     "bpr": ("model.epochs=2", "model.train_batch_size=128"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .command_line import Answer, CommandLine
+from tests.commands.command_line import Answer, CommandLine
 
 TWO_EACH = "user_id:token\titem_id:token\ttimestamp:float\n" + "".join(
     f"u{user}\ti{item}\t{item}\n" for user in range(30) for item in (user % 7, 7 + user % 5)

@@ -1,5 +1,7 @@
 """A finished run of a recommender is the backbone of the models that would train the same."""
 
+import json
+
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -12,6 +14,7 @@ from .command_line import CommandLine
 COMMON = ("dataset=tiny", "device=cpu", "threads=1")
 SMALL = ("epochs=2", "hidden_size=8", "inner_size=8")
 PLAIN = ("model=sasrec", *COMMON, *(f"model.{word}" for word in SMALL))
+LAST = ("keep=last", "stopping_step=0")
 JOINT = (
     "model=a_llmrec_align",
     *COMMON,
@@ -42,16 +45,55 @@ def test_a_finished_run_is_taken(paddock: CommandLine, trained_anew: pl.DataFram
     assert "backbone" not in stages(run)
     epochs = sum(record["seconds"] for record in plain.curve)
     assert run.result["reused_seconds"] == pytest.approx(epochs)
-    assert run.result["phases"]["train"]["seconds"] > epochs, "its backbone is part of its cost"
     assert_frame_equal(values(run), trained_anew, check_exact=True)
 
 
+def test_what_a_model_costs_does_not_depend_on_who_trained_its_backbone(
+    paddock: CommandLine,
+) -> None:
+    """The epochs of the backbone are written down as longer than anything here takes."""
+    plain = paddock.trained(*PLAIN)
+    slow = [{**record, "seconds": 5000.0} for record in plain.curve]
+    (plain.path / "curve.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in slow))
+    backbone = 5000.0 * len(slow)
+    joint = paddock.trained(*JOINT)
+    assert joint.result["reused_seconds"] == pytest.approx(backbone)
+    own = sum(record["seconds"] for record in joint.curve)
+    cost = joint.result["phases"]["train"]["seconds"]
+    assert backbone + own <= cost < 2 * backbone, "counted, and counted once"
+    # Backbone and alignment from beside the data: no epoch is trained.
+    scored = paddock.trained(*JOINT, "model.profile_weight=0.5")
+    assert stages(scored) == set()
+    assert scored.result["reused_seconds"] == pytest.approx(backbone + own)
+    assert backbone + own <= scored.result["phases"]["train"]["seconds"] < 2 * backbone
+
+
 @pytest.mark.parametrize(
-    "other", ["seed=2", "model.learning_rate=1e-4", "protocol.valid_metric=full/hit_at_10"]
+    "other",
+    [
+        "seed=2",
+        "model.learning_rate=1e-4",
+        "protocol.valid_metric=full/hit_at_10",
+        "precision=bfloat16",
+    ],
 )
 def test_another_run_is_not(other: str, paddock: CommandLine) -> None:
     paddock.trained(*PLAIN, other)
     assert "backbone" in stages(paddock.trained(*JOINT))
+
+
+def test_a_run_on_another_split_is_not(paddock: CommandLine) -> None:
+    """Where the last epoch is kept, nothing that selects epochs tells the splits apart."""
+    paddock.trained(*PLAIN, *(f"model.{each}" for each in LAST), "protocol=temporal")
+    run = paddock.trained(*JOINT, *(f"model.backbone.{each}" for each in LAST))
+    assert "backbone" in stages(run)
+
+
+def test_a_run_that_kept_its_last_epoch_is_taken_whatever_selects(paddock: CommandLine) -> None:
+    other = "protocol.valid_metric=full/hit_at_10"
+    paddock.trained(*PLAIN, *(f"model.{each}" for each in LAST), other)
+    run = paddock.trained(*JOINT, *(f"model.backbone.{each}" for each in LAST))
+    assert "backbone" not in stages(run)
 
 
 def test_an_unfinished_run_is_not(paddock: CommandLine) -> None:
