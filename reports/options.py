@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from experiments.address import TRACKING_URI, from_environment
 from reports.errors import ReportError
 
 
@@ -33,6 +34,9 @@ class Options:
         Whether runs of uncommitted code count.
     interactive : bool
         Whether figures answer to the mouse, which adds 2 MB to the file.
+    tracking_uri : str
+        The store. `parse` takes it from the environment variable MLFLOW_TRACKING_URI where the
+        command does not name one.
     """
 
     experiment: str = "main"
@@ -83,7 +87,8 @@ def parse(words: Sequence[str]) -> Options:
     ReportError
         An unknown key or an impossible value.
     """
-    given: dict[str, Any] = {}
+    store = from_environment(TRACKING_URI, Options.tracking_uri)
+    given: dict[str, Any] = {"tracking_uri": store}
     for word in words:
         key, equals, text = word.partition("=")
         if not equals:

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from experiments.address import without_password
 from reports.errors import ReportError
 from reports.options import Options, nearest
 from reports.store import connect, experiment_id, in_parallel, search
@@ -100,7 +101,7 @@ def read(options: Options) -> Source:
         runs = _within(runs, options.slice)
     return Source(
         client=client,
-        uri=options.tracking_uri,
+        uri=without_password(options.tracking_uri),
         experiment=name,
         experiment_id=found,
         runs=sorted(runs, key=lambda run: (run.started, run.run_id)),

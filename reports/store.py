@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from experiments.address import with_password, without_password
 from reports.errors import ReportError
 from reports.options import nearest
 
@@ -31,6 +32,11 @@ Made = TypeVar("Made")
 def connect(uri: str) -> Any:
     """An MLflow client of the store at `uri`.
 
+    Parameters
+    ----------
+    uri : str
+        A password that MLFLOW_TRACKING_URI holds for the same address is used.
+
     Raises
     ------
     ReportError
@@ -38,6 +44,7 @@ def connect(uri: str) -> Any:
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    uri, shown = with_password(uri), without_password(uri)
     if uri.startswith("sqlite:///"):
         file = Path(uri.removeprefix("sqlite:///").partition("?")[0])
         # MLflow would create it.
@@ -56,7 +63,8 @@ def connect(uri: str) -> Any:
         client.search_experiments(max_results=1)
     except Exception as error:
         line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ReportError(f"tracking.uri={uri} cannot be read: {line[:300]}") from error
+        line = line.replace(uri, shown)
+        raise ReportError(f"tracking.uri={shown} cannot be read: {line[:300]}") from error
     return client
 
 
@@ -117,4 +125,5 @@ def _probe(uri: str) -> None:
     except requests.exceptions.SSLError:
         return
     except (requests.ConnectionError, requests.Timeout) as error:
-        raise ReportError(f"tracking.uri={uri}: no answer; is the server running?") from error
+        shown = without_password(uri)
+        raise ReportError(f"tracking.uri={shown}: no answer; is the server running?") from error

@@ -17,6 +17,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
+from experiments.address import from_environment
 from experiments.config.registry import strategies
 from experiments.config.schema import Config, RankingConfig
 from experiments.config.values import named, nearest
@@ -48,6 +49,7 @@ OPTIONAL_GROUP = "experiment"
 Schema = TypeVar("Schema", bound=Config)
 
 ConfigStore.instance().store(name="schema", node=Config)
+OmegaConf.register_new_resolver("address", from_environment, replace=True)
 
 
 def loosened(overrides: Sequence[str]) -> list[str]:

@@ -12,10 +12,9 @@ Importing this package does not import MLflow: that takes seconds, which a comma
 nothing must not pay.
 """
 
-from experiments.tracking.commands import ui_command
-from experiments.tracking.publishing import publish
+from experiments.tracking.publishing import Uploads, is_published, publish, upload_pending
+from experiments.tracking.store import ui_command
 from experiments.tracking.tracker import Tracker
-from experiments.tracking.upload import Uploads, is_published, upload_pending
 
 __all__ = [
     "Tracker",

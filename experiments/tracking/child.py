@@ -7,26 +7,33 @@ from typing import Any
 from experiments.runs.folder import RunFolder
 from experiments.tracking.datasets import link_dataset
 from experiments.tracking.describe import child_params, child_tags, made_by, send_params
-from experiments.tracking.experiment import experiment_of
-from experiments.tracking.parent import find_or_create_parent
+from experiments.tracking.parent import children, find_or_create_parent, runs_of
 from experiments.tracking.points import Point, milliseconds
-from experiments.tracking.runs import children, runs_of
-from experiments.tracking.store import Store
+from experiments.tracking.store import Store, find_or_create_experiment
 
 
 @dataclass
 class Child:
-    """One seed's MLflow run, and what it holds: the values by metric and step."""
+    """One seed's MLflow run.
+
+    Attributes
+    ----------
+    run_id, experiment_id : str
+    logged : dict
+        (metric, step) -> the values that the store holds, of which there is one unless a killed run
+        took another course.
+    """
 
     run_id: str
     experiment_id: str
     logged: dict[tuple[str, int], list[float]] = field(default_factory=dict)
 
     def remember(self, points: Iterable[Point]) -> None:
+        """Enter points that were sent."""
         for point in points:
             self.logged.setdefault(point.key, []).append(point.value)
 
-    def whereabouts(self, store: Store, parent_id: str) -> dict[str, str]:
+    def identifiers(self, store: Store, parent_id: str) -> dict[str, str]:
         """The content of tracking.json and published.json."""
         return {
             "tracking_uri": store.uri,
@@ -41,12 +48,17 @@ def open_child(store: Store, folder: RunFolder, *, fresh: bool = False) -> Child
 
     Parameters
     ----------
+    store : Store
+    folder : RunFolder
+        Its tracking.json is written.
     fresh : bool
         Create it even where there is one.
     """
     client, run = store.client, folder.run
     with store.guard():
-        experiment_id = experiment_of(store, run)
+        experiment_id = find_or_create_experiment(
+            store, dataset=run["dataset"], protocol=run["protocol"]
+        )
         runs = runs_of(client, experiment_id, run["config_hash"])
         parent_id = find_or_create_parent(store, experiment_id, run, runs)
         own = None if fresh else _own_child(runs, folder, run)
@@ -69,7 +81,7 @@ def open_child(store: Store, folder: RunFolder, *, fresh: bool = False) -> Child
         # A logged parameter cannot change, and a resumed run may use another device.
         params = {k: v for k, v in child_params(run).items() if k not in own.data.params}
         send_params(client, child.run_id, params)
-        folder.write_tracking(child.whereabouts(store, parent_id))
+        folder.write_tracking(child.identifiers(store, parent_id))
     for name in own.data.metrics:
         history = client.get_metric_history(child.run_id, name)
         child.remember(Point(name, m.value, m.timestamp, m.step) for m in history)

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config.schema import TrackingConfig
-from experiments.tracking.experiment import experiment_of
-from experiments.tracking.store import Store, connect, reason
+from experiments.tracking.store import Store, connect, find_or_create_experiment, reason
 
 _log = logging.getLogger(__name__)
 
@@ -28,10 +27,16 @@ def link_dataset(
 
     Parameters
     ----------
-    digest
+    client : mlflow.MlflowClient
+    run_id : str
+    name : str
+        The data set's.
+    digest : str
         The content hash; MLflow keeps its first 36 characters.
-    context
+    context : str
         What the run does with it, such as "training".
+    profile : mapping or None
+        Facts of the data set, which the dashboard shows beside it.
     """
     from mlflow.entities import Dataset, DatasetInput, InputTag
     from mlflow.exceptions import MlflowException
@@ -62,6 +67,16 @@ def log_inspection(
 ) -> str | None:
     """Keep the facts of a data set in the experiment <name>/data, once for each content.
 
+    Parameters
+    ----------
+    tracking : TrackingConfig
+    name, digest : str
+        The data set's name and content hash.
+    facts : mapping
+        The numbers among them become metrics.
+    files : iterable of Path
+        What the run keeps as artifacts.
+
     Returns
     -------
     str or None
@@ -83,7 +98,7 @@ def _log_inspection(
 ) -> str:
     client = store.client
     with store.guard():
-        experiment_id = experiment_of(store, {"dataset": name, "protocol": "data"})
+        experiment_id = find_or_create_experiment(store, dataset=name, protocol="data")
         found = client.search_runs(
             [experiment_id], f"tags.`paddock.dataset_hash` = '{digest}'", max_results=1
         )

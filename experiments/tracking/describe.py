@@ -1,4 +1,4 @@
-"""What a run is described by in MLflow: its tags and its parameters."""
+"""What a run is described by in MLflow: its tags, its parameters, and the model that it trained."""
 
 import json
 import re
@@ -12,11 +12,21 @@ from experiments.runs.folder import RunFolder
 _PARAM_LENGTH, _TAG_LENGTH, _KEY_LENGTH = 6000, 8000, 250
 _PARAMS_PER_CALL = 100
 
-UNTOLD = ("tracking", "grid_seeds")
-"""What of a configuration says nothing about the run itself."""
+NOT_LOGGED = ("tracking", "grid_seeds")
+"""Keys of a configuration that say nothing about the run itself."""
 
 
 def child_tags(folder: RunFolder, run: Mapping[str, Any], parent_id: str) -> dict[str, str]:
+    """The tags of one seed's run, cut to MLflow's length of a tag.
+
+    Parameters
+    ----------
+    folder : RunFolder
+    run : mapping
+        The content of its run.json.
+    parent_id : str
+        The MLflow run of the configuration.
+    """
     git = run.get("git") or {}
     tags = {
         **run.get("tags", {}),
@@ -38,6 +48,7 @@ def child_tags(folder: RunFolder, run: Mapping[str, Any], parent_id: str) -> dic
 
 
 def parent_tags(run: Mapping[str, Any]) -> dict[str, str]:
+    """The tags of a configuration's run, from the run.json of any of its seeds."""
     return {
         "paddock.kind": "parent",
         "paddock.config_hash": run["config_hash"],
@@ -48,19 +59,27 @@ def parent_tags(run: Mapping[str, Any]) -> dict[str, str]:
 
 
 def child_params(run: Mapping[str, Any]) -> dict[str, str]:
-    return _flat({key: value for key, value in run["config"].items() if key not in UNTOLD})
+    """The configuration of one seed's run, as MLflow's flat parameters."""
+    return _flat({key: value for key, value in run["config"].items() if key not in NOT_LOGGED})
 
 
 def parent_params(run: Mapping[str, Any]) -> dict[str, str]:
-    """What all seeds share.
+    """The part of the configuration that all seeds share.
 
-    What is not nested says how a run is executed (seed, device, threads) and varies with it.
+    Keys at the top level say how a run is executed (seed, device, threads) and vary with it.
     """
     nested = {key: value for key, value in run["config"].items() if isinstance(value, dict)}
-    return _flat({key: value for key, value in nested.items() if key not in UNTOLD})
+    return _flat({key: value for key, value in nested.items() if key not in NOT_LOGGED})
 
 
 def send_params(client: Any, run_id: str, params: Mapping[str, str]) -> None:
+    """Log parameters, as many at once as MLflow takes.
+
+    Raises
+    ------
+    MlflowException
+        One was logged before with another value.
+    """
     from mlflow.entities import Param
 
     entities = [Param(name, value) for name, value in params.items()]
@@ -79,6 +98,47 @@ def made_by(child: Any, folder: RunFolder, run: Mapping[str, Any]) -> bool:
     return tags.get("paddock.folder") == origin(folder) and tags.get("paddock.seed") == str(
         run["seed"]
     )
+
+
+def link_model(client: Any, child: Any, run: Mapping[str, Any]) -> None:
+    """Enter the model of a finished child run as its output, unless it is there.
+
+    The files stay where they are, among the artifacts of the run: MLflow's entity of a model names
+    the place.
+
+    Parameters
+    ----------
+    client : mlflow.MlflowClient
+    child : mlflow.entities.Run
+        As the store holds it.
+    run : mapping
+        The content of its run.json.
+    """
+    from mlflow.entities import LoggedModelOutput
+
+    if child.outputs is not None and child.outputs.model_outputs:
+        return
+    run_id = child.info.run_id
+    model = client.create_logged_model(
+        child.info.experiment_id,
+        name=re.sub(r"[^\w-]", "-", f"{run['model_key']}-seed-{run['seed']}"),
+        source_run_id=run_id,
+        model_type=run["model"],
+        tags={
+            "paddock.config_hash": run["config_hash"],
+            "paddock.seed": str(run["seed"]),
+            "paddock.files": f"runs:/{run_id}/model",
+        },
+    )
+    client.finalize_logged_model(model.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+
+
+def delete_models(client: Any, run: Any) -> None:
+    """Delete the models of a run that is about to be deleted."""
+    if run.outputs is not None:
+        for output in run.outputs.model_outputs:
+            client.delete_logged_model(output.model_id)
 
 
 def _hash_tags(run: Mapping[str, Any]) -> dict[str, str]:

@@ -1,27 +1,77 @@
-"""The parent run of one config_hash: mean and standard deviation over its seeds."""
+"""The MLflow runs of one config_hash: a child per seed, and a parent with their mean and deviation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from experiments.runs.folder import RunFolder
 from experiments.tracking.datasets import link_dataset
-from experiments.tracking.describe import made_by, parent_params, parent_tags, send_params
-from experiments.tracking.model import delete_models
+from experiments.tracking.describe import (
+    delete_models,
+    made_by,
+    parent_params,
+    parent_tags,
+    send_params,
+)
 from experiments.tracking.notes import note_tags, parent_note
 from experiments.tracking.points import now, same
-from experiments.tracking.runs import children, one_per_seed, parents, runs_of
 from experiments.tracking.store import Store
 from experiments.tracking.system import PREFIX
 
 _ROUNDS = 5
 
 
+def runs_of(client: Any, experiment_id: str, config_hash: str) -> list[Any]:
+    """The MLflow runs of a config_hash, parents and children, the oldest first."""
+    runs: list[Any] = []
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment_id],
+            f"tags.`paddock.config_hash` = '{config_hash}'",
+            max_results=1000,
+            page_token=token,
+        )
+        runs += page
+        token = page.token
+        if not token:
+            return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
+
+
+def parents(runs: Iterable[Any]) -> list[Any]:
+    """Those that stand for a configuration."""
+    return [run for run in runs if run.data.tags.get("paddock.kind") == "parent"]
+
+
+def children(runs: Iterable[Any]) -> list[Any]:
+    """Those that stand for one seed."""
+    return [run for run in runs if run.data.tags.get("paddock.kind") == "run"]
+
+
+def one_per_seed(runs: Iterable[Any]) -> list[Any]:
+    """The finished children in order of their seeds; of two with one seed, the older."""
+    by_seed: dict[int, Any] = {}
+    for child in children(runs):
+        if child.info.status == "FINISHED":
+            by_seed.setdefault(int(child.data.tags["paddock.seed"]), child)
+    return [by_seed[seed] for seed in sorted(by_seed)]
+
+
 def find_or_create_parent(
     store: Store, experiment_id: str, run: Mapping[str, Any], runs: Sequence[Any]
 ) -> str:
-    """The parent run's id: the oldest, where processes without a lock made several."""
+    """The parent run's id; of several, which processes without a lock made, the oldest one's.
+
+    Parameters
+    ----------
+    store : Store
+    experiment_id : str
+    run : mapping
+        The content of run.json of any of its seeds.
+    runs : sequence of mlflow.entities.Run
+        What `runs_of` gives.
+    """
     if present := parents(runs):
         return present[0].info.run_id
     client = store.client
@@ -43,12 +93,25 @@ def find_or_create_parent(
 
 
 def refresh_parent(store: Store, folder: RunFolder, *, experiment_id: str, child_id: str) -> str:
-    """Summarize the finished seeds on the parent run, and return its id.
+    """Write mean and deviation of the finished seeds to their parent run.
 
     What the child replaces is deleted: its folder's earlier runs.
 
     Without a lock, two seeds may finish at once and the earlier view be written last. The runs are
     therefore looked at again, until what was written is what is there.
+
+    Parameters
+    ----------
+    store : Store
+    folder : RunFolder
+        Of the seed that has just finished.
+    experiment_id, child_id : str
+        Of its MLflow run.
+
+    Returns
+    -------
+    str
+        The parent run's id.
     """
     client, run = store.client, folder.run
     written: list[str] | None = None
@@ -111,7 +174,8 @@ def _write_summary(client: Any, parent_id: str, counted: Sequence[Any], *, model
 
 
 def _summary(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Mean and standard deviation of what every seed reports, but for losses and the machine."""
+    """Mean and sample standard deviation of the metrics that every seed has, but for losses and the
+    machine's."""
     summary: dict[str, float] = {"seeds": float(len(metrics))}
     common = set.intersection(*(set(each) for each in metrics)) if metrics else set()
     for name in sorted(common):

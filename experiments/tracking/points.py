@@ -26,11 +26,16 @@ class Point(NamedTuple):
 
 
 def points_of(folder: RunFolder) -> list[Point]:
-    """Everything numeric that MLflow shall hold for one finished run.
+    """All numbers that MLflow shall hold for one finished run.
 
     The curve goes first. The final metrics follow one step after its last: MLflow shows the value
     at the highest step as a run's own, which for `valid/...` is the selected epoch's and not the
     last epoch's.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        Finished. Seconds and megabytes are sent as it holds them.
     """
     run, result, curve = folder.run, folder.result, folder.curve
     begun, ended = milliseconds(run["started"]), milliseconds(run["finished"])
@@ -51,7 +56,15 @@ def points_of(folder: RunFolder) -> list[Point]:
 
 
 def points_at(record: Mapping[str, Any], timestamp: int) -> list[Point]:
-    """The points of one record, such as a line of curve.jsonl: its `metrics` at its `step`."""
+    """The points of one record, such as a line of curve.jsonl.
+
+    Parameters
+    ----------
+    record : mapping
+        `metrics` by name, of which those that are None are left out, and their `step`.
+    timestamp : int
+        Milliseconds since 1970.
+    """
     return [
         Point(name, float(value), timestamp, int(record["step"]))
         for name, value in record["metrics"].items()
@@ -62,10 +75,20 @@ def points_at(record: Mapping[str, Any], timestamp: int) -> list[Point]:
 def missing(
     points: Sequence[Point], logged: Mapping[tuple[str, int], Sequence[float]]
 ) -> list[Point] | None:
-    """The points that were not logged, or None where those that were contradict `points`.
+    """The points that the store lacks.
 
-    They do where a killed run was resumed from an earlier epoch and took another course. Samples of
-    the machine contradict nothing.
+    Parameters
+    ----------
+    points : sequence of Point
+        What it shall hold.
+    logged : mapping
+        (metric, step) -> the values that it holds.
+
+    Returns
+    -------
+    list of Point or None
+        None where it holds something else: a killed run was resumed from an earlier epoch and took
+        another course. Samples of the machine are no such contradiction.
     """
     expected = {point.key: point.value for point in points}
     for key, values in logged.items():
@@ -84,6 +107,7 @@ def same(left: float, right: float) -> bool:
 
 
 def send_points(client: Any, run_id: str, points: Sequence[Point]) -> None:
+    """Log points, as many at once as MLflow takes."""
     from mlflow.entities import Metric
 
     for start in range(0, len(points), _METRICS_PER_CALL):
@@ -92,12 +116,12 @@ def send_points(client: Any, run_id: str, points: Sequence[Point]) -> None:
 
 
 def milliseconds(moment: str) -> int:
-    """MLflow's time of a moment of run.json."""
+    """Milliseconds since 1970 of a moment that run.json writes in ISO 8601."""
     return round(1000 * datetime.fromisoformat(moment).timestamp())
 
 
 def now() -> int:
-    """MLflow's time of this moment."""
+    """Milliseconds since 1970, MLflow's unit of time."""
     return time.time_ns() // 1_000_000
 
 

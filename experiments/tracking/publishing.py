@@ -1,21 +1,27 @@
-"""Making the store agree with a finished run folder."""
+"""Making the store agree with finished run folders: with one, or with all that it has not seen."""
 
 import logging
+import os
+import re
+import shlex
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.config.schema import TrackingConfig
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from experiments.address import TRACKING_URI, absolute, without_password
+from experiments.config.schema import Config, TrackingConfig
 from experiments.errors import PaddockError
-from experiments.runs.folder import RunFolder
+from experiments.runs.folder import RunFolder, find_runs
 from experiments.tracking.child import Child, open_child
-from experiments.tracking.commands import upload_command
 from experiments.tracking.dashboard import arrange
-from experiments.tracking.mlflow_import import patient
-from experiments.tracking.model import link_model
+from experiments.tracking.describe import link_model
 from experiments.tracking.parent import refresh_parent
 from experiments.tracking.points import milliseconds, missing, points_of, send_points
-from experiments.tracking.store import Store, connect, reason
+from experiments.tracking.store import Store, artifact_timeout, connect, reach, reason
 from experiments.tracking.system import system_points
 
 _log = logging.getLogger(__name__)
@@ -23,25 +29,46 @@ _log = logging.getLogger(__name__)
 _ARTIFACTS = ("config.yaml", "run.json", "result.json", "per_user.parquet", "model")
 
 
-def publish(folder: RunFolder, tracking: TrackingConfig) -> str | None:
-    """Make the store agree with a finished run folder; a second time changes nothing.
+@dataclass(frozen=True)
+class Uploads:
+    """How many run folders were uploaded, failed to upload, and had been uploaded before."""
 
-    Returns
-    -------
-    str or None
-        The MLflow run id. None where `tracking.uri` is null, and where the store failed: a warning
-        then says which command uploads later, and no published.json is written.
-    """
-    return publish_or_warn(folder, tracking)
+    uploaded: int
+    failed: int
+    already: int
 
 
-def publish_or_warn(
+def is_published(folder: RunFolder, tracking: TrackingConfig) -> bool:
+    """Whether the store has the whole run, as far as the folder knows; True where there is none."""
+    if tracking.uri is None:
+        return True
+    return folder.published.get("tracking_uri") == without_password(absolute(tracking.uri))
+
+
+def publish(
     folder: RunFolder,
     tracking: TrackingConfig,
     store: Store | None = None,
     child: Child | None = None,
 ) -> str | None:
-    """`publish`, with the store and the child run that the caller has open."""
+    """Make the store agree with a finished run folder; a second time changes nothing.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        Its published.json is written.
+    tracking : TrackingConfig
+    store : Store or None
+        The store, where the caller has it open.
+    child : Child or None
+        The folder's MLflow run, where the caller has it open.
+
+    Returns
+    -------
+    str or None
+        The MLflow run id. None where `tracking.uri` is null, and where the store failed: a warning
+        then names the command that uploads later, and no published.json is written.
+    """
     if tracking.uri is None:
         return None
     try:
@@ -51,29 +78,63 @@ def publish_or_warn(
             "The run is complete in %s but was not uploaded: %s. Upload it later with: %s",
             folder.path,
             reason(error, tracking),
-            upload_command(folder, tracking),
+            _upload_command(folder, tracking),
         )
         return None
+
+
+def upload_pending(
+    runs_dir: str | Path, tracking: TrackingConfig, *, console: Console | None = None
+) -> Uploads:
+    """Upload every finished run folder that the store has not seen.
+
+    Parameters
+    ----------
+    runs_dir : str or Path
+    tracking : TrackingConfig
+    console : Console or None
+        Where the bar is drawn; standard error if None.
+
+    Raises
+    ------
+    PaddockError
+        The store cannot be reached, or there is none.
+    """
+    if tracking.uri is None:
+        raise PaddockError("tracking.uri is null: name the store that the runs are uploaded to.")
+    folders = find_runs(runs_dir, finished=True)
+    pending = [folder for folder in folders if not is_published(folder, tracking)]
+    store = reach(tracking)
+    uploaded = 0
+    columns = (TextColumn("uploading"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console or Console(stderr=True)) as progress:
+        # Oldest first, so that the runs stand in MLflow in the order in which they were made.
+        for folder in progress.track(pending[::-1]):
+            if publish(folder, tracking, store) is not None:
+                uploaded += 1
+            else:
+                reach(tracking)
+    return Uploads(uploaded, len(pending) - uploaded, len(folders) - len(pending))
 
 
 def _publish(folder: RunFolder, store: Store, child: Child | None) -> str:
     if not folder.finished:
         raise PaddockError(f"{folder.path} is not finished")
     points = points_of(folder) + system_points(folder)
-    child = child or store.settled(partial(open_child, store, folder))
+    child = child or store.retried(partial(open_child, store, folder))
     unsent = missing(points, child.logged)
     if unsent is None:
         # MLflow deletes no single value, so a run that contradicts the folder is made anew.
         # `refresh_parent` removes the other one, once this one is complete.
-        child = store.settled(partial(open_child, store, folder, fresh=True))
+        child = store.retried(partial(open_child, store, folder, fresh=True))
         unsent = points
     send_points(store.client, child.run_id, unsent)
-    with patient():
+    with artifact_timeout():
         _send_artifacts(store.client, child.run_id, folder.path)
     link_model(store.client, store.client.get_run(child.run_id), folder.run)
     store.client.set_terminated(child.run_id, "FINISHED", milliseconds(folder.run["finished"]))
-    parent_id = store.settled(partial(_gather, store, folder, child))
-    folder.write_published(child.whereabouts(store, parent_id))
+    parent_id = store.retried(partial(_gather, store, folder, child))
+    folder.write_published(child.identifiers(store, parent_id))
     return child.run_id
 
 
@@ -93,3 +154,25 @@ def _send_artifacts(client: Any, run_id: str, path: Path) -> None:
             client.log_artifacts(run_id, str(path / name), name)
         elif (path / name).is_file():
             client.log_artifact(run_id, str(path / name))
+
+
+def _upload_command(folder: RunFolder, tracking: TrackingConfig) -> str:
+    """The command that uploads `folder`, and what waits beside it, to the store of `tracking`."""
+    default = TrackingConfig()
+    command = ["python", "run.py", "mode=upload"]
+    runs_dir = folder.path.parents[3] if len(folder.path.parents) > 3 else Path(Config.runs_dir)
+    if str(runs_dir) != Config.runs_dir:
+        command.append(_override("runs_dir", str(runs_dir)))
+    # The environment may name another store in the shell that the command is typed into, or here.
+    if tracking.uri != default.uri or os.environ.get(TRACKING_URI):
+        command.append(_override("tracking.uri", without_password(str(tracking.uri))))
+    if tracking.artifacts != default.artifacts:
+        command.append(_override("tracking.artifacts", str(tracking.artifacts)))
+    return " ".join(command)
+
+
+def _override(key: str, value: str) -> str:
+    """A Hydra override, quoted for Hydra and for the shell where either needs it."""
+    if re.fullmatch(r"[\w:/.%@+-]+", value):
+        return f"{key}={value}"
+    return shlex.quote(f"{key}='{value}'")

@@ -1,25 +1,28 @@
-"""Opening the store that `tracking.uri` names."""
+"""The tracking store that `tracking.uri` names: opening it, and its experiments."""
 
+import logging
+import os
 import random
+import shlex
 import sqlite3
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from experiments.config.schema import TrackingConfig
-from experiments.errors import PaddockError
-from experiments.files import lock
-from experiments.tracking.address import (
+from experiments.address import (
     absolute,
     is_http,
     is_remote,
     sqlite_file,
+    with_password,
     without_password,
 )
-from experiments.tracking.mlflow_import import load_mlflow
+from experiments.config.schema import TrackingConfig
+from experiments.errors import PaddockError
+from experiments.files import lock
 
 _DEFAULT_ARTIFACTS = "mlartifacts"
 _LOCK_SECONDS = 60
@@ -28,6 +31,22 @@ _CONTENTION = ("IntegrityError", "UniqueViolation")
 """What SQLAlchemy and the databases say of a row that is there already."""
 _WAITS = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Seconds before each further attempt, on average."""
+
+_TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+_ARTIFACT_SECONDS = "120"
+
+# What the user set in the environment wins. MLflow's own defaults retry for minutes, and it prints
+# a line per run, logs its schema migrations, and reports usage.
+_ENVIRONMENT = {
+    _TIMEOUT: "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+_set_here: set[str] = set()
 
 Made = TypeVar("Made")
 
@@ -59,13 +78,29 @@ class Store:
         return self.lock_file is not None
 
     def guard(self) -> AbstractContextManager[Any]:
+        """A block that one process at a time is in, where the store has a lock file.
+
+        Raises
+        ------
+        filelock.Timeout
+            Others hold the lock for 60 seconds.
+        """
         return _guard(self.lock_file)
 
-    def settled(self, do: Callable[[], Made]) -> Made:
-        """What `do` gives, which may be done again and then makes up for what is missing.
+    def retried(self, do: Callable[[], Made]) -> Made:
+        """The result of `do`, called again where two clients wrote the same new row at once.
 
-        Where two clients write the same new row at once, such as a tag of the parent run that their
-        seeds share, a server refuses one of them.
+        A server refuses one of them, as for a tag of the parent run that their seeds share.
+
+        Parameters
+        ----------
+        do : callable
+            Without arguments. Called again, it makes up for what is missing.
+
+        Raises
+        ------
+        Exception
+            What `do` raises for any other reason, or at the last attempt.
         """
         for wait in _WAITS:
             try:
@@ -78,15 +113,26 @@ class Store:
 
 
 def connect(tracking: TrackingConfig) -> Store:
-    """Open the store at `tracking.uri`, which is not None; a SQLite file is created."""
-    uri = absolute(str(tracking.uri))
+    """Open the store; a SQLite file is created.
+
+    Parameters
+    ----------
+    tracking : TrackingConfig
+        With a `uri`. A password that MLFLOW_TRACKING_URI holds for the same address is used.
+
+    Raises
+    ------
+    Exception
+        What SQLite, requests or MLflow raise where the store cannot be opened.
+    """
+    uri = absolute(with_password(str(tracking.uri)))
     database = sqlite_file(uri)
     lock_file = None if database is None else database.with_name(database.name + ".lock")
     if is_http(uri):
         _probe(uri)
     if database is not None:
         _probe_file(database)
-    mlflow = load_mlflow(uri)
+    mlflow = _load_mlflow(uri)
     # The first client creates the schema, by some seventy migrations: one process at a time.
     with _guard(lock_file):
         client = mlflow.MlflowClient(tracking_uri=uri)
@@ -99,7 +145,7 @@ def connect(tracking: TrackingConfig) -> Store:
 
 
 def reach(tracking: TrackingConfig) -> Store:
-    """Connect and ask one question, so that a store out of reach is told from a bad folder.
+    """Open the store and ask it one question: what fails later is not the store's fault.
 
     Raises
     ------
@@ -119,9 +165,97 @@ def reach(tracking: TrackingConfig) -> Store:
 
 def reason(error: Exception, tracking: TrackingConfig) -> str:
     """The first line of an error, without the store's password."""
-    uri = str(tracking.uri)
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return line.replace(uri, without_password(uri)).rstrip(".")[:300]
+    for uri in (str(tracking.uri), with_password(str(tracking.uri))):
+        line = line.replace(uri, without_password(uri))
+    return line.rstrip(".")[:300]
+
+
+def ui_command(tracking: TrackingConfig) -> str:
+    """What opens the dashboard: a command, or a server's address."""
+    if tracking.uri is None:
+        return "python run.py mode=leaderboard"
+    shown = without_password(tracking.uri)
+    if is_remote(shown):
+        return shown
+    return f"mlflow ui --backend-store-uri {shlex.quote(shown)}"
+
+
+def find_or_create_experiment(store: Store, *, dataset: str, protocol: str) -> str:
+    """The id of the MLflow experiment of one data set under one protocol.
+
+    Raises
+    ------
+    PaddockError
+        It is in MLflow's bin.
+    """
+    from mlflow.exceptions import MlflowException
+
+    name = f"{dataset}/{protocol}"
+    experiment = store.client.get_experiment_by_name(name)
+    if experiment is None:
+        try:
+            created: str = store.client.create_experiment(
+                name,
+                artifact_location=_artifact_location(store.artifacts, name),
+                # The dashboard then opens the page for training runs without asking.
+                tags={"mlflow.experimentKind": "custom_model_development"},
+            )
+            return created
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            experiment = store.client.get_experiment_by_name(name)
+    if experiment.lifecycle_stage != "active":
+        raise PaddockError(
+            f"the MLflow experiment {name} is deleted; bring it back with: MLFLOW_TRACKING_URI="
+            f"{store.uri} mlflow experiments restore -x {experiment.experiment_id}"
+        )
+    found: str = experiment.experiment_id
+    return found
+
+
+@contextmanager
+def artifact_timeout() -> Iterator[None]:
+    """A longer time limit while files are sent: a server may pass them on before it answers.
+
+    MLFLOW_HTTP_REQUEST_TIMEOUT is left alone where the user set it.
+    """
+    if _TIMEOUT not in _set_here:
+        yield
+        return
+    os.environ[_TIMEOUT] = _ARTIFACT_SECONDS
+    try:
+        yield
+    finally:
+        os.environ[_TIMEOUT] = _ENVIRONMENT[_TIMEOUT]
+
+
+def _artifact_location(root: str | None, name: str) -> str | None:
+    if root is None:
+        return None
+    if "://" in root:
+        return f"{root.rstrip('/')}/{name}"
+    return (Path(root).absolute() / name).as_uri()
+
+
+def _load_mlflow(uri: str) -> Any:
+    """The module mlflow: imported late, quiet, and with time limits that training can bear."""
+    for name, value in _ENVIRONMENT.items():
+        # A process started by another run inherits what that one set.
+        if os.environ.setdefault(name, value) == value:
+            _set_here.add(name)
+    import mlflow
+
+    if "MLFLOW_LOGGING_LEVEL" in _set_here:
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+    # One line per retry otherwise; the last failure becomes one sentence of Paddock's.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    if not is_remote(uri):
+        # Half of the import's time, which MLflow would spend on opening the store: under our lock.
+        import mlflow.store.tracking.sqlalchemy_store
+    return mlflow
 
 
 def _guard(lock_file: Path | None) -> AbstractContextManager[Any]:

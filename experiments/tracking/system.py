@@ -1,6 +1,6 @@
-"""System metrics: what the machine was busy with while a run trained.
+"""System metrics: processor, memory and GPU of the machine while a run trained.
 
-They are samples of the whole machine, taken at epochs, and tell whether a slow run had it for itself.
+They are samples of the whole machine, taken at epochs, and show whether a slow run had it for itself.
 `system.jsonl` in the run folder keeps them, one line a sample, so that they can be sent again.
 """
 
@@ -23,7 +23,9 @@ class SystemMetrics:
     Parameters
     ----------
     folder : RunFolder
-        Of a run that begins: samples of an earlier one are removed if it has no epochs yet.
+        Of a run that begins or goes on; where it has no epochs yet, earlier samples are removed.
+    seconds : float
+        The shortest time between two samples.
     """
 
     def __init__(self, folder: RunFolder, *, seconds: float = _SECONDS) -> None:
@@ -34,7 +36,18 @@ class SystemMetrics:
             self.path.unlink(missing_ok=True)
 
     def sample(self, step: int) -> list[Point]:
-        """The points of one sample; none where the last one is too recent."""
+        """Take one sample, unless the last one is too recent.
+
+        Parameters
+        ----------
+        step : int
+            The epoch, counted over all stages.
+
+        Returns
+        -------
+        list of Point
+            Empty where no sample was taken.
+        """
         if time.monotonic() - self._sampled_at < self.seconds:
             return []
         self._sampled_at = time.monotonic()
@@ -45,7 +58,7 @@ class SystemMetrics:
 
 
 def system_points(folder: RunFolder) -> list[Point]:
-    """All samples of a run folder; of two at one step, as a resumed run leaves them, the last."""
+    """All samples of a run folder; of two at one step, which a resumed run leaves, the later."""
     path = folder.path / _FILE
     if not path.exists():
         return []

@@ -11,7 +11,7 @@ from experiments.config.schema import TrackingConfig
 from experiments.runs.folder import RunFolder
 from experiments.tracking.child import Child, open_child
 from experiments.tracking.points import Point, now, points_at, send_points
-from experiments.tracking.publishing import publish_or_warn
+from experiments.tracking.publishing import publish
 from experiments.tracking.store import Store, connect, reason
 from experiments.tracking.system import SystemMetrics
 
@@ -24,6 +24,7 @@ class Tracker:
     Parameters
     ----------
     tracking : TrackingConfig
+        Where `uri` is None every method does nothing.
     folder : RunFolder
     flush_seconds : float
         Epochs are sent together, at most this often.
@@ -31,7 +32,7 @@ class Tracker:
     Attributes
     ----------
     seconds : float
-        The time spent in here, the import of MLflow included.
+        Time spent in its methods so far, the import of MLflow included.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Tracker:
 
     @property
     def online(self) -> bool:
+        """Whether epochs are being sent: `start` found the store, and nothing failed since."""
         return self._child is not None
 
     def start(self) -> None:
@@ -57,13 +59,19 @@ class Tracker:
             return
         with self._tolerant():
             store = connect(self.tracking)
-            self._child = store.settled(partial(open_child, store, self.folder))
+            self._child = store.retried(partial(open_child, store, self.folder))
             self._store = store
             self._system = SystemMetrics(self.folder)
         self._flushed_at = time.monotonic()
 
     def epoch(self, record: Mapping[str, Any]) -> None:
-        """Take one line of curve.jsonl. A step that was sent before a kill is not sent again."""
+        """Send the metrics of one epoch; those that were sent before a kill are not sent again.
+
+        Parameters
+        ----------
+        record : mapping
+            The epoch's line of curve.jsonl.
+        """
         if self._child is None:
             return
         with self._tolerant():
@@ -76,7 +84,13 @@ class Tracker:
                 self._flush()
 
     def fail(self, status: str = "FAILED") -> None:
-        """Close the run as FAILED or KILLED; `start` opens it again."""
+        """Close the run in MLflow; `start` opens it again.
+
+        Parameters
+        ----------
+        status : str
+            FAILED or KILLED.
+        """
         if self._store is None or self._child is None:
             return
         with self._tolerant():
@@ -84,10 +98,16 @@ class Tracker:
             self._store.client.set_terminated(self._child.run_id, status)
 
     def finish(self) -> str | None:
-        """Publish the finished folder. Returns the MLflow run id, or None where that failed."""
+        """Publish the finished folder.
+
+        Returns
+        -------
+        str or None
+            The MLflow run id; None where that failed, which is warned of.
+        """
         begun = time.perf_counter()
         try:
-            return publish_or_warn(self.folder, self.tracking, self._store, self._child)
+            return publish(self.folder, self.tracking, self._store, self._child)
         finally:
             self.seconds += time.perf_counter() - begun
 

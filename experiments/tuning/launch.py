@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from experiments.address import without_password
 from experiments.errors import PaddockError
 from experiments.paths import ROOT
 from experiments.runs.identity import spelled
-from experiments.tracking.address import without_password
 from experiments.tuning.ledger import Verdict
 from experiments.tuning.storage import absolute
 from experiments.tuning.study import Desk
@@ -48,9 +48,9 @@ def by_hand(desk: Desk) -> str:
 
 
 def shown_word(word: str) -> str:
-    """An override as it is shown and written down: a storage's password is left out."""
+    """An override as it is shown and written down: an address's password is left out."""
     key, given, value = word.partition("=")
-    if key != "study.storage":
+    if key not in ("study.storage", "tracking.uri"):
         return word
     address = without_password(value.strip("'\""))
     return f"{key}{given}{address if _UNQUOTED.fullmatch(address) else spelled(address)}"

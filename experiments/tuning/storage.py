@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from experiments.address import sqlite_file, without_password
 from experiments.errors import PaddockError
 from experiments.files import hash_of, lock
-from experiments.tracking.address import sqlite_file, without_password
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage

@@ -17,10 +17,14 @@ from optuna.trial import TrialState
 from experiments.runs.folder import RunFolder
 from experiments.tracking.datasets import link_dataset
 from experiments.tracking.describe import send_params
-from experiments.tracking.experiment import experiment_of
-from experiments.tracking.mlflow_import import patient
 from experiments.tracking.points import now
-from experiments.tracking.store import Store, connect, reason
+from experiments.tracking.store import (
+    Store,
+    artifact_timeout,
+    connect,
+    find_or_create_experiment,
+    reason,
+)
 from experiments.tuning.plots import write_plots
 from experiments.tuning.storage import exclusive
 from experiments.tuning.study import Desk
@@ -60,7 +64,7 @@ class StudyTracker:
         with self._tolerant():
             store = connect(self._desk.config.tracking)
             with self._exclusive(), store.guard():
-                self._experiment_id = experiment_of(store, self._where)
+                self._experiment_id = find_or_create_experiment(store, **self._where)
                 self.parent_id = self._open_parent(store)
             self._store = store
 
@@ -86,7 +90,7 @@ class StudyTracker:
                 if trial.state.is_finished():
                     self._send(self._store, trial, known)
             self._summarize(client, winner)
-            with tempfile.TemporaryDirectory() as folder, patient():
+            with tempfile.TemporaryDirectory() as folder, artifact_timeout():
                 client.log_artifact(
                     self.parent_id, str(write_plots(self._desk.study, Path(folder)))
                 )

@@ -1,0 +1,96 @@
+"""Addresses of databases and servers: the tracking store's and that of the studies.
+
+An address may carry a password, which is never shown and never written down. What the environment
+holds is therefore taken into a configuration without it, and gets it back where a connection is made.
+"""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+TRACKING_URI = "MLFLOW_TRACKING_URI"
+"""The environment variable by which MLflow's users name their store."""
+
+
+def is_http(uri: str) -> bool:
+    """Whether an address is a web server's."""
+    return uri.startswith(("http://", "https://"))
+
+
+def is_remote(uri: str) -> bool:
+    """Whether a server stands between this process and the store, and keeps the artifacts."""
+    return is_http(uri) or uri.startswith("databricks")
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file behind a SQLite address.
+
+    Returns
+    -------
+    Path or None
+        The absolute path; None for any other database, one in memory included.
+    """
+    if not uri.startswith("sqlite") or ":///" not in uri:
+        return None
+    name = uri.split(":///", 1)[1].split("?", 1)[0]
+    return None if name in ("", ":memory:") else Path(name).absolute()
+
+
+def absolute(uri: str) -> str:
+    """An address with a SQLite file's path made absolute: the same from every working folder."""
+    database = sqlite_file(uri)
+    if database is None:
+        return uri
+    head, rest = uri.split(":///", 1)
+    query = "?" + rest.split("?", 1)[1] if "?" in rest else ""
+    return f"{head}:///{database}{query}"
+
+
+def without_password(uri: str) -> str:
+    """The form of an address that is shown and written down."""
+    parts = urlsplit(uri)
+    if parts.password is None:
+        return uri
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username}@{host}"))
+
+
+def with_password(uri: str, *, variable: str = TRACKING_URI) -> str:
+    """An address with the password that the environment holds for it.
+
+    Parameters
+    ----------
+    uri : str
+        An address, usually without a password.
+    variable : str
+        The environment variable that may hold the same address with its password.
+
+    Returns
+    -------
+    str
+        What the variable holds where that is `uri` but for the password; `uri` otherwise.
+    """
+    held = os.environ.get(variable, "")
+    return held if without_password(held) == uri else uri
+
+
+def from_environment(variable: str, default: str | None = None) -> str:
+    """The address that an environment variable holds, without its password.
+
+    Configurations call it by `${address:VARIABLE,DEFAULT}`.
+
+    Parameters
+    ----------
+    variable : str
+    default : str or None
+        What an unset or empty variable stands for; None refuses it.
+
+    Raises
+    ------
+    KeyError
+        The variable is unset or empty, and there is no default.
+    """
+    held = os.environ.get(variable, "") or default
+    if held is None:
+        raise KeyError(f"Environment variable '{variable}' not found")
+    return without_password(held)
