@@ -24,6 +24,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from experiments.config.llm_keys import llm_keys
 from torch import nn
 
 from benchmarks.llm import Bench, ranking, settle, training
@@ -31,7 +32,6 @@ from benchmarks.llm_plain import Plain
 from benchmarks.measure import Measured
 from experiments.config.check import resolve_model
 from experiments.config.compose import compose, typed
-from experiments.config.llm_keys import llm_keys
 from experiments.language.encoder import told
 from experiments.language.load import context_of, width_of
 from experiments.language.tiny import tokenizer_of

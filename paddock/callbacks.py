@@ -60,11 +60,13 @@ class Callback:
             `best` (of the stage so far, None without one) and `metrics` ("train/loss", "valid/...").
         """
 
-    def on_end(self, result: Mapping[str, Any] | None) -> None:
+    def on_end(self, result: Mapping[str, Any] | None, error: BaseException | None) -> None:
         """The run is over.
 
         Parameters
         ----------
         result
             The content of result.json; None where the run failed or was stopped.
+        error
+            What ended it then: KeyboardInterrupt where it was stopped.
         """

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.commands.recommend import find_run
+from experiments.config.compose import given_places
 from experiments.config.schema import Config, TrackingConfig
 from experiments.errors import PaddockError
 from experiments.files import read_json
@@ -52,6 +53,11 @@ class Logged:
             "model": self.run["model_key"],
         }
         return usual | named
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The overrides of its command that say where else YAML files are."""
+        return given_places(shlex.split(self.run["command"]))
 
     def config(self) -> Config:
         """The configuration that was logged, every value of it.

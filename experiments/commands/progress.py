@@ -1,7 +1,7 @@
 """What a person sees while a run trains."""
 
 import time
-from types import TracebackType
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -15,10 +15,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from paddock import Callback, RunInfo
+
 LINE_SECONDS = 15.0
 
 
-class RunProgress:
+class RunProgress(Callback):
     """One bar for the epochs of a stage, with the metric in it, and one for the epoch's batches.
 
     Where there is no terminal, or where several runs share it, a line is printed now and then.
@@ -46,35 +48,31 @@ class RunProgress:
         self._epoch_task: TaskID | None = None
         self._batch_task: TaskID | None = None
 
-    def __enter__(self) -> "RunProgress":
+    def on_start(self, run: RunInfo) -> None:
+        """Show the bars."""
         self._progress.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def on_end(self, result: Mapping[str, Any] | None, error: BaseException | None) -> None:
+        """Remove the bars."""
         self._progress.stop()
 
-    def stage(self, name: str, epochs: int) -> None:
+    def on_stage(self, stage: str, epochs: int) -> None:
         """Begin the bar of a stage."""
-        self._stage = name
+        self._stage = stage
         self._epochs = epochs
         for task in (self._epoch_task, self._batch_task):
             if task is not None:
                 self._progress.remove_task(task)
-        description = self._label if name == "train" else f"{self._label} {name}"
+        description = self._label if stage == "train" else f"{self._label} {stage}"
         self._epoch_task = self._progress.add_task(description, total=epochs, note="")
         self._batch_task = self._progress.add_task("  batches", total=None, note="")
 
-    def tick(self, done: int, total: int) -> None:
+    def on_batch(self, done: int, total: int) -> None:
         """Move the bar of the batches."""
         if self._bars and self._batch_task is not None:
             self._progress.update(self._batch_task, completed=done, total=total)
 
-    def epoch(self, record: dict[str, Any]) -> None:
+    def on_epoch(self, record: Mapping[str, Any]) -> None:
         """Move the bar of the epochs, with the last and the best value of the metric."""
         value = record["metrics"].get(self._metric)
         note = f"loss {record['metrics']['train/loss']:.4f}"

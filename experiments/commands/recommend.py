@@ -12,6 +12,7 @@ from rich.table import Table
 
 from experiments import checkpoint
 from experiments.bridge.scorer import RecBoleScorer
+from experiments.config.resolve import resolve_model
 from experiments.config.schema import Config, Format
 from experiments.data.prepare import prepare
 from experiments.data.prepared import Prepared
@@ -19,8 +20,9 @@ from experiments.errors import PaddockError
 from experiments.evaluation.evaluate import topk
 from experiments.protocol.split import Sequences, split_interactions
 from experiments.runs.folder import RunFolder, find_runs
+from experiments.training.build import build
+from experiments.training.context import TrainingContext
 from experiments.training.device import device_of
-from experiments.training.stages import build
 from experiments.training.state import load_model_state
 
 Recommendation = dict[str, Any]
@@ -56,14 +58,14 @@ def recommend(config: Config, *, model_key: str) -> list[Recommendation]:
     users_B = np.array([_user_id(data, str(token)) for token in asked])
     sections, values = checkpoint.load(folder.path / "model" / "model.safetensors")
     torch.set_num_threads(config.threads)
-    model, dataset, _ = build(
-        values,
+    context = TrainingContext(
         data=data,
         split=split,
         seed=run["seed"],
         device=device_of(config.device),
         folder=folder.path,
     )
+    model, dataset, _ = build(resolve_model(values).values, context)
     load_model_state(model, *sections["model"])
     history = Sequences(indptr=data.indptr, items=data.items)
     scores_BN = RecBoleScorer(model, dataset=dataset, history=history).score(users_B)

@@ -19,11 +19,13 @@ from rich.table import Table
 
 from experiments.commands.logged import PHASES, Logged, read_logged
 from experiments.commands.train import run
+from experiments.config.experiment import Experiment
 from experiments.config.schema import Config, Format, Mode, TrackingConfig
 from experiments.protocol.shared_data import shared_data
 from experiments.protocol.slices import definition_hash
 from experiments.runs import provenance
 from experiments.runs.folder import RunFolder
+from experiments.runs.identity import component_sources
 from experiments.training.device import device_of
 
 TOLERANCE = 0.01
@@ -84,9 +86,10 @@ def reproduce(config: Config, *, console: Console) -> Reproduction:
         data_dir=config.data_dir,
         tracking=TrackingConfig(uri=None),
     )
+    experiment = Experiment.of(wanted, logged.choices, logged.places)
     shared = shared_data(wanted)
     hashes = {**shared.hashes, "slices": definition_hash(wanted.protocol.slices)}
-    code = _code(logged.run.get("git") or {}, provenance.git())
+    code = _code(logged.run, provenance.git(), component_sources(experiment))
     then = logged.run.get("packages") or {}
     packages = _named(then, provenance.packages(), same=f"{len(then)} versions")
     same = f"hashes of {', '.join(sorted(logged.run['hashes']))}"
@@ -101,8 +104,7 @@ def reproduce(config: Config, *, console: Console) -> Reproduction:
         )
         with TemporaryDirectory(prefix="paddock-") as scratch:
             folder = run(
-                replace(wanted, runs_dir=scratch),
-                choices=logged.choices,
+                experiment.with_values(runs_dir=scratch),
                 console=console,
                 bars=config.progress,
                 # Every stage is trained again, not taken from the runs that share it.
@@ -139,7 +141,18 @@ def show(made: Reproduction, *, form: Format, console: Console) -> None:
     console.print("reproduced" if made.reproduced else "not reproduced", highlight=False)
 
 
-def _code(logged: Mapping[str, Any], present: Mapping[str, Any]) -> Finding:
+def _code(
+    run: Mapping[str, Any], present: Mapping[str, Any], sources: Mapping[str, str]
+) -> Finding:
+    """Compare commits, what was not committed, and the sources of the run's components."""
+    changed_sources = [
+        name
+        for name in sorted({*run.get("sources", {}), *sources})
+        if "sources" in run and run["sources"].get(name) != sources.get(name)
+    ]
+    if changed_sources:
+        return Finding(verdict=DIFFERS, detail=f"other source of {', '.join(changed_sources)}")
+    logged: Mapping[str, Any] = run.get("git") or {}
     then, here = logged.get("commit"), present.get("commit")
     if then is None or here is None:
         return Finding(verdict=UNKNOWN, detail="no commit is known")
@@ -147,8 +160,17 @@ def _code(logged: Mapping[str, Any], present: Mapping[str, Any]) -> Finding:
         return Finding(verdict=DIFFERS, detail=f"made by commit {then[:10]}, this is {here[:10]}")
     if logged.get("diff") != present.get("diff"):
         return Finding(verdict=DIFFERS, detail=f"other uncommitted changes of commit {then[:10]}")
+    if logged.get("untracked", {}) != present.get("untracked"):
+        return Finding(verdict=DIFFERS, detail=_untracked(logged, present))
     changed = ", with the same uncommitted changes" if logged.get("dirty") else ""
     return Finding(verdict=SAME, detail=f"commit {then[:10]}{changed}")
+
+
+def _untracked(logged: Mapping[str, Any], present: Mapping[str, Any]) -> str:
+    """Which sources that git does not know differ."""
+    then, here = logged.get("untracked") or {}, present.get("untracked") or {}
+    other = [name for name in sorted({*then, *here}) if then.get(name) != here.get(name)]
+    return f"other sources that git does not track: {', '.join(other)}"
 
 
 def _named(

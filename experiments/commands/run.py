@@ -18,7 +18,18 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.config.check import check
-from experiments.config.compose import CONF, TUNED, compose, explain, loosened, settled, typed
+from experiments.config.compose import (
+    CONF,
+    TUNED,
+    compose,
+    explain,
+    given_places,
+    loosened,
+    settled,
+    typed,
+    with_plugins,
+)
+from experiments.config.experiment import Experiment
 from experiments.config.schema import Config, Format, Mode, TrackingConfig
 from experiments.errors import PaddockError
 
@@ -36,13 +47,7 @@ def main() -> None:
     # Hydra would print a traceback and exit by itself; its errors are told in one sentence here.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        words = loosened(options_first(sys.argv[1:]))
-        if TUNED.intersection(words) and {"--cfg", "-c"} & set(words):
-            # Hydra shows what it composes by itself.
-            words = [word for word in words if "=" not in word] + settled(
-                [word for word in words if "=" in word]
-            )
-        sys.argv[1:] = words
+        sys.argv[1:] = _arguments(sys.argv[1:])
         hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
     except PaddockError as error:
         fail(str(error))
@@ -53,6 +58,17 @@ def main() -> None:
         sys.exit(130)
 
 
+def _arguments(given: Sequence[str]) -> list[str]:
+    """The command line as Hydra takes it."""
+    ordered = options_first(given)
+    options = [word for word in ordered if not _is_override(word)]
+    overrides = loosened(with_plugins([word for word in ordered if _is_override(word)]))
+    if TUNED.intersection(overrides) and {"--cfg", "-c"} & set(options):
+        # Hydra shows what it composes by itself.
+        overrides = settled(overrides)
+    return [*options, *overrides]
+
+
 def task(composed: DictConfig) -> str | None:
     """What one job of Hydra does; the path of its run folder, if it ran something.
 
@@ -61,10 +77,7 @@ def task(composed: DictConfig) -> str | None:
     grid = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
         if TUNED.intersection(asked_for()):
-            # Where else tuned files may be.
-            given = HydraConfig.get().overrides.hydra
-            places = [word for word in given if word.startswith("hydra.searchpath=")]
-            composed = compose([*asked_for(), *places])
+            composed = compose([*asked_for(), *searched_places()])
         return _answer(composed, grid=grid)
     except PaddockError as error:
         if grid:
@@ -79,27 +92,29 @@ def asked_for() -> list[str]:
     return [str(word) for word in words]
 
 
-def options_first(words: Sequence[str]) -> list[str]:
+def options_first(arguments: Sequence[str]) -> list[str]:
     """Options before overrides: argparse takes no override behind an option between overrides."""
+    return sorted(arguments, key=_is_override)
 
-    def override(word: str) -> bool:
-        return not word.startswith("-") and ("=" in word or word.startswith("~"))
 
-    return sorted(words, key=override)
+def _is_override(argument: str) -> bool:
+    return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
 
 
 def _answer(composed: DictConfig, *, grid: bool) -> str | None:
     config = typed(composed)
-    check(config)
-    chosen = HydraConfig.get().runtime.choices
-    choices = {str(key): str(value) for key, value in chosen.items()}
     logging.getLogger().setLevel(logging.WARNING)
+    if config.mode in (Mode.run, Mode.recommend):
+        experiment = Experiment.of(config, chosen_files(), searched_places())
+        seeds = config.grid_seeds.get(experiment.choices["model"], [config.seed])
+        if grid and config.seed not in seeds:
+            return None
+        if config.mode is Mode.run:
+            return _run(experiment, grid=grid)
+        _recommend(experiment)
+        return None
+    check(config)
     match config.mode:
-        case Mode.run:
-            seeds = config.grid_seeds.get(choices["model"], [config.seed])
-            return _run(config, choices, grid=grid) if not grid or config.seed in seeds else None
-        case Mode.recommend:
-            _recommend(config, choices)
         case Mode.upload:
             _upload(config)
         case Mode.inspect:
@@ -111,11 +126,24 @@ def _answer(composed: DictConfig, *, grid: bool) -> str | None:
     return None
 
 
-def _run(config: Config, choices: dict[str, str], *, grid: bool) -> str:
+def chosen_files() -> dict[str, str]:
+    """Group -> YAML file, of the job that Hydra runs."""
+    chosen = HydraConfig.get().runtime.choices
+    return {str(key): str(value) for key, value in chosen.items()}
+
+
+def searched_places() -> tuple[str, ...]:
+    """The overrides of the job that say where else YAML files are, plug-ins' own folders left out."""
+    given = HydraConfig.get().overrides.hydra
+    return given_places([str(override) for override in given])
+
+
+def _run(experiment: Experiment, *, grid: bool) -> str:
     from experiments.commands.train import run
 
+    config = experiment.config
     console = make_console()
-    folder = run(config, choices=choices, console=console, bars=config.progress and not grid)
+    folder = run(experiment, console=console, bars=config.progress and not grid)
     if not grid:
         from experiments.runs.leaderboard import leaderboard, render
 
@@ -125,11 +153,12 @@ def _run(config: Config, choices: dict[str, str], *, grid: bool) -> str:
     return str(folder.path)
 
 
-def _recommend(config: Config, choices: dict[str, str]) -> None:
+def _recommend(experiment: Experiment) -> None:
     from experiments.commands.recommend import recommend, show
 
-    key = choices["model"] if choices["model"] != "recbole" else config.model["name"].lower()
-    show(recommend(config, model_key=key), form=config.format, console=make_console())
+    config = experiment.config
+    made = recommend(config, model_key=experiment.model_key)
+    show(made, form=config.format, console=make_console())
 
 
 def _reproduce(config: Config) -> None:

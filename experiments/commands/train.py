@@ -1,6 +1,7 @@
 """The way of one run: prepare, split, train, evaluate, track."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -12,9 +13,8 @@ from threadpoolctl import threadpool_limits
 from experiments import checkpoint
 from experiments.commands.phases import Phases
 from experiments.commands.progress import RunProgress
-from experiments.config.check import check, resolve_model
-from experiments.config.llm_keys import tags_of
-from experiments.config.schema import Config
+from experiments.config.experiment import Experiment
+from experiments.config.registry import callbacks as plugin_callbacks
 from experiments.evaluation.scoring import evaluation, validate
 from experiments.files import (
     atomic_folder,
@@ -28,19 +28,22 @@ from experiments.protocol.shared_data import SharedData, shared_data
 from experiments.protocol.slices import definition_hash
 from experiments.protocol.split import Phase
 from experiments.runs import provenance
-from experiments.runs.folder import RunFolder, run_path
-from experiments.runs.identity import command, config_hash, plain
+from experiments.runs.folder import CurveWriter, RunFolder, run_path
+from experiments.runs.identity import FORMAT, command, component_sources, config_hash, plain
+from experiments.runs.others import unused_runs
 from experiments.tracking import Tracker, is_published
+from experiments.training.context import TrainingContext
 from experiments.training.device import device_of, precision_of
+from experiments.training.loop import Callbacks
 from experiments.training.memory import keep_freed_memory
-from experiments.training.stages import Hooks, Trained, stage_configs, train
+from experiments.training.stages import Trained, Training, train
 from experiments.training.state import model_state
+from paddock import Callback, RunInfo
 
 
 def run(
-    config: Config,
+    experiment: Experiment,
     *,
-    choices: Mapping[str, str],
     console: Console,
     bars: bool,
     elsewhere: Path | None = None,
@@ -49,215 +52,257 @@ def run(
 
     Parameters
     ----------
-    choices
-        Group -> YAML file that the configuration was composed from.
-    bars
+    experiment : Experiment
+    console : Console
+    bars : bool
         Whether this run has the terminal for itself.
-    elsewhere
+    elsewhere : Path, optional
         Where backbones and stages are looked for and kept, instead of beside the data.
 
     Raises
     ------
     PaddockError
-        If the configuration or the data is at fault.
+        If the data is at fault, or the model cannot be trained on it.
     """
-    check(config)
-    model = resolve_model(config.model)
+    config = experiment.config
     phases = Phases()
-    device = device_of(config.device)
-    precision = precision_of(config.precision, device=device, model=model)
     torch.set_num_threads(config.threads)
     keep_freed_memory()
     with phases("prepare"):
         shared = shared_data(config, elsewhere=elsewhere)
-    tuned_on = config.tuned.get("data_hash")
-    if tuned_on not in (None, shared.data.hash):
-        console.print(
-            f"{config.tuned.get('study')} was tuned on other data than this {shared.data.name}: "
-            "its values may not be the best here",
-            highlight=False,
-        )
+    _say_if_tuned_elsewhere(experiment, shared, console)
+    this = _this_run(experiment, shared)
+    with (
+        lock(this.path.with_name(f".{this.path.name}.lock")),
+        threadpool_limits(config.threads),
+    ):
+        folder = RunFolder(this.path)
+        if folder.exists and folder.finished and not config.force:
+            console.print(f"{this.label}: finished before, reused ({this.path})", highlight=False)
+            if not is_published(folder, config.tracking):
+                Tracker(config.tracking, folder).finish()
+            return folder
+        _say_what_is_unseen(this, console)
+        folder = _begin(this, folder)
+        _train_and_evaluate(this, folder, phases, console=console, bars=bars)
+    _report(folder, label=this.label, metric=config.protocol.valid_metric, console=console)
+    return folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """One run on its data: what it is called, and what makes its numbers.
+
+    `hashes` are of all that makes the numbers of two runs comparable, `sources` of the code that
+    makes them.
+    """
+
+    experiment: Experiment
+    shared: SharedData
+    device: torch.device
+    precision: torch.dtype
+    hashes: Mapping[str, str]
+    sources: Mapping[str, str]
+    identity: str
+    path: Path
+
+    @property
+    def label(self) -> str:
+        return f"{self.experiment.model_key} seed {self.experiment.config.seed}"
+
+
+def _this_run(experiment: Experiment, shared: SharedData) -> _Run:
+    config = experiment.config
+    device = device_of(config.device)
+    precision = precision_of(config.precision, device=device, resolved=experiment.model)
+    hashes = {**shared.hashes, "slices": definition_hash(config.protocol.slices)}
+    sources = component_sources(experiment)
     identity = config_hash(
-        model=model,
-        hashes=_hashes(config, shared),
+        model=experiment.model.values,
+        sources=sources,
+        hashes=hashes,
         protocol=plain(config)["protocol"],
         device=device.type,
         threads=config.threads,
         precision=str(precision).removeprefix("torch."),
     )
-    path = run_path(
-        config.runs_dir,
-        dataset=shared.data.name,
-        protocol=config.protocol.name,
-        model_key=choices["model"] if choices["model"] != "recbole" else model["name"].lower(),
-        config_hash=identity,
-        seed=config.seed,
+    return _Run(
+        experiment=experiment,
+        shared=shared,
+        device=device,
+        precision=precision,
+        hashes=hashes,
+        sources=sources,
+        identity=identity,
+        path=run_path(
+            config.runs_dir,
+            dataset=shared.data.name,
+            protocol=config.protocol.name,
+            model_key=experiment.model_key,
+            config_hash=identity,
+            seed=config.seed,
+        ),
     )
-    label = f"{path.parent.name.rpartition('-')[0]} seed {config.seed}"
-    with lock(path.with_name(f".{path.name}.lock")), threadpool_limits(config.threads):
-        folder = RunFolder(path)
-        if folder.exists and folder.finished and not config.force:
-            console.print(f"{label}: finished before, reused ({path})", highlight=False)
-            if not is_published(folder, config.tracking):
-                Tracker(config.tracking, folder).finish()
-            return folder
-        for phase in get_args(Phase):
-            if (unseen := shared.split.unseen(phase)).many:
-                console.print(f"{label}: {phase}: {unseen}", highlight=False)
-        folder = _begin(
-            config, folder, model=model, identity=identity, shared=shared, choices=choices
+
+
+def _say_if_tuned_elsewhere(experiment: Experiment, shared: SharedData, console: Console) -> None:
+    tuned = experiment.config.tuned
+    if tuned.get("data_hash") not in (None, shared.data.hash):
+        console.print(
+            f"{tuned.get('study')} was tuned on other data than this {shared.data.name}: "
+            "its values may not be the best here",
+            highlight=False,
         )
-        with RunProgress(
-            label=label, metric=f"valid/{config.protocol.valid_metric}", bars=bars, console=console
-        ) as progress:
-            tracker = Tracker(config.tracking, folder)
-            tracker.start()
-            try:
-                _train_and_evaluate(
-                    config,
-                    folder,
-                    model=model,
-                    identity=identity,
-                    shared=shared,
-                    device=device,
-                    precision=precision,
-                    phases=phases,
-                    progress=progress,
-                    tracker=tracker,
-                )
-            except BaseException as error:
-                tracker.fail("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-                raise
-        tracker.finish()
-        _note_tracking(folder, tracker.seconds)
-    _report(folder, label=label, metric=config.protocol.valid_metric, console=console)
-    return folder
 
 
-def _hashes(config: Config, shared: SharedData) -> dict[str, str]:
-    """Of all that makes the numbers of two runs comparable."""
-    return {**shared.hashes, "slices": definition_hash(config.protocol.slices)}
+def _say_what_is_unseen(this: _Run, console: Console) -> None:
+    """Say which finished runs are not reused, and what the phases ask for that training lacks."""
+    if not RunFolder(this.path).exists:
+        content = _content(this)
+        for line in unused_runs(this.path, config=content, sources=this.sources):
+            console.print(f"{this.label}: {line}", highlight=False)
+    for phase in get_args(Phase):
+        if (unseen := this.shared.split.unseen(phase)).many:
+            console.print(f"{this.label}: {phase}: {unseen}", highlight=False)
 
 
-def _begin(
-    config: Config,
-    folder: RunFolder,
-    *,
-    model: dict[str, Any],
-    identity: str,
-    shared: SharedData,
-    choices: Mapping[str, str],
-) -> RunFolder:
+def _content(this: _Run) -> dict[str, Any]:
+    """The configuration as run.json keeps it."""
+    experiment = this.experiment
+    content = plain(experiment.config) | {"model": experiment.model.values}
+    del content["tracking"]  # changes no number, and an address may hold a password
+    return content
+
+
+def _begin(this: _Run, folder: RunFolder) -> RunFolder:
     """A fresh run folder, or the one that a killed run left."""
+    experiment, config = this.experiment, this.experiment.config
     if folder.exists and not folder.finished and not config.force:
         return folder
-    content = plain(config) | {"model": model}
-    del content["tracking"]  # changes no number, and an address may hold a password
     # run.json, which RunFolder.create writes, makes the folder a run to go on with: it comes last.
     for left in folder.path.glob("*.safetensors"):
         left.unlink()
+    content = _content(this)
     write_text(folder.path / "config.yaml", _yaml(content))
-    folder = RunFolder.create(
+    model = experiment.model
+    full = any(each.candidates is None for each in config.protocol.rankings.values())
+    notes = {} if model.model.config is None else model.model.config.notes(model.values, full=full)
+    return RunFolder.create(
         folder.path,
         {
-            "dataset": shared.data.name,
+            "format": FORMAT,
+            "dataset": this.shared.data.name,
             "protocol": config.protocol.name,
-            "model": model["name"],
-            "model_key": folder.path.parent.name.rpartition("-")[0],
-            "config_hash": identity,
+            "model": model.name,
+            "model_key": experiment.model_key,
+            "config_hash": this.identity,
             "seed": config.seed,
-            "command": command(config, choices=choices),
+            "command": command(config, choices=experiment.choices, places=experiment.places),
             "config": content,
-            "hashes": _hashes(config, shared),
+            "hashes": dict(this.hashes),
+            "sources": dict(this.sources),
             "git": provenance.git(),
             "packages": provenance.packages(),
             "host": provenance.host(),
-            "tags": tags_of(
-                model,
-                full=any(each.candidates is None for each in config.protocol.rankings.values()),
-            ),
+            "tags": dict(notes),
             "params_trained": None,
         },
     )
-    return folder
 
 
 def _train_and_evaluate(
-    config: Config,
-    folder: RunFolder,
-    *,
-    model: dict[str, Any],
-    identity: str,
-    shared: SharedData,
-    device: torch.device,
-    precision: torch.dtype,
-    phases: Phases,
-    progress: RunProgress,
-    tracker: Tracker,
+    this: _Run, folder: RunFolder, phases: Phases, *, console: Console, bars: bool
 ) -> None:
-    def on_epoch(record: dict[str, Any]) -> None:
-        folder.append_epoch(record)
-        tracker.epoch(record)
-        progress.epoch(record)
+    config, shared = this.experiment.config, this.shared
+    metric = f"valid/{config.protocol.valid_metric}"
+    tracker = Tracker(config.tracking, folder)
+    callbacks = Callbacks(
+        [
+            CurveWriter(folder),
+            RunProgress(label=this.label, metric=metric, bars=bars, console=console),
+            tracker,
+            *(made() for made in plugin_callbacks()),
+        ]
+    )
+    try:
+        callbacks.on_start(
+            RunInfo(folder=folder.path, label=this.label, metric=metric, run=folder.run)
+        )
+        with phases("train"):
+            trained = _train(this, folder, callbacks)
+        with phases("evaluate"):
+            valid = evaluation(trained.model, trained.dataset, "valid", shared, config.protocol)
+            test = evaluation(trained.model, trained.dataset, "test", shared, config.protocol)
+        _save_model(folder, trained, this.experiment.model.last)
+        with atomic_path(folder.path / "per_user.parquet") as temporary:
+            test.per_user.write_parquet(temporary)
+        folder.update(
+            params_trained=sum(w.numel() for w in trained.model.parameters() if w.requires_grad),
+            weights=trained.weights,
+        )
+        reused = _count_seconds(phases, folder, trained, tracked=tracker.seconds)
+        folder.finish(
+            {
+                "metrics": {
+                    **{f"valid/{name}": value for name, value in valid.aggregates.items()},
+                    **{f"test/{name}": value for name, value in test.aggregates.items()},
+                },
+                "unseen": {
+                    phase: shared.split.unseen(phase)._asdict() for phase in get_args(Phase)
+                },
+                "reused_seconds": reused,
+                "phases": {**phases.measured, "track": {"seconds": tracker.seconds}},
+                "best_epoch": trained.progress.best_epoch,
+                "epochs": trained.progress.epoch,
+                "users": test.n_users,
+                "scoring_ms_per_user": 1e3 * valid.seconds / valid.n_users,
+            }
+        )
+        for left in folder.path.glob("*.safetensors"):
+            left.unlink()
+    except BaseException as error:
+        callbacks.on_end(None, error)
+        raise
+    callbacks.on_end(folder.result, None)
+    _note_tracking(folder, tracker.seconds)
 
-    with phases("train"):
-        trained = train(
-            model,
+
+def _train(this: _Run, folder: RunFolder, callbacks: Callback) -> Trained:
+    config, shared = this.experiment.config, this.shared
+    return train(
+        this.experiment.model,
+        TrainingContext(
             data=shared.data,
             split=shared.split,
             seed=config.seed,
-            device=device,
-            precision=precision,
+            device=this.device,
             folder=folder.path,
-            identity=identity,
+            precision=this.precision,
+        ),
+        Training(
+            identity=this.identity,
             metric=f"valid/{config.protocol.valid_metric}",
-            checkpoint_seconds=config.checkpoint_seconds,
             selection=hash_of([plain(config)["protocol"]["rankings"], shared.hashes]),
+            checkpoint_seconds=config.checkpoint_seconds,
             runs_dir=Path(config.runs_dir),
-            hooks=Hooks(
-                validate=partial(validate, shared=shared, protocol=config.protocol),
-                on_stage=progress.stage,
-                on_epoch=on_epoch,
-                rewind=folder.truncate_curve,
-                tick=progress.tick,
-            ),
-        )
-    with phases("evaluate"):
-        valid = evaluation(trained.model, trained.dataset, "valid", shared, config.protocol)
-        test = evaluation(trained.model, trained.dataset, "test", shared, config.protocol)
-    _save_model(folder, trained, model)
-    with atomic_path(folder.path / "per_user.parquet") as temporary:
-        test.per_user.write_parquet(temporary)
-    folder.update(
-        params_trained=sum(w.numel() for w in trained.model.parameters() if w.requires_grad),
-        weights=trained.weights,
+        ),
+        validate=partial(validate, shared=shared, protocol=config.protocol),
+        callbacks=callbacks,
     )
+
+
+def _count_seconds(phases: Phases, folder: RunFolder, trained: Trained, *, tracked: float) -> float:
+    """Complete the seconds of training; those of stages that an earlier run trained are returned."""
     # A resumed run trained longer than this process did; the curve holds the seconds of all epochs.
     training, curve = phases.measured["train"], folder.curve
     training["seconds"] = max(
-        training["seconds"] - tracker.seconds, sum(record["seconds"] for record in curve)
+        training["seconds"] - tracked, sum(record["seconds"] for record in curve)
     )
     # What a model costs does not depend on who trained its backbone first.
     here = {record["stage"] for record in curve}
     reused = sum(seconds for stage, seconds in trained.reused.items() if stage not in here)
     training["seconds"] += reused
-    folder.finish(
-        {
-            "metrics": {
-                **{f"valid/{name}": value for name, value in valid.aggregates.items()},
-                **{f"test/{name}": value for name, value in test.aggregates.items()},
-            },
-            "unseen": {phase: shared.split.unseen(phase)._asdict() for phase in get_args(Phase)},
-            "reused_seconds": reused,
-            "phases": {**phases.measured, "track": {"seconds": tracker.seconds}},
-            "best_epoch": trained.progress.best_epoch,
-            "epochs": trained.progress.epoch,
-            "users": test.n_users,
-            "scoring_ms_per_user": 1e3 * valid.seconds / valid.n_users,
-        }
-    )
-    for left in folder.path.glob("*.safetensors"):
-        left.unlink()
+    return reused
 
 
 def _note_tracking(folder: RunFolder, seconds: float) -> None:
@@ -267,13 +312,12 @@ def _note_tracking(folder: RunFolder, seconds: float) -> None:
     write_json(folder.path / "result.json", result)
 
 
-def _save_model(folder: RunFolder, trained: Trained, model: dict[str, Any]) -> None:
-    last = list(stage_configs(model).values())[-1]
+def _save_model(folder: RunFolder, trained: Trained, values: dict[str, Any]) -> None:
     with atomic_folder(folder.path / "model") as temporary:
         checkpoint.save(
-            temporary / "model.safetensors", {"model": model_state(trained.model)}, notes=last
+            temporary / "model.safetensors", {"model": model_state(trained.model)}, notes=values
         )
-        write_json(temporary / "model.json", last)
+        write_json(temporary / "model.json", values)
 
 
 def _report(folder: RunFolder, *, label: str, metric: str, console: Console) -> None:

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.address import from_environment
+from experiments.config.plugins import absolute_plugin, loaded_plugins, plugin_folders
 from experiments.config.registry import strategies
 from experiments.config.schema import Config, RankingConfig
 from experiments.config.values import named, nearest
@@ -106,6 +107,43 @@ def compose(
     return _composed(overrides, name=name, schema=schema)
 
 
+SEARCHPATH = "hydra.searchpath="
+
+
+def with_plugins(overrides: Sequence[str]) -> list[str]:
+    """The overrides with the conf/ folders of plug-ins where Hydra searches; the plug-ins are loaded.
+
+    Plug-ins are those that are installed with an entry point, and those of `plugins=[...]`.
+
+    Raises
+    ------
+    PaddockError
+        If there is no such plug-in.
+    """
+    asked = [each.partition("=")[2] for each in overrides if re.match(r"\+*plugins=", each)]
+    given = [name.strip().strip("'\"") for name in ",".join(asked).strip("[] ").split(",")]
+    folders = [f"file://{folder}" for folder in plugin_folders(filter(None, given))]
+    if not folders:
+        return list(overrides)
+    places = _places([each for each in overrides if each.startswith(SEARCHPATH)])
+    others = [each for each in overrides if not each.startswith(SEARCHPATH)]
+    merged = [*places, *(folder for folder in folders if folder not in places)]
+    return [*others, f"{SEARCHPATH}[{','.join(merged)}]"]
+
+
+def _places(overrides: Sequence[str]) -> list[str]:
+    listed = ",".join(each.removeprefix(SEARCHPATH).strip("[]") for each in overrides)
+    return [place.strip() for place in listed.split(",") if place.strip()]
+
+
+def given_places(overrides: Sequence[str]) -> tuple[str, ...]:
+    """The override that says where else YAML files are, without the folders of plug-ins; or none."""
+    own = {f"file://{plugin.conf}" for plugin in loaded_plugins()}
+    places = _places([each for each in overrides if each.startswith(SEARCHPATH)])
+    kept = [place for place in places if place not in own]
+    return (f"{SEARCHPATH}[{','.join(kept)}]",) if kept else ()
+
+
 def settled(overrides: Sequence[str]) -> list[str]:
     """The overrides with `+tuned=auto` (or any) as the file that tune.py wrote for what they compose to."""
     from experiments.data.sources.find import dataset_name
@@ -126,8 +164,8 @@ def settled(overrides: Sequence[str]) -> list[str]:
 
 def _is_there(file: str, overrides: Sequence[str]) -> bool:
     """Whether a file is in conf/, or in a folder that the overrides let Hydra search."""
-    told = "".join(word for word in overrides if word.startswith("hydra.searchpath="))
-    folders = [CONF, *map(Path, re.findall(r"file://([^,\]]+)", told))]
+    places = _places([each for each in with_plugins(overrides) if each.startswith(SEARCHPATH)])
+    folders = [CONF, *(Path(place.removeprefix("file://")) for place in places)]
     return any((folder / file).is_file() for folder in folders)
 
 
@@ -139,7 +177,7 @@ def _composed(
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
-            return hydra_compose(name, overrides=loosened(overrides), **options)
+            return hydra_compose(name, overrides=loosened(with_plugins(overrides)), **options)
     except (HydraException, OmegaConfBaseException) as error:
         raise PaddockError(explain(error, schema=schema)) from error
     finally:
@@ -171,6 +209,7 @@ def typed(config: DictConfig, *, schema: type[Config] = Config) -> Config:
     except OmegaConfBaseException as error:
         raise PaddockError(explain(error, schema=schema)) from error
     assert isinstance(result, schema)
+    result.plugins = [absolute_plugin(name) for name in result.plugins]
     return result
 
 
@@ -278,7 +317,8 @@ def groups() -> list[str]:
 
 def choices(group: str) -> list[str]:
     """The YAML files of a group, by name."""
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    folders = [CONF, *(plugin.conf for plugin in loaded_plugins() if plugin.conf is not None)]
+    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
 
 
 @cache

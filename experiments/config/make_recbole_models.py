@@ -13,6 +13,7 @@ import importlib.metadata
 import importlib.util
 import json
 import pkgutil
+import re
 import sys
 import types
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config.config_reads import COMMON, keys_read
-from experiments.config.values import kind_of
 from experiments.files import read_json, write_text
 
 TABLE = Path(__file__).with_name("recbole_models.json")
@@ -95,6 +95,16 @@ TRAINING = (
     "weight_decay",
 )
 """Keys of overall.yaml that a training loop reads, whatever the model."""
+
+
+_REAL = re.compile(r".*(_prob|_ratio|_weight|_max)")
+"""Keys that are real numbers even where RecBole's default is written as an integer."""
+
+
+def kind_of(key: str, usual: Any) -> Any:
+    """A default as a value of the type that its key takes."""
+    whole = isinstance(usual, int) and not isinstance(usual, bool)
+    return float(usual) if whole and _REAL.fullmatch(key) else usual
 
 
 def main() -> None:

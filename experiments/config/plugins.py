@@ -75,13 +75,18 @@ def load_plugins(given: Iterable[str]) -> None:
         If there is no such folder or package.
     """
     for name in given:
-        key = str(_folder(name)) if _is_folder(name) else name
+        key = absolute_plugin(name)
         if key not in _loaded and all(plugin.given != name for plugin in _installed()):
             _loaded[key] = _from_folder(name) if _is_folder(name) else _from_package(name)
 
 
 def _is_folder(name: str) -> bool:
     return "/" in name or "\\" in name or _folder(name).is_dir()
+
+
+def absolute_plugin(name: str) -> str:
+    """A plug-in's name, the same from every working folder."""
+    return str(_folder(name)) if _is_folder(name) else name
 
 
 def _folder(name: str) -> Path:

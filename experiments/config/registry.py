@@ -149,7 +149,7 @@ def _classes(kind: str, base: type[Schema], plugins: tuple[Plugin, ...]) -> Mapp
         for class_name, config in declared_in(path, module).items():
             if not issubclass(config, base):
                 continue
-            name = config.name() if issubclass(config, ModelConfig) else config.name
+            name = config.name() if issubclass(config, ModelConfig) else str(vars(config)["name"])
             # A folder's model is what its package offers; a file's stands in the file.
             package = kind == "model" and path.stem == "config"
             component = Component(

@@ -120,9 +120,8 @@ def _example(key: Key) -> Any:
     """A value of the key's type, its default if that is one."""
     kind = key.kind
     assert kind is not None
-    if isinstance(key.default, kind) and not (kind is int and isinstance(key.default, bool)):
-        if kind is not list or key.default:
-            return key.default
+    if type(key.default) is kind and key.default not in ([], {}, ""):
+        return key.default
     if kind is list:
         return [] if key.items is None else [_ZEROS[key.items]]
     if key.choices:

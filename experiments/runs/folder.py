@@ -17,6 +17,7 @@ from typing import Any
 
 from experiments.errors import PaddockError
 from experiments.files import read_json, write_json, write_text
+from paddock import Callback
 
 _PRODUCTS = (
     "result.json",
@@ -160,6 +161,21 @@ class RunFolder:
         if not isinstance(content, dict):
             raise PaddockError(f"{path} does not hold a JSON object: run it again.")
         return content
+
+
+class CurveWriter(Callback):
+    """Writes every epoch to a run folder's curve.jsonl."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+
+    def on_resume(self, step: int) -> None:
+        """Drop the epochs that will come again."""
+        self._folder.truncate_curve(step)
+
+    def on_epoch(self, record: Mapping[str, Any]) -> None:
+        """Append the epoch."""
+        self._folder.append_epoch(record)
 
 
 def find_runs(

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from enum import Enum
 from functools import cache
@@ -13,11 +13,17 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import OmegaConf
 
 from experiments.config.compose import compose
+from experiments.config.experiment import Experiment
+from experiments.config.registry import functions
 from experiments.config.schema import Config
 from experiments.files import hash_of
+from paddock import ListMeasure, Metric, Split
 
-FORMAT = 1
-"""Raise it when the engine's arithmetic changes, so that earlier runs are not taken for equal."""
+FORMAT = 2
+"""Raise it when the engine's arithmetic changes, so that earlier runs are not taken for equal.
+
+Runs of format 1 had no hash of their sources in their identity.
+"""
 
 GROUPS = ("dataset", "protocol", "model")
 
@@ -36,6 +42,7 @@ WITHOUT_EFFECT = frozenset(
         "k",
         "format",
         "tuned",
+        "plugins",
     )
 )
 """Top-level keys that change no number of a run."""
@@ -59,6 +66,7 @@ def plain(config: Config) -> dict[str, Any]:
 def config_hash(
     *,
     model: Mapping[str, Any],
+    sources: Mapping[str, str],
     hashes: Mapping[str, str],
     protocol: Mapping[str, Any],
     device: str,
@@ -71,6 +79,8 @@ def config_hash(
     ----------
     model
         The resolved model, no value left to a default elsewhere.
+    sources
+        Component -> the hash of the source that computes it.
     hashes
         Of the data, the split and the candidates: the data counts by content, not by name or place.
     protocol
@@ -87,6 +97,7 @@ def config_hash(
             **chosen,
             "format": FORMAT,
             "model": dict(model),
+            "sources": dict(sources),
             "hashes": dict(hashes),
             "protocol": protocol_content(protocol),
             "device": device,
@@ -97,21 +108,45 @@ def config_hash(
 
 def protocol_content(protocol: Mapping[str, Any]) -> dict[str, Any]:
     """What of a protocol counts; all users scored is as if there were no choice."""
-    unsaid = {"name"} if protocol.get("scored_users") is not None else {"name", "scored_users"}
+    unsaid = {"name"} | {key for key in ("scored_users", "settings") if not protocol.get(key)}
     return {key: value for key, value in protocol.items() if key not in unsaid}
 
 
-def command(config: Config, *, choices: Mapping[str, str]) -> str:
+def component_sources(experiment: Experiment) -> dict[str, str]:
+    """Component -> the hash of its source, of all that can change the numbers of a run.
+
+    Splits, metrics and readers of Paddock's own are part of the engine, whose arithmetic `FORMAT`
+    stands for; those of plug-ins count by their sources.
+    """
+    protocol = experiment.config.protocol
+    asked = {
+        Split: [protocol.split],
+        Metric: protocol.metrics,
+        ListMeasure: protocol.beyond,
+    }
+    found = experiment.model.sources
+    for kind, names in asked.items():
+        known = functions(kind)
+        for component in (known[name] for name in names):
+            if component.plugin is not None:
+                found[f"{component.kind} {component.name}"] = component.source
+    return found
+
+
+def command(config: Config, *, choices: Mapping[str, str], places: Sequence[str] = ()) -> str:
     """The shortest command that composes to this configuration, seed included.
 
     Parameters
     ----------
     choices
         Group -> YAML file, as in {"model": "sasrec"}.
+    places
+        Overrides that say where else YAML files are.
     """
     chosen = [f"{group}={choices[group]}" for group in GROUPS]
-    usual, wanted = _flat(dict(_usual(tuple(chosen)))), _flat(plain(config))
-    words = ["python", "run.py", *chosen, f"seed={config.seed}"]
+    found_in = [*places, *([f"plugins={spelled(config.plugins)}"] if config.plugins else [])]
+    usual, wanted = _flat(dict(_usual((*found_in, *chosen)))), _flat(plain(config))
+    words = ["python", "run.py", *found_in, *chosen, f"seed={config.seed}"]
     for key, value in wanted.items():
         if key.partition(".")[0] in WITHOUT_EFFECT or key == "seed":
             continue

@@ -1,5 +1,6 @@
 """Where a number came from: code, packages, machine."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -26,6 +27,13 @@ PACKAGES = (
 )
 
 
+SOURCES = (".py", ".yaml", ".yml", ".toml")
+"""Endings of files that can change a number."""
+
+MOST_STORED = 200_000
+"""Bytes of an untracked file above which its hash alone is stored."""
+
+
 @cache
 def packages() -> dict[str, str]:
     """Versions of Python and of the packages that can change a number."""
@@ -39,16 +47,41 @@ def packages() -> dict[str, str]:
 
 
 def git() -> dict[str, Any]:
-    """The commit of the code and what differs from it; all None outside a checkout."""
+    """The commit of the code and what differs from it; all None outside a checkout.
+
+    Returns
+    -------
+    dict
+        `commit`; `dirty`, whether anything differs; `diff`, of the tracked files; `untracked`, the
+        sources that git does not know, path -> {"sha256", "text"} (no text of large files).
+    """
     commit = _git("rev-parse", "HEAD")
     if commit is None:
-        return {"commit": None, "dirty": None, "diff": None}
+        return {"commit": None, "dirty": None, "diff": None, "untracked": None}
     status = _git("status", "--porcelain") or ""
     return {
         "commit": commit,
         "dirty": bool(status),
         "diff": _git("diff", "HEAD") if status else "",
+        "untracked": _untracked() if status else {},
     }
+
+
+def _untracked() -> dict[str, dict[str, str | None]]:
+    """The sources that git does not know, but for those that it ignores."""
+    listed = _git("ls-files", "--others", "--exclude-standard", "-z") or ""
+    found: dict[str, dict[str, str | None]] = {}
+    for name in sorted(filter(None, listed.split("\0"))):
+        path = ROOT / name
+        if path.suffix not in SOURCES or not path.is_file():
+            continue
+        content = path.read_bytes()
+        small = len(content) <= MOST_STORED
+        found[name] = {
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "text": content.decode("utf-8", errors="replace") if small else None,
+        }
+    return found
 
 
 def host() -> dict[str, Any]:

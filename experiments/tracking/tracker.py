@@ -14,11 +14,12 @@ from experiments.tracking.points import Point, now, points_at, send_points
 from experiments.tracking.publishing import publish
 from experiments.tracking.store import Store, connect, reason
 from experiments.tracking.system import SystemMetrics
+from paddock import Callback, RunInfo
 
 _log = logging.getLogger(__name__)
 
 
-class Tracker:
+class Tracker(Callback):
     """Shows one run in MLflow while it trains. No method raises because of the store.
 
     Parameters
@@ -82,6 +83,21 @@ class Tracker:
             self._waiting += [p for p in points if p.key not in logged]
             if time.monotonic() - self._flushed_at >= self.flush_seconds:
                 self._flush()
+
+    def on_start(self, run: RunInfo) -> None:
+        """`start`."""
+        self.start()
+
+    def on_epoch(self, record: Mapping[str, Any]) -> None:
+        """`epoch`."""
+        self.epoch(record)
+
+    def on_end(self, result: Mapping[str, Any] | None, error: BaseException | None) -> None:
+        """Publish a finished run; close another as KILLED where it was stopped, else as FAILED."""
+        if result is not None:
+            self.finish()
+        else:
+            self.fail("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
 
     def fail(self, status: str = "FAILED") -> None:
         """Close the run in MLflow; `start` opens it again.

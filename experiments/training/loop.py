@@ -96,9 +96,9 @@ class Callbacks(Callback):
         for each in self._all:
             each.on_epoch(record)
 
-    def on_end(self, result: Mapping[str, Any] | None) -> None:
+    def on_end(self, result: Mapping[str, Any] | None, error: BaseException | None) -> None:
         for each in self._all:
-            each.on_end(result)
+            each.on_end(result, error)
 
 
 @dataclass(kw_only=True)

@@ -32,6 +32,7 @@ FORMAT = 1
 
 FOLDER = "stages"
 
+
 @dataclass(frozen=True, kw_only=True)
 class Product:
     """A file that may hold the weights, and which of a model's they are.

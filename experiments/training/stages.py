@@ -138,9 +138,7 @@ class _Stages:
             reused=self.reused,
         )
 
-    def _stage(
-        self, number: int, name: str, values: dict[str, Any], built: Built
-    ) -> StageProgress:
+    def _stage(self, number: int, name: str, values: dict[str, Any], built: Built) -> StageProgress:
         """Find the stage's weights, or train them; the model holds them afterwards."""
         product = self._product(number, name, values)
         with product.held():

@@ -5,11 +5,11 @@ import subprocess
 import sys
 
 import pytest
+from experiments.config.model_keys import PADDOCK_KEYS, keys_read, training_keys
 from omegaconf import OmegaConf
 
 from experiments.config.check import check, resolve_model
 from experiments.config.compose import CONF, PARTS, choices, compose, groups, typed
-from experiments.config.model_keys import PADDOCK_KEYS, keys_read, training_keys
 from experiments.errors import PaddockError
 from tests.commands.command_line import ROOT
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from experiments.config.model_keys import keys_read, refusal
+from experiments.config.model_source import is_closed_form, model_files
 from torch import Tensor, nn
 
 import models
@@ -19,8 +21,6 @@ from experiments.bridge.config import recbole_config
 from experiments.bridge.scorer import RecBoleScorer
 from experiments.config.check import resolve_model
 from experiments.config.compose import CONF, compose, typed
-from experiments.config.model_keys import keys_read, refusal
-from experiments.config.model_source import is_closed_form, model_files
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.protocol.split import Sequences, Split

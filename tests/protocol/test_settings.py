@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from experiments.config.split_settings import READS
 
 from experiments.config.check import BEYOND, check, check_protocol
 from experiments.config.compose import compose, typed
 from experiments.config.schema import ProtocolConfig
-from experiments.config.split_settings import READS
 from experiments.errors import PaddockError
 from experiments.evaluation.beyond_accuracy import PER_USER, SYSTEM
 from experiments.protocol.splits import SPLITS

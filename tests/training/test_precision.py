@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from experiments.training.strategies.registry import strategy
 
 from experiments.config.check import resolve_model
 from experiments.config.compose import compose, typed
@@ -13,7 +14,6 @@ from experiments.runs.identity import config_hash
 from experiments.training.device import precision_of
 from experiments.training.losses import full_softmax
 from experiments.training.stages import build, stage_configs
-from experiments.training.strategies.registry import strategy
 from experiments.training.strategy import Task
 
 CPU = torch.device("cpu")
