@@ -1,7 +1,32 @@
-"""Where the parts of Paddock lie."""
+"""Where the parts of Paddock lie: in a checkout, or in the installed package."""
 
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-CONF = ROOT / "conf"
+"""The folder that holds the packages."""
+
+IN_CHECKOUT = (ROOT / "pyproject.toml").is_file()
+
+SHARE = ROOT if IN_CHECKOUT else ROOT / "paddock" / "share"
+"""What is no code: conf/ and datasets/tiny/."""
+
+CONF = SHARE / "conf"
 MODELS = ROOT / "models"
+
+
+def program(name: str) -> list[str]:
+    """How a person calls run, tune or report here.
+
+    Parameters
+    ----------
+    name : str
+        "run", "tune" or "report".
+
+    Returns
+    -------
+    list of str
+        ["python", "run.py"] in a checkout, ["paddock", "run"] elsewhere.
+    """
+    if not IN_CHECKOUT:
+        return ["paddock", name]
+    return ["python", "-m", "reports"] if name == "report" else ["python", f"{name}.py"]

@@ -23,7 +23,7 @@ from experiments.config.registry import strategies
 from experiments.config.schema import Config, RankingConfig
 from experiments.config.values import named, nearest
 from experiments.errors import PaddockError
-from experiments.paths import CONF
+from experiments.paths import CONF, IN_CHECKOUT
 
 RANKINGS = "protocol.rankings"
 NO_RANKING = (
@@ -113,7 +113,8 @@ SEARCHPATH = "hydra.searchpath="
 def with_plugins(overrides: Sequence[str]) -> list[str]:
     """The overrides with the conf/ folders of plug-ins where Hydra searches; the plug-ins are loaded.
 
-    Plug-ins are those that are installed with an entry point, and those of `plugins=[...]`.
+    Plug-ins are those that are installed with an entry point, and those of `plugins=[...]`. Outside a
+    checkout the working folder's own conf/ is searched too: tune.py writes its winners there.
 
     Raises
     ------
@@ -123,6 +124,9 @@ def with_plugins(overrides: Sequence[str]) -> list[str]:
     asked = [each.partition("=")[2] for each in overrides if re.match(r"\+*plugins=", each)]
     given = [name.strip().strip("'\"") for name in ",".join(asked).strip("[] ").split(",")]
     folders = [f"file://{folder}" for folder in plugin_folders(filter(None, given))]
+    own = Path.cwd() / "conf"
+    if own.is_dir() and own.resolve() != CONF and not IN_CHECKOUT:
+        folders.insert(0, f"file://{own}")
     if not folders:
         return list(overrides)
     places = _places([each for each in overrides if each.startswith(SEARCHPATH)])

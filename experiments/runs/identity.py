@@ -17,6 +17,7 @@ from experiments.config.experiment import Experiment
 from experiments.config.registry import functions
 from experiments.config.schema import Config
 from experiments.files import hash_of
+from experiments.paths import program
 from paddock import ListMeasure, Metric, Split
 
 FORMAT = 2
@@ -146,7 +147,7 @@ def command(config: Config, *, choices: Mapping[str, str], places: Sequence[str]
     chosen = [f"{group}={choices[group]}" for group in GROUPS]
     found_in = [*places, *([f"plugins={spelled(config.plugins)}"] if config.plugins else [])]
     usual, wanted = _flat(dict(_usual((*found_in, *chosen)))), _flat(plain(config))
-    words = ["python", "run.py", *found_in, *chosen, f"seed={config.seed}"]
+    words = [*program("run"), *found_in, *chosen, f"seed={config.seed}"]
     for key, value in wanted.items():
         if key.partition(".")[0] in WITHOUT_EFFECT or key == "seed":
             continue

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from experiments.paths import ROOT
+from experiments.paths import IN_CHECKOUT, ROOT
 
 PACKAGES = (
     "recbole",
@@ -55,7 +55,8 @@ def git() -> dict[str, Any]:
         `commit`; `dirty`, whether anything differs; `diff`, of the tracked files; `untracked`, the
         sources that git does not know, path -> {"sha256", "text"} (no text of large files).
     """
-    commit = _git("rev-parse", "HEAD")
+    # An installed package may lie within the checkout of something else.
+    commit = _git("rev-parse", "HEAD") if IN_CHECKOUT else None
     if commit is None:
         return {"commit": None, "dirty": None, "diff": None, "untracked": None}
     status = _git("status", "--porcelain") or ""

