@@ -163,7 +163,6 @@ class ModelContract:
 def one_epoch(configuration: Mapping[str, Any]) -> ResolvedModel:
     """A model with one epoch for each of its stages and for its backbone, a language model small."""
     values = resolve_model(configuration).values
-    closed = resolve_model(configuration).model.closed_form
     if values.get("llm"):
         values = {**values, "llm": {**values["llm"], "layers": 1, "width": 32, "steps": 20}}
     if values.get("backbone"):
@@ -171,10 +170,6 @@ def one_epoch(configuration: Mapping[str, Any]) -> ResolvedModel:
     if values.get("stages"):
         stages = {name: {**own, **SHORT} for name, own in values["stages"].items()}
         values = {**values, "stages": stages}
-    if closed:
-        # What the closed form sets is no key of the command.
-        kept = {key: value for key, value in values.items() if key in configuration}
-        return resolve_model({**kept, "name": values["name"]})
     return resolve_model({**values, **SHORT})
 
 

@@ -20,6 +20,9 @@ BACKBONE = "backbone"
 
 STAGES = "stages"
 
+ONE_PASS = {"epochs": 1, "stopping_step": 0, "eval_step": 1, "keep": "last"}
+"""How the loop runs where a model counts or solves."""
+
 ENGINE_KEYS = (*PADDOCK_KEYS, STAGES)
 """Keys of a model's YAML that RecBole never sees."""
 
@@ -99,17 +102,22 @@ def resolve_model(given: Mapping[str, Any]) -> ResolvedModel:
         raise PaddockError(
             f"model.strategy={strategy} is unknown: {nearest(str(strategy), strategies())}"
         )
+    fixed = ONE_PASS if found.closed_form else {}
     common = {
         **found.defaults(strategy),
-        **{key: value for key, value in given.items() if key != STAGES},
+        # What a closed form fixes is in its resolved values, which may be resolved again.
+        **{
+            key: value
+            for key, value in given.items()
+            if key != STAGES and not (key in fixed and fixed[key] == value)
+        },
         "strategy": strategy,
         "keep": given.get("keep") or PADDOCK_KEYS["keep"].default,
     }
     resolved = _Checked(found, path="model")
     values = resolved.values(common, strategy)
     resolved.together(values)
-    if found.closed_form:
-        values |= {"epochs": 1, "stopping_step": 0, "eval_step": 1, "keep": "last"}
+    values |= fixed
     stages = given.get(STAGES)
     if stages is None and found.staged and STAGE_KEY not in given:
         raise PaddockError(
