@@ -19,10 +19,17 @@ REDUCTION = 3
 
 
 def sampler(name: str, *, seed: int) -> "BaseSampler":
-    """The sampler of that name.
+    """The sampler of a name.
 
     TPE models the parameters together (`group`: those of each branch of a conditional space), and
     takes trials that run elsewhere for bad ones, so that workers do not all try the same place.
+
+    Parameters
+    ----------
+    name
+        One of SAMPLERS.
+    seed
+        The seed of its draws.
     """
     from optuna import samplers
 
@@ -43,6 +50,8 @@ def pruner(study: StudyConfig, *, epochs: int) -> "BasePruner":
 
     Parameters
     ----------
+    study
+        Its settings.
     epochs
         The most epochs of a trial, all stages together.
     """
@@ -64,6 +73,11 @@ def pruner(study: StudyConfig, *, epochs: int) -> "BasePruner":
 
 def check_study(study: StudyConfig) -> None:
     """Refuse a study that could not work.
+
+    Parameters
+    ----------
+    study
+        Its settings.
 
     Raises
     ------

@@ -28,7 +28,7 @@ from experiments.tuning.space import Space, put
 
 
 def main() -> None:
-    """Tune what sys.argv says."""
+    """Run the command that sys.argv holds: one study, or several with -m."""
     os.environ["HYDRA_FULL_ERROR"] = "1"
     asked = list(sys.argv[1:])
     try:
@@ -45,7 +45,13 @@ def main() -> None:
 
 
 def task(composed: DictConfig) -> None:
-    """What one job of Hydra does: one study."""
+    """Run one study, which is one job of Hydra.
+
+    Parameters
+    ----------
+    composed
+        The configuration, as Hydra composed it from the command.
+    """
     grid = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
         _tune(composed, grid=grid)
@@ -57,14 +63,19 @@ def task(composed: DictConfig) -> None:
 
 
 def read(overrides: Sequence[str]) -> tuple[TuneConfig, Space]:
-    """The configuration and the search space that these overrides compose to.
+    """The configuration and the search space that a command's overrides compose to, checked.
+
+    Parameters
+    ----------
+    overrides
+        As in model=bpr or search.learning_rate.low=1e-4.
 
     Raises
     ------
     PaddockError
         If they could not work.
     """
-    _check_words(overrides)
+    _check_overrides(overrides)
     return _checked(compose(overrides, name="tune", schema=TuneConfig), overrides)
 
 
@@ -79,7 +90,7 @@ def _checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[TuneConfig
 
 
 def _replace(search: dict[str, Any], overrides: Sequence[str]) -> None:
-    """Set again what the command gives of the space, in its order.
+    """Set the values that the command gives below `search` once more, in its order.
 
     Hydra merges a parameter that is given whole with the one of the file: a float's `low` would
     stay beside the choices of a categorical one.
@@ -90,8 +101,8 @@ def _replace(search: dict[str, Any], overrides: Sequence[str]) -> None:
             put(search, name, override.value())
 
 
-def _check_words(overrides: Sequence[str]) -> None:
-    """Refuse what Hydra would compose: a space that is no file, and values that this command tunes."""
+def _check_overrides(overrides: Sequence[str]) -> None:
+    """Refuse what Hydra would compose: tuned values, and a search space that is no file."""
     if asked := TUNED.intersection(overrides):
         raise PaddockError(
             f"{next(iter(asked))} is of run.py: tune.py starts from the model's own values"
@@ -105,8 +116,8 @@ def _check_words(overrides: Sequence[str]) -> None:
 
 
 def _tune(composed: DictConfig, *, grid: bool) -> None:
-    overrides = [str(word) for word in HydraConfig.get().overrides.task]
-    _check_words(overrides)
+    overrides = [str(each) for each in HydraConfig.get().overrides.task]
+    _check_overrides(overrides)
     config, space = _checked(composed, overrides)
     logging.getLogger().setLevel(logging.WARNING)
     chosen = HydraConfig.get().runtime.choices
@@ -119,7 +130,7 @@ def _tune(composed: DictConfig, *, grid: bool) -> None:
             config,
             space=space,
             choices={str(key): str(value) for key, value in chosen.items()},
-            words=tuple(overrides),
+            overrides=tuple(overrides),
             console=make_console(),
         )
     except StorageInternalError as error:

@@ -32,7 +32,7 @@ class StudyConfig:
         How many processes, started by whom: local, slurm, or submitit (as slurm, on this machine).
         `slurm` holds submitit's parameters, such as slurm_partition.
     worker
-        This process only works on trials; another concludes the study.
+        This process only runs trials; another one trains the winner.
     final_seeds
         The winner is trained with so many seeds, from `seed` upwards.
     tuned_dir

@@ -1,4 +1,4 @@
-"""One trial: train a configuration, tell each epoch's valid metric, end early where it is hopeless.
+"""One trial: train a configuration, report the valid metric of each epoch, end early if pruned.
 
 Only the valid part is ever scored: a study never sees the test part.
 """
@@ -22,7 +22,7 @@ from experiments.files import hash_of
 from experiments.runs.identity import plain
 from experiments.training.device import precision_of
 from experiments.training.stages import BACKBONE, Hooks, stage_configs, train
-from experiments.tuning.study import Desk
+from experiments.tuning.study import TuningStudy
 from experiments.tuning.trials import DEFAULTS, DRAWN, STOPPED_BY
 
 NEVER = 1e12
@@ -35,25 +35,34 @@ class Objective:
 
     Parameters
     ----------
+    study
+        The study of the trials.
+    device
+        Where they are trained.
     watch
         Called after every epoch; what it raises ends the trial.
     """
 
-    desk: Desk
+    study: TuningStudy
     device: torch.device
     watch: Callable[[], None]
 
     def __call__(self, trial: Trial) -> float:
         """The valid metric of the kept epoch.
 
+        Parameters
+        ----------
+        trial
+            A trial that is running in this process's name.
+
         Raises
         ------
         optuna.TrialPruned
             If the trial is ended early.
         """
-        desk = self.desk
+        study = self.study
         defaults = DEFAULTS in trial.user_attrs
-        suggested = desk.space.suggest(trial, defaults=defaults)
+        suggested = study.space.suggest(trial, defaults=defaults)
         trial.set_user_attr(DRAWN, True)
         model = resolve_model(suggested)
         last: float | None = None
@@ -63,7 +72,7 @@ class Objective:
             self.watch()
             if record["stage"] == BACKBONE:
                 return  # another model, whose values would be compared with this one's
-            value = record["metrics"].get(desk.metric)
+            value = record["metrics"].get(study.metric)
             last = value
             if value is not None:
                 trial.report(value, record["step"])
@@ -71,22 +80,24 @@ class Objective:
                 if not defaults:
                     self._prune(trial)
 
-        validated = partial(validate, shared=desk.shared, protocol=desk.config.protocol)
-        with scratch(desk.folder) as folder:
+        validated = partial(validate, shared=study.shared, protocol=study.config.protocol)
+        with scratch(study.folder) as folder:
             trained = train(
                 model,
-                data=desk.shared.data,
-                split=desk.shared.split,
-                seed=desk.config.seed,
+                data=study.shared.data,
+                split=study.shared.split,
+                seed=study.config.seed,
                 device=self.device,
-                precision=precision_of(desk.config.precision, device=self.device, model=model),
+                precision=precision_of(study.config.precision, device=self.device, model=model),
                 folder=folder,
                 identity=f"trial-{trial.number}",
-                metric=desk.metric,
+                metric=study.metric,
                 checkpoint_seconds=NEVER,
                 # As of a run, so that a backbone is trained once for all.
-                selection=hash_of([plain(desk.config)["protocol"]["rankings"], desk.shared.hashes]),
-                runs_dir=Path(desk.config.runs_dir),
+                selection=hash_of(
+                    [plain(study.config)["protocol"]["rankings"], study.shared.hashes]
+                ),
+                runs_dir=Path(study.config.runs_dir),
                 hooks=Hooks(
                     validate=validated,
                     on_stage=lambda name, epochs: None,
@@ -98,12 +109,12 @@ class Objective:
         *_, final = stage_configs(model).values()
         if final["keep"] == "best":
             return trained.progress.best
-        # A stage that an earlier run has trained is loaded, and none of its epochs was told.
-        return validated(trained.model, trained.dataset)[desk.metric] if last is None else last
+        # A stage that an earlier run has trained is loaded, and none of its epochs was reported.
+        return validated(trained.model, trained.dataset)[study.metric] if last is None else last
 
     def _prune(self, trial: Trial) -> None:
-        ledger = self.desk.ledger
-        if ledger.budget.timeout is not None and ledger.over_time(ledger.trials):
+        queue = self.study.queue
+        if queue.budget.timeout is not None and queue.over_time(queue.trials):
             trial.set_user_attr(STOPPED_BY, "timeout")
             raise TrialPruned
         if trial.should_prune():

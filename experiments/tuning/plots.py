@@ -1,4 +1,4 @@
-"""The pictures of a study, on one page that needs no network."""
+"""The figures of a study, on one page that needs no network."""
 
 import html
 import warnings
@@ -12,7 +12,20 @@ FILE = "plots.html"
 
 
 def write_plots(study: "Study", folder: Path) -> Path:
-    """History, importances, parallel coordinates and slices; one that cannot be drawn says why."""
+    """Draw history, importances, parallel coordinates and slices; say why one cannot be drawn.
+
+    Parameters
+    ----------
+    study
+        The study, with its trials.
+    folder
+        Where the page is written.
+
+    Returns
+    -------
+    Path
+        The page.
+    """
     from optuna import visualization
 
     drawn: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Reading a search space, and refusing what the model cannot take before any data is read."""
+"""Reading a search space, checked against the model before any data is read."""
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -21,6 +21,14 @@ FIELDS = {
 
 def read_space(search: Mapping[str, Any], model: Mapping[str, Any]) -> Space:
     """The search space of a model, checked against what the model reads.
+
+    Parameters
+    ----------
+    search
+        The configuration's `search`: parameter, or stages and their parameters -> its type and
+        values.
+    model
+        The configuration's `model`.
 
     Raises
     ------
@@ -75,7 +83,7 @@ def _parameter(name: str, spec: Mapping[str, Any], model: Mapping[str, Any]) -> 
 
 
 def _try_edges(parameter: Parameter, model: Mapping[str, Any]) -> None:
-    """Refuse values that the model could not take beside its others."""
+    """Refuse the ends of a range, or choices, that the model does not take with its other values."""
     for edge in parameter.edges():
         tried = deepcopy(dict(model))
         put(tried, parameter.name, edge)

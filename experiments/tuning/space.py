@@ -49,7 +49,13 @@ class Parameter:
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def suggest(self, trial: "Trial") -> Any:
-        """The value that the trial's sampler chooses."""
+        """The value that the sampler of a trial chooses.
+
+        Parameters
+        ----------
+        trial
+            A trial of Optuna, which takes down the value.
+        """
         if self.kind == "categorical":
             labels = [label(choice) for choice in self.choices]
             return self.choices[labels.index(trial.suggest_categorical(self.name, labels))]
@@ -59,7 +65,7 @@ class Parameter:
         return trial.suggest_float(self.name, self.low, self.high, log=self.log, step=self.step)
 
     def holds(self, value: Any) -> bool:
-        """Whether the space of this parameter has the value."""
+        """Whether a value is one that the sampler could choose."""
         if self.kind == "categorical":
             return any(type(value) is type(choice) and value == choice for choice in self.choices)
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -70,7 +76,7 @@ class Parameter:
         return self.low <= value <= self.high and abs(steps - round(steps)) < 1e-8
 
     def edges(self) -> tuple[Any, ...]:
-        """The values that stand for all others in a check."""
+        """All choices, or both ends of the range: if the model takes these, it takes the others."""
         return self.choices if self.kind == "categorical" else (self.low, self.high)
 
 
@@ -82,10 +88,12 @@ class Space:
     parameters: tuple[Parameter, ...]
 
     def suggest(self, trial: "Trial", *, defaults: bool = False) -> dict[str, Any]:
-        """The model of a trial.
+        """The configuration of a trial's model.
 
         Parameters
         ----------
+        trial
+            A trial of Optuna, which takes down the values.
         defaults
             The trial stands for the model as it is: what the space does not hold is left out.
         """
@@ -103,7 +111,16 @@ class Space:
         }
 
     def active(self, model: dict[str, Any], *, defaults: bool) -> Iterator[Parameter]:
-        """The parameters that the model reads, asked one after another while it is filled in."""
+        """The parameters that the model reads, one after another while the model is filled in.
+
+        Parameters
+        ----------
+        model
+            The configuration of the model; the caller sets the value of a parameter before it asks
+            for the next one, whose `when` may depend on it.
+        defaults
+            Leave out the parameters whose space does not hold the model's own value.
+        """
         usual = resolve_model(self.model)
         for parameter in self.parameters:
             values = {
@@ -115,7 +132,7 @@ class Space:
                 yield parameter
 
     def plain(self) -> list[dict[str, Any]]:
-        """What makes two spaces the same."""
+        """The parameters as plain values; two spaces are the same if these are equal."""
         return [
             {**vars(parameter), "when": {k: list(v) for k, v in parameter.when.items()}}
             for parameter in self.parameters
@@ -123,12 +140,22 @@ class Space:
 
 
 def label(value: Any) -> Any:
-    """A value as Optuna takes it: lists, which it does not know, in JSON."""
+    """A value as Optuna takes it: a list or a mapping as JSON."""
     return json.dumps(value) if isinstance(value, list | dict) else value
 
 
 def looked_up(model: Mapping[str, Any], name: str, default: Any = None) -> Any:
-    """The value at a path below `model`; a stage that does not set a key has the model's."""
+    """The value at a path below `model`.
+
+    Parameters
+    ----------
+    model
+        The configuration of a model.
+    name
+        The path, as in stages.actor.learning_rate; a stage that does not set a key has the model's.
+    default
+        The value where there is none.
+    """
     node: Any = model
     for part in name.split("."):
         if not isinstance(node, Mapping) or part not in node:
@@ -139,7 +166,17 @@ def looked_up(model: Mapping[str, Any], name: str, default: Any = None) -> Any:
 
 
 def put(model: dict[str, Any], name: str, value: Any) -> None:
-    """Set the value at a path below `model`."""
+    """Set the value at a path below `model`.
+
+    Parameters
+    ----------
+    model
+        The configuration of a model, which is changed.
+    name
+        The path, as in stages.actor.learning_rate.
+    value
+        The value.
+    """
     *parents, last = name.split(".")
     node = model
     for part in parents:

@@ -29,7 +29,7 @@ BUSY_SECONDS = 60.0
 """How long a SQLite connection waits for another's transaction."""
 
 Exclusive = Callable[[], AbstractContextManager[None]]
-"""Gives a block that only one process at a time is in."""
+"""A function whose context manager only one process at a time is in."""
 
 
 def exclusive(url: str, *, purpose: str = "trials") -> Exclusive:
@@ -37,6 +37,13 @@ def exclusive(url: str, *, purpose: str = "trials") -> Exclusive:
 
     A file's lock beside a SQLite file; a transaction's advisory lock in PostgreSQL, which the
     server frees when the connection ends.
+
+    Parameters
+    ----------
+    url
+        The address of the database.
+    purpose
+        Locks of different purposes do not wait for each other.
     """
     file = sqlite_file(url)
     if file is not None:
@@ -66,6 +73,13 @@ def exclusive(url: str, *, purpose: str = "trials") -> Exclusive:
 
 def connect(url: str, *, heartbeat_seconds: int) -> "Storage":
     """Open the database; its tables are created where they are missing.
+
+    Parameters
+    ----------
+    url
+        sqlite:///FILE or postgresql://USER@HOST/NAME.
+    heartbeat_seconds
+        A worker reports its trial alive this often; SILENCES missing reports are its death.
 
     Raises
     ------
@@ -104,8 +118,20 @@ def connect(url: str, *, heartbeat_seconds: int) -> "Storage":
     return cast("Storage", optuna.storages.get_storage(storage))
 
 
-def open_study(storage: "Storage", url: str, name: str, attributes: dict[str, Any]) -> "Study":
-    """The study of that name, created with its attributes where it is missing."""
+def create_study(storage: "Storage", url: str, name: str, attributes: dict[str, Any]) -> "Study":
+    """Create a study, or open the one of that name.
+
+    Parameters
+    ----------
+    storage
+        What `connect` gave for the address.
+    url
+        The storage's address, whose lock is taken.
+    name
+        The name of the study in its storage.
+    attributes
+        User attributes of the study; those that it has already are kept.
+    """
     import optuna
 
     with exclusive(url)():

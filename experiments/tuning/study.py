@@ -1,4 +1,4 @@
-"""One study: what it is called by, and what all that work on it share."""
+"""One tuning study: its identity, and what its trials need."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from experiments.runs.identity import plain, protocol_content
 from experiments.training.stages import stage_configs
 from experiments.tuning.algorithms import pruner
 from experiments.tuning.config import TuneConfig
-from experiments.tuning.ledger import Budget, Ledger
 from experiments.tuning.space import Space
-from experiments.tuning.storage import connect, exclusive, open_study
+from experiments.tuning.storage import connect, create_study, exclusive
+from experiments.tuning.trial_queue import Budget, TrialQueue
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -27,17 +27,32 @@ FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Desk:
-    """Everything that the work on one study needs.
+class TuningStudy:
+    """One study, opened by this process.
 
     Attributes
     ----------
-    name
-        <dataset>/<protocol>/<model>-<hash[:10]>, the study's name in its storage.
+    config
+        The checked configuration of the command.
+    space
+        The search space.
+    shared
+        The data set, its split, and what every trial is scored by.
     choices
         Group -> YAML file that the configuration was composed from.
-    words
-        The overrides that the command gave, as a worker's command repeats them.
+    model_key
+        The name of the model's YAML file; of a model of RecBole's without one, its name in small
+        letters.
+    name
+        <dataset>/<protocol>/<model_key>-<hash[:10]>, the study's name in its storage.
+    overrides
+        The overrides of the command, as a worker's command repeats them.
+    storage
+        Optuna's storage of the study.
+    optuna_study
+        The study as Optuna has it.
+    queue
+        The trials that are left to run.
     """
 
     config: TuneConfig
@@ -46,26 +61,44 @@ class Desk:
     choices: Mapping[str, str]
     model_key: str
     name: str
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
     storage: "Storage"
-    study: "Study"
-    ledger: Ledger
+    optuna_study: "Study"
+    queue: TrialQueue
 
     @property
     def metric(self) -> str:
+        """The metric that is maximized, as the epochs of a run name it."""
         return f"valid/{self.config.protocol.valid_metric}"
 
     @property
     def folder(self) -> Path:
-        """What the workers on this machine write: logs, and the scratch of trials."""
+        """The folder of what the workers on this machine write: logs, and the files of trials."""
         dataset, protocol, last = self.name.split("/")
         return Path(self.config.runs_dir) / dataset / protocol / "hpo" / last
 
 
-def open_desk(
-    config: TuneConfig, *, space: Space, choices: Mapping[str, str], words: tuple[str, ...]
-) -> Desk:
-    """Prepare the data once, and open the study or go on with it."""
+def open_study(
+    config: TuneConfig, *, space: Space, choices: Mapping[str, str], overrides: tuple[str, ...]
+) -> TuningStudy:
+    """Prepare the data, and create the study in its storage or open it there.
+
+    Parameters
+    ----------
+    config
+        The checked configuration.
+    space
+        The search space.
+    choices
+        Group -> YAML file that the configuration was composed from.
+    overrides
+        The overrides of the command.
+
+    Raises
+    ------
+    PaddockError
+        If the data or the storage cannot be read.
+    """
     shared = shared_data(config)
     resolved = resolve_model(config.model)
     key = choices["model"] if choices["model"] != "recbole" else resolved["name"].lower()
@@ -73,7 +106,7 @@ def open_desk(
     name = f"{shared.data.name}/{config.protocol.name}/{key}-{identity[:10]}"
     settings, url = config.study, config.study.storage
     storage = connect(url, heartbeat_seconds=settings.heartbeat_seconds)
-    study = open_study(
+    optuna_study = create_study(
         storage,
         url,
         name,
@@ -87,35 +120,44 @@ def open_desk(
             "hashes": shared.hashes,
         },
     )
-    study.pruner = pruner(settings, epochs=most_epochs(config.model))
-    ledger = Ledger(
+    optuna_study.pruner = pruner(settings, epochs=most_epochs(config.model))
+    queue = TrialQueue(
         storage=storage,
-        study=study,
+        study=optuna_study,
         exclusive=exclusive(url),
         budget=Budget(n_trials=settings.n_trials, timeout=settings.timeout),
         defaults=space.defaults(),
     )
-    return Desk(
+    return TuningStudy(
         config=config,
         space=space,
         shared=shared,
         choices=choices,
         model_key=key,
         name=name,
-        words=words,
+        overrides=overrides,
         storage=storage,
-        study=study,
-        ledger=ledger,
+        optuna_study=optuna_study,
+        queue=queue,
     )
 
 
 def study_hash(config: TuneConfig, *, space: Space, shared: SharedData) -> str:
-    """The hash of everything that makes the trials of two commands one study.
+    """The hash that two commands share if their trials belong to one study.
 
-    The budget is left out, so that a study can be given more; so are the workers and their place.
+    The budget is left out, so that a study can be given more; so are the workers and their device.
+
+    Parameters
+    ----------
+    config
+        The checked configuration.
+    space
+        The search space.
+    shared
+        The data set and its split.
     """
     settings = config.study
-    # As a run's device, what auto stands for is the worker's place; a precision asked for is not.
+    # What precision=auto stands for depends on the device of a worker, which is left out.
     asked = {} if config.precision == "auto" else {"precision": config.precision}
     return hash_of(
         {
@@ -134,5 +176,5 @@ def study_hash(config: TuneConfig, *, space: Space, shared: SharedData) -> str:
 
 
 def most_epochs(model: Mapping[str, Any]) -> int:
-    """The epochs of all stages of a model."""
+    """The epochs of all stages of a model together."""
     return sum(int(stage["epochs"]) for stage in stage_configs(resolve_model(model)).values())

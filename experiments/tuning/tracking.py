@@ -27,7 +27,7 @@ from experiments.tracking.store import (
 )
 from experiments.tuning.plots import write_plots
 from experiments.tuning.storage import exclusive
-from experiments.tuning.study import Desk
+from experiments.tuning.study import TuningStudy
 from experiments.tuning.trials import DEFAULTS, RETRY_OF, STOPPED_BY, counts
 from experiments.tuning.trials import reason as reason_of
 
@@ -41,44 +41,62 @@ _TAG_LENGTH = 5000
 
 
 class StudyTracker:
-    """Shows one study in MLflow. No method raises because of the store.
+    """Shows one study in MLflow.
+
+    No method raises because of the store: it warns once, and sends nothing from then on.
 
     Parameters
     ----------
+    study
+        The study that is shown.
     command
-        What goes on with the study.
+        The command of the study, which also goes on with it.
     """
 
-    def __init__(self, desk: Desk, *, command: str) -> None:
-        self._desk = desk
+    def __init__(self, study: TuningStudy, *, command: str) -> None:
+        self._study = study
         self._command = command
-        self._exclusive = exclusive(desk.config.study.storage, purpose="tracking")
+        self._exclusive = exclusive(study.config.study.storage, purpose="tracking")
         self._store: Store | None = None
         self._experiment_id = ""
         self.parent_id: str | None = None
 
     def start(self) -> None:
         """Open the study's parent run."""
-        if self._desk.config.tracking.uri is None:
+        if self._study.config.tracking.uri is None:
             return
         with self._tolerant():
-            store = connect(self._desk.config.tracking)
+            store = connect(self._study.config.tracking)
             with self._exclusive(), store.guard():
                 self._experiment_id = find_or_create_experiment(store, **self._where)
                 self.parent_id = self._open_parent(store)
             self._store = store
 
     def trial(self, number: int) -> None:
-        """Send one trial that has ended."""
+        """Send one trial that has ended.
+
+        Parameters
+        ----------
+        number
+            The trial's number in the study.
+        """
         if self._store is None:
             return
         with self._tolerant():
-            (trial,) = (each for each in self._desk.ledger.trials if each.number == number)
+            (trial,) = (each for each in self._study.queue.trials if each.number == number)
             if trial.state.is_finished():
                 self._send(self._store, trial, self._children(number))
 
     def finish(self, winner: "FrozenTrial", folders: Sequence[RunFolder]) -> None:
-        """Send what is missing, the plots and the winner, and link its runs."""
+        """Send the trials that are missing, the plots and the winner, and link the winner's runs.
+
+        Parameters
+        ----------
+        winner
+            The best trial.
+        folders
+            Its runs.
+        """
         if self._store is None:
             self.start()
         if self._store is None or self.parent_id is None:
@@ -86,61 +104,61 @@ class StudyTracker:
         with self._tolerant():
             client = self._store.client
             known = self._children()
-            for trial in self._desk.ledger.trials:
+            for trial in self._study.queue.trials:
                 if trial.state.is_finished():
                     self._send(self._store, trial, known)
             self._summarize(client, winner)
             with tempfile.TemporaryDirectory() as folder, artifact_timeout():
                 client.log_artifact(
-                    self.parent_id, str(write_plots(self._desk.study, Path(folder)))
+                    self.parent_id, str(write_plots(self._study.optuna_study, Path(folder)))
                 )
             client.set_terminated(self.parent_id, "FINISHED")
             self._link(client, folders)
 
     @property
     def _where(self) -> dict[str, str]:
-        dataset, protocol, _ = self._desk.name.split("/")
+        dataset, protocol, _ = self._study.name.split("/")
         return {"dataset": dataset, "protocol": f"{protocol}/hpo"}
 
     def _open_parent(self, store: Store) -> str:
-        desk, client = self._desk, store.client
+        study, client = self._study, store.client
         found = client.search_runs(
             [self._experiment_id],
-            f"tags.`paddock.study` = '{desk.name}' and tags.`paddock.kind` = 'study'",
+            f"tags.`paddock.study` = '{study.name}' and tags.`paddock.kind` = 'study'",
             max_results=1,
         )
         if found:
             return str(found[0].info.run_id)
-        hashes = {f"paddock.{name}_hash": value for name, value in desk.shared.hashes.items()}
+        hashes = {f"paddock.{name}_hash": value for name, value in study.shared.hashes.items()}
         made = client.create_run(
             self._experiment_id,
             tags={
                 "paddock.kind": "study",
-                "paddock.study": desk.name,
-                "paddock.model": desk.config.model["name"],
+                "paddock.study": study.name,
+                "paddock.model": study.config.model["name"],
                 "paddock.command": self._command,
                 "mlflow.source.name": "tune.py",
                 **hashes,
             },
-            run_name=desk.name.rpartition("/")[2],
+            run_name=study.name.rpartition("/")[2],
         )
         run_id = str(made.info.run_id)
         send_params(client, run_id, self._study_params())
         link_dataset(
             client,
             run_id,
-            name=desk.shared.data.name,
-            digest=desk.shared.data.hash,
+            name=study.shared.data.name,
+            digest=study.shared.data.hash,
             context="tuning",
         )
         return run_id
 
     def _study_params(self) -> dict[str, str]:
-        settings = self._desk.config.study
+        settings = self._study.config.study
         names = ("sampler", "seed", "pruner", "startup_trials", "warmup_epochs")
-        told = {f"study.{name}": str(getattr(settings, name)) for name in names}
-        space = {f"search.{each['name']}": json.dumps(each) for each in self._desk.space.plain()}
-        return {**told, **space}
+        settings_params = {f"study.{name}": str(getattr(settings, name)) for name in names}
+        space = {f"search.{each['name']}": json.dumps(each) for each in self._study.space.plain()}
+        return {**settings_params, **space}
 
     def _children(self, number: int | None = None) -> dict[int, Any]:
         """The trials that MLflow has, or the one of that number."""
@@ -151,7 +169,7 @@ class StudyTracker:
         while True:
             page = self._store.client.search_runs(
                 [self._experiment_id],
-                f"tags.`paddock.study` = '{self._desk.name}' "
+                f"tags.`paddock.study` = '{self._study.name}' "
                 f"and tags.`paddock.kind` = 'trial'{wanted}",
                 max_results=1000,
                 page_token=token,
@@ -179,7 +197,7 @@ class StudyTracker:
                 tags=self._tags(trial),
                 run_name=f"trial {trial.number}",
             )
-            _send_numbers(client, made.info.run_id, trial, metric=self._desk.metric)
+            _send_numbers(client, made.info.run_id, trial, metric=self._study.metric)
             ended = round(1000 * trial.datetime_complete.timestamp())
             status = _STATUS.get(trial.state, "FAILED" if counts(trial) else "KILLED")
             client.set_terminated(made.info.run_id, status, ended)
@@ -190,7 +208,7 @@ class StudyTracker:
             "mlflow.parentRunId": self.parent_id,
             "mlflow.source.name": "tune.py",
             "paddock.kind": "trial",
-            "paddock.study": self._desk.name,
+            "paddock.study": self._study.name,
             "paddock.trial": trial.number,
             "paddock.state": trial.state.name.lower(),
             "paddock.reason": reason_of(trial) if trial.state is TrialState.FAIL else None,
@@ -201,13 +219,13 @@ class StudyTracker:
         return {key: str(value)[:_TAG_LENGTH] for key, value in tags.items() if value is not None}
 
     def _summarize(self, client: Any, winner: "FrozenTrial") -> None:
-        trials = [trial for trial in self._desk.ledger.trials if counts(trial)]
+        trials = [trial for trial in self._study.queue.trials if counts(trial)]
         for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL):
             number = sum(trial.state is state for trial in trials)
             client.log_metric(
                 self.parent_id, f"trials/{state.name.lower()}", number, step=len(trials)
             )
-        client.log_metric(self.parent_id, self._desk.metric, winner.value, step=len(trials))
+        client.log_metric(self.parent_id, self._study.metric, winner.value, step=len(trials))
         client.set_tag(self.parent_id, "paddock.winner", winner.number)
         for name, value in winner.params.items():
             client.set_tag(self.parent_id, f"paddock.winner.{name}", value)
@@ -215,7 +233,7 @@ class StudyTracker:
     def _link(self, client: Any, folders: Sequence[RunFolder]) -> None:
         ids = [folder.published["run_id"] for folder in folders if folder.published]
         for run_id in ids:
-            client.set_tag(run_id, "paddock.study", self._desk.name)
+            client.set_tag(run_id, "paddock.study", self._study.name)
             client.set_tag(run_id, "paddock.study_run", self.parent_id)
         client.set_tag(self.parent_id, "paddock.final_runs", ",".join(ids)[:_TAG_LENGTH])
 
@@ -228,7 +246,7 @@ class StudyTracker:
             _log.warning(
                 "The study is not shown in MLflow: %s. Every trial stays in its storage; the same "
                 "command sends what is missing.",
-                reason(error, self._desk.config.tracking),
+                reason(error, self._study.config.tracking),
             )
 
 

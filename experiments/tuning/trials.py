@@ -1,6 +1,6 @@
-"""What the trials of a study say: which count, which died and shall be tried again, what was spent.
+"""Facts about the trials of a study: which count, which shall be tried again, the seconds used.
 
-Everything here is read off the trials in the storage, so that every worker comes to the same.
+Everything here is computed from the trials in the storage, so that all workers agree.
 """
 
 import re
@@ -24,7 +24,10 @@ STOPPED_BY = "stopped_by"  # "pruner" or "timeout"
 DRAWN = "drawn"  # its values are complete
 
 MOST_DEATHS = 3
-"""Values that have cost so many workers are a failure: they may not fit into the memory."""
+"""Values whose trials have ended with the death of so many workers are a failure, not tried again.
+
+They may not fit into the memory.
+"""
 
 EQUAL_FAILURES = 5
 """So many equal failures in a row stop a study."""
@@ -33,7 +36,7 @@ DEAD = "its worker died"
 
 
 def counts(trial: "FrozenTrial") -> bool:
-    """Whether the trial has used its part of the budget.
+    """Whether a trial is finished and counts in the budget of the study.
 
     A failed trial without a reason was cut off with its worker; the trial that repeats it counts in
     its place.
@@ -44,7 +47,18 @@ def counts(trial: "FrozenTrial") -> bool:
 
 
 def reason(trial: "FrozenTrial") -> str | None:
-    """Why a trial failed, None of one that shall be tried again."""
+    """Why a trial failed.
+
+    Parameters
+    ----------
+    trial
+        A failed one.
+
+    Returns
+    -------
+    str or None
+        None if it was cut off with its worker and shall be tried again.
+    """
     if REASON in trial.user_attrs:
         return str(trial.user_attrs[REASON])
     if INTERRUPTED in trial.user_attrs:
@@ -53,8 +67,14 @@ def reason(trial: "FrozenTrial") -> str | None:
     return f"{DEAD}, {deaths} times" if deaths >= MOST_DEATHS else None
 
 
-def orphans(trials: Sequence["FrozenTrial"]) -> list["FrozenTrial"]:
-    """The dead trials that nobody tries again yet."""
+def unrepeated(trials: Sequence["FrozenTrial"]) -> list["FrozenTrial"]:
+    """The trials that were cut off and that no other trial repeats yet.
+
+    Parameters
+    ----------
+    trials
+        All trials of the study.
+    """
     repeated = {trial.user_attrs.get(RETRY_OF) for trial in trials}
     return [
         trial
@@ -63,13 +83,15 @@ def orphans(trials: Sequence["FrozenTrial"]) -> list["FrozenTrial"]:
     ]
 
 
-def ordinal(trial: "FrozenTrial | None", trials: Sequence["FrozenTrial"]) -> int:
-    """Which draw of the study a trial is: a repeated trial is the one that it repeats.
+def draw_index(trial: "FrozenTrial | None", trials: Sequence["FrozenTrial"]) -> int:
+    """Which draw of the study's sampler a trial is, counted from 0.
 
     Parameters
     ----------
     trial
-        None is the next draw.
+        A trial that repeats another is the same draw as that one; None is the next draw.
+    trials
+        All trials of the study.
     """
     if trial is None:
         return sum(RETRY_OF not in other.user_attrs for other in trials)
@@ -79,8 +101,16 @@ def ordinal(trial: "FrozenTrial | None", trials: Sequence["FrozenTrial"]) -> int
     return sum(RETRY_OF not in other.user_attrs and other.number < trial.number for other in trials)
 
 
-def spent(trials: Iterable["FrozenTrial"], *, now: datetime) -> float:
-    """Seconds in which at least one trial ran; what a dead worker began is left out."""
+def seconds_used(trials: Iterable["FrozenTrial"], *, now: datetime) -> float:
+    """The seconds in which at least one trial ran.
+
+    Parameters
+    ----------
+    trials
+        All trials of the study; those that were cut off with their worker are left out.
+    now
+        The end, so far, of those that are running.
+    """
     spans = sorted(
         (trial.datetime_start, trial.datetime_complete or now)
         for trial in trials
@@ -94,12 +124,17 @@ def spent(trials: Iterable["FrozenTrial"], *, now: datetime) -> float:
 
 
 def equal_failures(trials: Iterable["FrozenTrial"], *, since: datetime) -> str | None:
-    """The reason of the latest trials, if so many of them in a row failed by the same one.
+    """The reason of the latest failures, if EQUAL_FAILURES trials in a row failed by the same one.
 
     Parameters
     ----------
     since
-        Failures before count for nothing: who starts again may have removed their cause.
+        Earlier failures are ignored: whoever starts the study again may have removed their cause.
+
+    Returns
+    -------
+    str or None
+        None if one of the latest trials did not fail, or failed by another reason.
     """
     ended = sorted(
         (trial for trial in trials if counts(trial) and (trial.datetime_complete or since) > since),
@@ -115,6 +150,6 @@ def equal_failures(trials: Iterable["FrozenTrial"], *, since: datetime) -> str |
 
 
 def best(trials: Iterable["FrozenTrial"]) -> "FrozenTrial | None":
-    """The complete trial with the highest value; the earlier one of two."""
+    """The complete trial with the highest value, the earlier one of equal ones, or None."""
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     return max(complete, key=lambda trial: (trial.value, -trial.number), default=None)

@@ -1,4 +1,4 @@
-"""The way of one study: open it, work on its trials, keep the winner, train it with several seeds."""
+"""One study from its beginning to its end: open it, run its trials, train its winner."""
 
 import shlex
 from collections.abc import Mapping
@@ -9,13 +9,13 @@ from rich.console import Console
 from experiments.errors import PaddockError
 from experiments.runs.folder import RunFolder
 from experiments.tuning.config import TuneConfig
-from experiments.tuning.launch import by_hand, launch, shown_word
-from experiments.tuning.ledger import Verdict
+from experiments.tuning.launch import launch, without_secret, worker_command
 from experiments.tuning.space import Space
-from experiments.tuning.study import Desk, open_desk
+from experiments.tuning.study import TuningStudy, open_study
 from experiments.tuning.tracking import StudyTracker
+from experiments.tuning.trial_queue import QueueState
 from experiments.tuning.trials import best, counts, equal_failures
-from experiments.tuning.view import View, told
+from experiments.tuning.view import View, params_text
 from experiments.tuning.winner import train_winner, write_winner
 from experiments.tuning.worker import work
 
@@ -25,75 +25,87 @@ def tune(
     *,
     space: Space,
     choices: Mapping[str, str],
-    words: tuple[str, ...],
+    overrides: tuple[str, ...],
     console: Console,
 ) -> list[RunFolder]:
-    """Run a study to the end of its budget, or go on with it; the winner's runs are returned.
+    """Run a study to the end of its budget, or go on with one that was stopped.
 
     Parameters
     ----------
+    config
+        The checked configuration.
+    space
+        The search space.
     choices
         Group -> YAML file that the configuration was composed from.
-    words
+    overrides
         The overrides of the command.
+    console
+        Where progress is shown.
+
+    Returns
+    -------
+    list of RunFolder
+        The runs of the winner, one for each final seed; none of a process that is only a worker.
 
     Raises
     ------
     PaddockError
         If the same failure stopped it, or no trial came to its end.
     """
-    desk = open_desk(config, space=space, choices=choices, words=words)
-    shown = [shown_word(word) for word in words]
-    tracker = StudyTracker(desk, command=shlex.join(["python", "tune.py", *shown]))
+    study = open_study(config, space=space, choices=choices, overrides=overrides)
+    shown = map(without_secret, overrides)
+    tracker = StudyTracker(study, command=shlex.join(["python", "tune.py", *shown]))
     if config.study.worker:
         tracker.start()
-        work(desk, published=tracker.trial)
+        work(study, on_trial_end=tracker.trial)
         return []
-    _announce(desk, console)
-    label = desk.name.rpartition("/")[2]
-    with View(desk.ledger, label=label, log=desk.folder / "study.log", console=console) as view:
-        if desk.ledger.verdict(desk.ledger.trials) is Verdict.done:
-            verdict = Verdict.done
+    _announce(study, console)
+    label = study.name.rpartition("/")[2]
+    with View(study.queue, label=label, log=study.folder / "study.log", console=console) as view:
+        state = study.queue.state(study.queue.trials)
+        if state is QueueState.finished:
+            pass
         elif config.study.workers == 1 and config.study.launcher == "local":
             tracker.start()
-            verdict = work(desk, published=tracker.trial)
+            state = work(study, on_trial_end=tracker.trial)
         else:
             number = config.study.workers
             begun = "1 worker" if number == 1 else f"{number} workers"
-            view.say(f"{label}: {begun}; one more: {by_hand(desk)}")
-            verdict = launch(desk)
-    if verdict is Verdict.stop:
-        why = equal_failures(desk.ledger.trials, since=desk.ledger.began)
-        raise PaddockError(f"the study {desk.name} stopped: the last trials all failed: {why}")
-    return _conclude(desk, tracker, console)
+            view.say(f"{label}: {begun}; one more: {worker_command(study)}")
+            state = launch(study)
+    if state is QueueState.failing:
+        why = equal_failures(study.queue.trials, since=study.queue.began)
+        raise PaddockError(f"the study {study.name} stopped: the last trials all failed: {why}")
+    return _conclude(study, tracker, console)
 
 
-def _announce(desk: Desk, console: Console) -> None:
-    finished = sum(map(counts, desk.ledger.trials))
+def _announce(study: TuningStudy, console: Console) -> None:
+    finished = sum(map(counts, study.queue.trials))
     goes_on = f", {finished} trials finished before" if finished else ""
     console.print(
-        f"{desk.name}{goes_on}; storage {desk.config.study.storage}"
-        if "@" not in desk.config.study.storage
-        else f"{desk.name}{goes_on}",
+        f"{study.name}{goes_on}; storage {study.config.study.storage}"
+        if "@" not in study.config.study.storage
+        else f"{study.name}{goes_on}",
         highlight=False,
         soft_wrap=True,
     )
 
 
-def _conclude(desk: Desk, tracker: StudyTracker, console: Console) -> list[RunFolder]:
-    winner = best(desk.ledger.trials)
+def _conclude(study: TuningStudy, tracker: StudyTracker, console: Console) -> list[RunFolder]:
+    winner = best(study.queue.trials)
     if winner is None:
         raise PaddockError(
-            f"no trial of {desk.name} came to its end; the reasons are in {desk.folder}/study.log"
+            f"no trial of {study.name} came to its end; the reasons are in {study.folder}/study.log"
         )
-    path = write_winner(desk, winner)
+    path = write_winner(study, winner)
     console.print(
-        f"best: trial {winner.number}, {desk.metric} {winner.value:.4f}, {told(winner.params)}; "
+        f"best: trial {winner.number}, {study.metric} {winner.value:.4f}, {params_text(winner.params)}; "
         f"written to {_shown(path)}",
         highlight=False,
         soft_wrap=True,
     )
-    folders = train_winner(desk, winner, console)
+    folders = train_winner(study, winner, console)
     tracker.finish(winner, folders)
     return folders
 

@@ -1,4 +1,4 @@
-"""What a person sees of a study: a live table on a terminal, lines elsewhere, and lines in a file."""
+"""The progress of a study: a live table on a terminal, and a line for each trial that ends."""
 
 import time
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from experiments.tuning.ledger import Budget, Ledger
-from experiments.tuning.trials import STOPPED_BY, best, counts, reason, spent
+from experiments.tuning.trial_queue import Budget, TrialQueue
+from experiments.tuning.trials import STOPPED_BY, best, counts, reason, seconds_used
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -25,23 +25,27 @@ ROWS = 12
 
 
 class View:
-    """Watches a study in its storage, whoever works on it, and tells of every trial that ends.
+    """Shows the progress of a study, read from its storage, whichever workers run its trials.
 
     Parameters
     ----------
+    queue
+        The trials of the study, and their budget.
     label
         What each line begins with.
     log
         The file that every line goes to as well.
+    console
+        The table is shown on a terminal only; lines are shown everywhere.
     """
 
-    def __init__(self, ledger: Ledger, *, label: str, log: Path, console: Console) -> None:
-        self._ledger = ledger
+    def __init__(self, queue: TrialQueue, *, label: str, log: Path, console: Console) -> None:
+        self._queue = queue
         self._label = label
         self._log = log
         self._console = console
         self._done = Event()
-        self._told = {trial.number for trial in ledger.trials if trial.state.is_finished()}
+        self._announced = {trial.number for trial in queue.trials if trial.state.is_finished()}
         self._live: Live | None = None
         self._thread = Thread(target=self._watch, daemon=True)
 
@@ -67,7 +71,7 @@ class View:
             self._look()
 
     def say(self, line: str) -> None:
-        """A line for the file, and for the screen."""
+        """Print a line and append it to the log file, there with the time."""
         with self._log.open("a", encoding="utf-8") as stream:
             stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -80,25 +84,35 @@ class View:
                 continue  # the storage is busy or away: those who work on it will say so
 
     def _look(self) -> None:
-        trials = self._ledger.trials
+        trials = self._queue.trials
         for trial in sorted(trials, key=lambda each: each.datetime_complete or datetime.max):
-            if trial.state.is_finished() and trial.number not in self._told:
-                self._told.add(trial.number)
-                self.say(f"{self._label}: {line(trial, trials, self._ledger.budget)}")
+            if trial.state.is_finished() and trial.number not in self._announced:
+                self._announced.add(trial.number)
+                self.say(f"{self._label}: {line(trial, trials, self._queue.budget)}")
         if self._live is not None:
-            self._live.update(table(trials, self._ledger.budget, title=self._label), refresh=True)
+            self._live.update(table(trials, self._queue.budget, title=self._label), refresh=True)
 
 
 def line(trial: "FrozenTrial", trials: Sequence["FrozenTrial"], budget: Budget) -> str:
-    """How a trial ended and where the study stands."""
-    words = [f"trial {trial.number} {outcome(trial)}"]
+    """How a trial ended, the best trial so far, and how much of the budget is used.
+
+    Parameters
+    ----------
+    trial
+        A finished trial.
+    trials
+        All trials of the study.
+    budget
+        What the study may use.
+    """
+    parts = [f"trial {trial.number} {outcome(trial)}"]
     if (winner := best(trials)) is not None:
-        words.append(f"best {winner.value:.4f} (trial {winner.number})")
-    return "; ".join([*words, standing(trials, budget)])
+        parts.append(f"best {winner.value:.4f} (trial {winner.number})")
+    return "; ".join([*parts, budget_text(trials, budget)])
 
 
 def outcome(trial: "FrozenTrial") -> str:
-    """A trial's end in words."""
+    """How a finished trial ended, as text."""
     seconds = f" in {trial.duration.total_seconds():.1f} s" if trial.duration else ""
     if trial.state is TrialState.COMPLETE:
         return f"complete{seconds}, {trial.value:.4f}"
@@ -110,33 +124,51 @@ def outcome(trial: "FrozenTrial") -> str:
     return "cut off, to be tried again"
 
 
-def standing(trials: Sequence["FrozenTrial"], budget: Budget) -> str:
-    """How much of the budget is used, and about how long the rest takes."""
+def budget_text(trials: Sequence["FrozenTrial"], budget: Budget) -> str:
+    """How much of the budget is used, and about how long the rest takes, as text.
+
+    Parameters
+    ----------
+    trials
+        All trials of the study.
+    budget
+        What the study may use.
+    """
     now = datetime.now()
-    finished, used = sum(map(counts, trials)), spent(trials, now=now)
-    told, left = [], []
+    finished, used = sum(map(counts, trials)), seconds_used(trials, now=now)
+    parts, left = [], []
     if budget.n_trials is not None:
-        told.append(f"{finished}/{budget.n_trials} trials")
+        parts.append(f"{finished}/{budget.n_trials} trials")
         if finished:
             left.append(used / finished * max(0, budget.n_trials - finished))
     if budget.timeout is not None:
-        told.append(f"{used:.0f}/{budget.timeout:.0f} s")
+        parts.append(f"{used:.0f}/{budget.timeout:.0f} s")
         left.append(max(0.0, budget.timeout - used))
     if left:
-        told.append(f"about {duration(min(left))} left")
-    return ", ".join(told)
+        parts.append(f"about {duration(min(left))} left")
+    return ", ".join(parts)
 
 
 def duration(seconds: float) -> str:
-    """Seconds for a person."""
+    """Seconds as text, in the unit that suits them."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def table(trials: Sequence["FrozenTrial"], budget: Budget, *, title: str) -> Table:
-    """The running trials and the latest others."""
-    shown = Table(title=f"{title}: {standing(trials, budget)}", title_justify="left")
+    """A table of the best trial, the latest finished ones and the running ones.
+
+    Parameters
+    ----------
+    trials
+        All trials of the study.
+    budget
+        What the study may use.
+    title
+        What stands above the table, before how much of the budget is used.
+    """
+    shown = Table(title=f"{title}: {budget_text(trials, budget)}", title_justify="left")
     winner = best(trials)
     for column in ("trial", "state", "epoch", "value", "seconds", "parameters"):
         right = column in ("trial", "epoch", "value", "seconds")
@@ -163,12 +195,12 @@ def _cells(trial: "FrozenTrial") -> list[str]:
         "" if step is None else str(step),
         "" if value is None else f"{value:.4f}",
         "" if began is None else f"{(ended - began).total_seconds():.0f}",
-        told(trial.params),
+        params_text(trial.params),
     ]
 
 
-def told(params: dict[str, Any]) -> str:
-    """Parameters in a row, floats shortened."""
+def params_text(params: dict[str, Any]) -> str:
+    """Parameters as text, floats shortened to four digits."""
     return ", ".join(
         f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in params.items()

@@ -16,7 +16,7 @@ from experiments.config.schema import Config
 from experiments.files import write_text
 from experiments.runs.folder import RunFolder
 from experiments.tuning.space import STAGES, looked_up, put
-from experiments.tuning.study import Desk
+from experiments.tuning.study import TuningStudy
 from experiments.tuning.trials import DEFAULTS, counts
 
 if TYPE_CHECKING:
@@ -25,23 +25,44 @@ if TYPE_CHECKING:
 _ABSENT = object()
 
 
-def winning_model(desk: Desk, trial: "FrozenTrial") -> dict[str, Any]:
-    """The model of a finished trial, as a command would give it."""
+def winning_model(study: TuningStudy, trial: "FrozenTrial") -> dict[str, Any]:
+    """The configuration of the model that a finished trial has trained.
+
+    Parameters
+    ----------
+    study
+        The study of the trial.
+    trial
+        A trial with all of its parameters.
+    """
     from optuna.trial import FixedTrial
 
     fixed: Any = FixedTrial(trial.params)
-    return desk.space.suggest(fixed, defaults=DEFAULTS in trial.user_attrs)
+    return study.space.suggest(fixed, defaults=DEFAULTS in trial.user_attrs)
 
 
-def write_winner(desk: Desk, trial: "FrozenTrial") -> Path:
-    """Write the file that `+tuned=auto` takes, and return its path."""
-    config, trials = desk.config, desk.ledger.trials
+def write_winner(study: TuningStudy, trial: "FrozenTrial") -> Path:
+    """Write the configuration of the best trial to the file that `+tuned=auto` reads.
+
+    Parameters
+    ----------
+    study
+        The study of the trial.
+    trial
+        The best trial.
+
+    Returns
+    -------
+    Path
+        <tuned_dir>/<dataset>/<protocol>/<model>.yaml.
+    """
+    config, trials = study.config, study.queue.trials
     # As experiments.config.compose.settled names it.
-    name = f"{desk.shared.data.name}/{config.protocol.name}/{desk.model_key}"
+    name = f"{study.shared.data.name}/{config.protocol.name}/{study.model_key}"
     states = [each.state for each in trials if counts(each)]
     provenance = {
-        "study": desk.name,
-        "command": _study_command(desk),
+        "study": study.name,
+        "command": _study_command(study),
         "trial": trial.number,
         "metric": config.protocol.valid_metric,
         "value": trial.value,
@@ -52,12 +73,12 @@ def write_winner(desk: Desk, trial: "FrozenTrial") -> Path:
             for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
         },
         "seconds": round(sum(_seconds(each) for each in trials if counts(each)), 1),
-        "data_hash": desk.shared.data.hash,
-        "split_hash": desk.shared.split.hash,
+        "data_hash": study.shared.data.hash,
+        "split_hash": study.shared.split.hash,
     }
-    content = {"model": _written(desk, winning_model(desk, trial)), "tuned": provenance}
+    content = {"model": _written(study, winning_model(study, trial)), "tuned": provenance}
     text = (
-        f"# @package _global_\n# {_launch(desk, name)}\n"
+        f"# @package _global_\n# {_launch(study, name)}\n"
         f"# The best of {len(states)} trials by the valid metric, written by tune.py.\n"
         + OmegaConf.to_yaml(OmegaConf.create(content))
     )
@@ -66,41 +87,57 @@ def write_winner(desk: Desk, trial: "FrozenTrial") -> Path:
     return path
 
 
-def train_winner(desk: Desk, trial: "FrozenTrial", console: Console) -> list[RunFolder]:
-    """Train the winner with each final seed, as run.py would; runs that are finished are reused."""
+def train_winner(study: TuningStudy, trial: "FrozenTrial", console: Console) -> list[RunFolder]:
+    """Train the best configuration with each final seed, as run.py would.
+
+    Parameters
+    ----------
+    study
+        The study of the trial.
+    trial
+        The best trial.
+    console
+        Where progress is shown.
+
+    Returns
+    -------
+    list of RunFolder
+        One run for each of `final_seeds` seeds, from the configured one upwards; a run that is
+        finished is reused.
+    """
     from experiments.commands.train import run
 
-    config = desk.config
+    config = study.config
     given = {field.name: getattr(config, field.name) for field in fields(Config)}
-    plain = replace(Config(**given), model=winning_model(desk, trial))
+    plain = replace(Config(**given), model=winning_model(study, trial))
     folders = []
     for seed in range(config.seed, config.seed + config.study.final_seeds):
         folder = run(
             replace(plain, seed=seed),
-            choices=desk.choices,
+            choices=study.choices,
             console=console,
             bars=config.progress,
         )
-        tags = {"paddock.study": desk.name, "paddock.trial": str(trial.number)}
+        tags = {"paddock.study": study.name, "paddock.trial": str(trial.number)}
         if not tags.items() <= folder.run["tags"].items():
             folder.update(tags={**folder.run["tags"], **tags})
         folders.append(folder)
     return folders
 
 
-def _launch(desk: Desk, name: str) -> str:
+def _launch(study: TuningStudy, name: str) -> str:
     """The command that runs the file."""
-    model, auto = desk.choices["model"], "+tuned=auto"
+    model, auto = study.choices["model"], "+tuned=auto"
     if model == "recbole":
-        model, auto = f"recbole model.name={desk.config.model['name']}", f"+tuned={name}"
-    places = [f"{group}={desk.choices[group]}" for group in ("dataset", "protocol")]
-    # What the study was told of them belongs to the data that it tuned on.
-    places += [word for word in desk.words if word.startswith(("dataset.", "protocol."))]
+        model, auto = f"recbole model.name={study.config.model['name']}", f"+tuned={name}"
+    places = [f"{group}={study.choices[group]}" for group in ("dataset", "protocol")]
+    # Overrides of these groups belong to the data that the study tuned on.
+    places += [each for each in study.overrides if each.startswith(("dataset.", "protocol."))]
     return f"python run.py model={model} {shlex.join(places)} {auto}"
 
 
-def _study_command(desk: Desk) -> str:
-    """The command of the study, without the places of the machine that it ran on."""
+def _study_command(study: TuningStudy) -> str:
+    """The command of the study, without the folders and addresses of the machine that it ran on."""
     places = (
         "study.storage",
         "study.tuned_dir",
@@ -109,19 +146,19 @@ def _study_command(desk: Desk) -> str:
         "tracking",
         "dataset.source",
     )
-    kept = [word for word in desk.words if not word.startswith(places)]
+    kept = [each for each in study.overrides if not each.startswith(places)]
     return shlex.join(["python", "tune.py", *kept])
 
 
-def _written(desk: Desk, winner: Mapping[str, Any]) -> dict[str, Any]:
+def _written(study: TuningStudy, winner: Mapping[str, Any]) -> dict[str, Any]:
     """What differs from the model's own YAML, and what was tuned even where it does not."""
-    words = [f"model={desk.choices['model']}"]
-    if desk.choices["model"] == "recbole":
-        words.append(f"model.name={desk.config.model['name']}")
-    winner, usual = resolve_model(winner), resolve_model(typed(compose(words)).model)
-    tuned = {parameter.name for parameter in desk.space.active(winner, defaults=False)}
+    overrides = [f"model={study.choices['model']}"]
+    if study.choices["model"] == "recbole":
+        overrides.append(f"model.name={study.config.model['name']}")
+    winner, usual = resolve_model(winner), resolve_model(typed(compose(overrides)).model)
+    tuned = {parameter.name for parameter in study.space.active(winner, defaults=False)}
     written: dict[str, Any] = {}
-    if desk.choices["model"] == "recbole":
+    if study.choices["model"] == "recbole":
         written["name"] = winner["name"]
     for name, value in _leaves(winner):
         if name in tuned or looked_up(usual, name, _ABSENT) != value:

@@ -1,4 +1,4 @@
-"""A worker: takes trials until the study needs none."""
+"""A worker: takes the trials of a study one after another, until there is none left to take."""
 
 import gc
 import os
@@ -20,92 +20,108 @@ from experiments.training.device import device_of
 from experiments.training.memory import keep_freed_memory
 from experiments.tuning.algorithms import sampler
 from experiments.tuning.heartbeat import heartbeat
-from experiments.tuning.ledger import EXHAUSTED, Claim, Verdict
 from experiments.tuning.objective import Objective
-from experiments.tuning.study import Desk
+from experiments.tuning.study import TuningStudy
+from experiments.tuning.trial_queue import EXHAUSTED, QueueState, TakenTrial
 from experiments.tuning.trials import INTERRUPTED, REASON
 
 LAUNCHER = "PADDOCK_LAUNCHER"
-"""Environment variable with the process that started this worker and shows what it does."""
+"""Environment variable with the number of the process that started this worker.
+
+That process shows what the worker does, and the worker ends with it.
+"""
 
 WAIT_SECONDS = 0.5
+"""Between two looks at the queue while all trials that are left are running."""
+
 _LONGEST_REASON = 300
 
 
-def work(desk: Desk, *, published: Callable[[int], None] = lambda number: None) -> Verdict:
-    """Work on trials until there is none to take.
+def work(
+    study: TuningStudy, *, on_trial_end: Callable[[int], None] = lambda number: None
+) -> QueueState:
+    """Work on trials until there is none left to take.
 
     Parameters
     ----------
-    published
-        Called with the number of every trial that has ended.
+    study
+        The study, whose queue other workers may share.
+    on_trial_end
+        Called with the number of every trial that this worker has ended.
 
     Returns
     -------
-    Verdict
-        Why there is none.
+    QueueState
+        Why there is none: `finished` or `failing`.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On Ctrl-C or SIGTERM, or if the process that started this worker is gone. The trial is
+        handed back to the queue before.
     """
-    config = desk.config
+    config = study.config
     torch.set_num_threads(config.threads)
     keep_freed_memory()
-    objective = Objective(desk=desk, device=device_of(config.device), watch=_heed_launcher)
+    objective = Objective(study=study, device=device_of(config.device), watch=_check_launcher)
     # What is imported stays: collecting after a trial need not look at it again.
     gc.collect()
     gc.freeze()
     with threadpool_limits(config.threads), _terminable():
         while True:
-            _heed_launcher()
+            _check_launcher()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # experimental parts of Optuna
-                taken = desk.ledger.claim()
-                if isinstance(taken, Claim):
-                    published(_run(desk, taken, objective))
-            if taken is Verdict.wait:
+                taken = study.queue.take()
+                if isinstance(taken, TakenTrial):
+                    on_trial_end(_run(study, taken, objective))
+            if taken is QueueState.all_running:
                 time.sleep(WAIT_SECONDS)
-            elif isinstance(taken, Verdict):
+            elif isinstance(taken, QueueState):
                 return taken
 
 
-def _run(desk: Desk, claim: Claim, objective: Objective) -> int:
+def _run(study: TuningStudy, taken: TakenTrial, objective: Objective) -> int:
     """Train a trial and store how it ended; its number is returned."""
     # A seed of each draw's own: workers draw different values, and a study that was stopped draws
     # what it would have drawn.
-    settings = desk.config.study
-    seed = int(hash_of([settings.seed, claim.ordinal])[:8], 16)
-    desk.study.sampler = sampler(settings.sampler, seed=seed)
-    with heartbeat(desk.storage, claim.trial_id):
-        trial = Trial(desk.study, claim.trial_id)
-        _train(desk, trial, objective)
+    settings = study.config.study
+    seed = int(hash_of([settings.seed, taken.draw])[:8], 16)
+    study.optuna_study.sampler = sampler(settings.sampler, seed=seed)
+    with heartbeat(study.storage, taken.trial_id):
+        trial = Trial(study.optuna_study, taken.trial_id)
+        _train(study, trial, objective)
     return trial.number
 
 
-def _train(desk: Desk, trial: Trial, objective: Objective) -> None:
+def _train(study: TuningStudy, trial: Trial, objective: Objective) -> None:
     try:
-        _end(desk, trial, TrialState.COMPLETE, objective(trial))
+        _end(study, trial, TrialState.COMPLETE, objective(trial))
     except TrialPruned:
-        _end(desk, trial, TrialState.PRUNED)
+        _end(study, trial, TrialState.PRUNED)
     except UpdateFinishedTrialError:
-        return  # it was taken for dead, and another worker has it
+        return  # it was taken for dead, and is repeated
     except StorageInternalError:
-        raise  # no failure of the trial; whoever finds it tries it again
+        raise  # no failure of the trial: it is repeated as one whose worker died
     except (KeyboardInterrupt, SystemExit):
         with suppress(UpdateFinishedTrialError):
             trial.set_user_attr(INTERRUPTED, True)
-        _end(desk, trial, TrialState.FAIL)
+        _end(study, trial, TrialState.FAIL)
         raise
     except Exception as error:
         with suppress(UpdateFinishedTrialError):
-            trial.set_user_attr(REASON, told(error))
-        _end(desk, trial, TrialState.FAIL)
+            trial.set_user_attr(REASON, error_line(error))
+        _end(study, trial, TrialState.FAIL)
     finally:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
 
-def _end(desk: Desk, trial: Trial, state: TrialState, value: float | None = None) -> None:
+def _end(study: TuningStudy, trial: Trial, state: TrialState, value: float | None = None) -> None:
+    """Store how a trial ended, unless it was taken for dead meanwhile."""
     try:
-        desk.study.tell(trial, value, state=state)
+        study.optuna_study.tell(trial, value, state=state)
     except UpdateFinishedTrialError:
         return
     except ValueError as error:
@@ -115,18 +131,18 @@ def _end(desk: Desk, trial: Trial, state: TrialState, value: float | None = None
         # How the exhaustive sampler says that nothing is left, after the trial is stored.
         if "Study.stop" not in str(error):
             raise
-        desk.study.set_user_attr(EXHAUSTED, True)
+        study.optuna_study.set_user_attr(EXHAUSTED, True)
 
 
-def told(error: Exception) -> str:
-    """An error as the reason of a failed trial: its kind and its first line."""
+def error_line(error: Exception) -> str:
+    """The first line of an error, behind its type where it is none of Paddock's, shortened."""
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     kind = "" if type(error).__name__ == "PaddockError" else f"{type(error).__name__}: "
     return f"{kind}{line}"[:_LONGEST_REASON]
 
 
-def _heed_launcher() -> None:
-    """End with the process that started this one."""
+def _check_launcher() -> None:
+    """Raise KeyboardInterrupt if the process that started this one is gone."""
     launcher = os.environ.get(LAUNCHER)
     if launcher is not None and os.getppid() != int(launcher):
         raise KeyboardInterrupt

@@ -31,8 +31,8 @@ class Postgres:
     def start(self) -> None:
         if self._user:
             shutil.chown(self.folder, "nobody", "nogroup")
-        words = ["-D", str(self._data), "-U", "tuner", "-A", "trust", "--no-sync", "-E", "UTF8"]
-        self._run("initdb", *words, "--locale=C")
+        arguments = ["-D", str(self._data), "-U", "tuner", "-A", "trust", "--no-sync", "-E", "UTF8"]
+        self._run("initdb", *arguments, "--locale=C")
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
@@ -67,9 +67,9 @@ class Postgres:
             self._process.wait()
         shutil.rmtree(self.folder)
 
-    def _run(self, name: str, *words: str) -> None:
+    def _run(self, name: str, *arguments: str) -> None:
         done = subprocess.run(
-            [str(self._binaries / name), *words],
+            [str(self._binaries / name), *arguments],
             capture_output=True,
             text=True,
             check=False,

@@ -70,24 +70,24 @@ PartitionName=main Nodes=ALL Default=YES State=UP
         self._wait("munged", (self.folder / "munge.sock").exists)
         self._daemon("slurmctld", "-D", "-i")
         self._daemon("slurmd", "-D")
-        self._wait("slurmd", lambda: "idle" in self.told("sinfo", "--noheader", "--format=%t"))
+        self._wait("slurmd", lambda: "idle" in self.output_of("sinfo", "--noheader", "--format=%t"))
 
     def stop(self) -> None:
-        self.told("scancel", "--user", getpass.getuser())
+        self.output_of("scancel", "--user", getpass.getuser())
         for daemon in reversed(self._daemons):
             daemon.terminate()
             daemon.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _daemon(self, *words: str) -> None:
-        with (self.folder / f"{words[0]}.log").open("ab") as log:
+    def _daemon(self, *arguments: str) -> None:
+        with (self.folder / f"{arguments[0]}.log").open("ab") as log:
             self._daemons.append(
-                subprocess.Popen(words, env=self.environment, stdout=log, stderr=log)
+                subprocess.Popen(arguments, env=self.environment, stdout=log, stderr=log)
             )
 
-    def told(self, *words: str) -> str:
+    def output_of(self, *arguments: str) -> str:
         done = subprocess.run(
-            words, env=self.environment, capture_output=True, text=True, check=False
+            arguments, env=self.environment, capture_output=True, text=True, check=False
         )
         return done.stdout
 

@@ -104,15 +104,15 @@ def test_interrupted_trial_is_handed_back(tuner: Tuner, undisturbed: list[tuple[
 @pytest.mark.slow
 def test_the_command_itself(tuner: Tuner, undisturbed: list[tuple[Any, ...]]) -> None:
     """No fork, nothing patched: tune.py killed after its second trial and started again."""
-    words = [sys.executable, str(ROOT / "tune.py"), *tuner.words(*ASKED, "model.epochs=40")]
+    command = [sys.executable, str(ROOT / "tune.py"), *tuner.overrides(*ASKED, "model.epochs=40")]
     with Path(tuner.output).open("ab") as output:
-        process = subprocess.Popen(words, stdout=output, stderr=output)
+        process = subprocess.Popen(command, stdout=output, stderr=output)
         while tuner.ended() < 2:
             assert process.poll() is None, tuner.said
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert subprocess.run(words, stdout=output, stderr=output, check=False).returncode == 0
+        assert subprocess.run(command, stdout=output, stderr=output, check=False).returncode == 0
     assert len(counted(tuner.trials)) == N_TRIALS
     assert [len(trials) for trials in draws(tuner.trials)] == [1] * N_TRIALS
     params = [params for params, *_ in undisturbed]

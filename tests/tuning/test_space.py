@@ -169,7 +169,7 @@ def test_conditions_that_wait_for_each_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("overrides", "message"),
     [
         (["study.n_trial=3"], "study.n_trial: there is no such key; did you mean study.n_trials?"),
         (["study.sampler=tpa"], "study.sampler=tpa is unknown: did you mean tpe?"),
@@ -186,9 +186,9 @@ def test_conditions_that_wait_for_each_other() -> None:
         (["mode=leaderboard"], "mode=leaderboard is one of run.py"),
     ],
 )
-def test_mistake_in_a_command(words: list[str], message: str) -> None:
+def test_mistake_in_a_command(overrides: list[str], message: str) -> None:
     with pytest.raises(PaddockError, match=message):
-        read(words)
+        read(overrides)
 
 
 def test_the_launch_command_of_a_file_composes() -> None:

@@ -102,11 +102,11 @@ def _pruned_at(trial: FrozenTrial, before: list[FrozenTrial], startup: int, warm
 
 
 def test_equal_failures_stop_the_study(tuner: Tuner) -> None:
-    words = [
+    overrides = [
         *(*SMALL, "study.n_trials=20", "~search.train_batch_size", "model.train_batch_size=512"),
         "search.learning_rate={type: float, low: 1e20, high: 1e30, log: true}",
     ]
-    said = tuner(*words, code=2)
+    said = tuner(*overrides, code=2)
     first, *others = tuner.trials
     assert first.state is TrialState.COMPLETE  # the defaults
     assert [trial.state for trial in others] == [TrialState.FAIL] * 5
@@ -115,7 +115,7 @@ def test_equal_failures_stop_the_study(tuner: Tuner) -> None:
     }
     assert "the last trials all failed: the training loss of BPR is nan" in said
     # Who starts it again may have removed the cause: five more are tried.
-    tuner(*words, code=2)
+    tuner(*overrides, code=2)
     assert len(tuner.trials) == 11
 
 
@@ -173,17 +173,17 @@ def test_samplers_and_pruners_by_name(tuner: Tuner, sampler: str, pruner: str) -
 
 
 def test_one_study_for_each_model(tuner: Tuner, tmp_path: Path) -> None:
-    words = [
+    overrides = [
         "model=pop,ease",
         "dataset=tiny",
         "study.n_trials=2",
         "study.final_seeds=1",
         "device=cpu",
     ]
-    tuner("-m", *words, "search.reg_weight.low=1", code=2)
+    tuner("-m", *overrides, "search.reg_weight.low=1", code=2)
     assert "search.reg_weight" in tuner.said  # Pop reads no such key: nothing was begun
     assert not (tmp_path / "runs" / "studies.db").exists()
-    tuner("-m", *words[:2], "study.n_trials=1", *words[3:])
+    tuner("-m", *overrides[:2], "study.n_trials=1", *overrides[3:])
     assert {run.run["model"] for run in find_runs(tmp_path / "runs", finished=True)} == {
         "Pop",
         "EASE",
@@ -199,7 +199,7 @@ def test_stage_that_another_study_has_trained(
     tuner_in: Callable[[Path], Tuner], tmp_path: Path
 ) -> None:
     """Its value is found by validating it again, and its backbone's values are none of the trial's."""
-    words = [
+    overrides = [
         *("model=a_llmrec_align", "dataset=tiny", "device=cpu", "progress=false"),
         *("model.backbone.epochs=2", "model.epochs=2", "model.eval_step=1"),
         *("study.n_trials=1", "study.final_seeds=1"),
@@ -207,7 +207,7 @@ def test_stage_that_another_study_has_trained(
     first, second = tuner_in(tmp_path / "first"), tuner_in(tmp_path / "second")
     for tuner in (first, second):
         tuner.folder.mkdir()
-        tuner(*words)
+        tuner(*overrides)
     (trained,), (loaded,) = first.trials, second.trials
     assert sorted(trained.intermediate_values) == [3, 4]  # behind the two epochs of the backbone
     assert loaded.intermediate_values == {}

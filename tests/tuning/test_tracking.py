@@ -19,7 +19,7 @@ ASKED = [
 ]
 
 
-def words(folder: Path) -> list[str]:
+def overrides(folder: Path) -> list[str]:
     return [f"tracking.uri=sqlite:///{folder}/mlflow.db", f"tracking.artifacts={folder}/artifacts"]
 
 
@@ -58,7 +58,7 @@ def check_trials(client: Any, tuner: Tuner) -> Any:
 
 
 def test_study_in_mlflow(tuner: Tuner, tmp_path: Path) -> None:
-    tuner(*ASKED, *words(tmp_path))
+    tuner(*ASKED, *overrides(tmp_path))
     client = client_of(tmp_path)
     parent = check_trials(client, tuner)
     assert TrialState.PRUNED in {trial.state for trial in tuner.trials}
@@ -82,9 +82,9 @@ def test_study_in_mlflow(tuner: Tuner, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_what_was_not_tracked_is_sent_later(tuner: Tuner, tmp_path: Path) -> None:
     tuner(*ASKED, "tracking=off")
-    tuner(*ASKED, *words(tmp_path))
+    tuner(*ASKED, *overrides(tmp_path))
     check_trials(client_of(tmp_path), tuner)
-    tuner(*ASKED, *words(tmp_path))
+    tuner(*ASKED, *overrides(tmp_path))
     check_trials(client_of(tmp_path), tuner)
 
 

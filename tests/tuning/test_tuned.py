@@ -35,8 +35,8 @@ def test_values_of_the_file(search_path: str) -> None:
 
 
 def test_file_of_the_protocol_and_the_command_wins(search_path: str) -> None:
-    words = ["model=bpr", "dataset=tiny", "protocol=loo-c20", "+tuned=auto", search_path]
-    config = typed(compose([*words, "model.learning_rate=0.5"]))
+    overrides = ["model=bpr", "dataset=tiny", "protocol=loo-c20", "+tuned=auto", search_path]
+    config = typed(compose([*overrides, "model.learning_rate=0.5"]))
     assert config.model["learning_rate"] == 0.5
     assert config.model["embedding_size"] == 24
 
@@ -44,13 +44,13 @@ def test_file_of_the_protocol_and_the_command_wins(search_path: str) -> None:
 def test_any_takes_the_file_where_there_is_one(search_path: str) -> None:
     found = typed(compose(["model=bpr", "dataset=tiny", "+tuned=any", search_path]))
     assert found.model["embedding_size"] == 48
-    words = ["model=lightgcn", "dataset=tiny"]
-    own = typed(compose([*words, "+tuned=any", search_path]))
-    assert own == typed(compose(words))
+    overrides = ["model=lightgcn", "dataset=tiny"]
+    own = typed(compose([*overrides, "+tuned=any", search_path]))
+    assert own == typed(compose(overrides))
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("overrides", "message"),
     [
         (
             ["model=sasrec", "dataset=tiny", "+tuned=auto"],
@@ -61,9 +61,9 @@ def test_any_takes_the_file_where_there_is_one(search_path: str) -> None:
         (["model=bpr", "tuned=auto"], r"write \+tuned=auto"),
     ],
 )
-def test_no_such_file(words: list[str], message: str) -> None:
+def test_no_such_file(overrides: list[str], message: str) -> None:
     with pytest.raises(PaddockError, match=message):
-        compose(words)
+        compose(overrides)
 
 
 def test_committed_files_compose() -> None:
@@ -75,7 +75,7 @@ def test_committed_files_compose() -> None:
             continue
         lines = path.read_text(encoding="utf-8").splitlines()
         assert lines[0] == "# @package _global_"
-        words = lines[1].removeprefix("# python run.py ").split()
-        config = typed(compose(words))
+        overrides = lines[1].removeprefix("# python run.py ").split()
+        config = typed(compose(overrides))
         check(config)
         assert {"study", "trial", "value", "n_trials", "seconds", "data_hash"} <= set(config.tuned)

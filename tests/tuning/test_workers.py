@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from optuna.trial import TrialState
 
-from experiments.tuning.launch import shown_word
+from experiments.tuning.launch import without_secret
 
 from .postgres import Postgres
 from .slurm import Slurm
@@ -37,11 +37,11 @@ def check_exact(tuner: Tuner, n_trials: int) -> None:
     assert len(set(values)) == n_trials  # learning rates are drawn from a continuum
 
 
-def killed_and_joined(tuner: Tuner, words: list[str], *, workers: int) -> None:
+def killed_and_joined(tuner: Tuner, overrides: list[str], *, workers: int) -> None:
     """Start the workers, one of which is killed in the middle of a trial, and wait for them."""
-    words = [*words, "study.worker=true"]
-    victim = tuner.start(*words, slow=0.2, dies_at="set_trial_intermediate_value:2:after")
-    others = [tuner.start(*words, slow=0.2) for _ in range(workers - 1)]
+    overrides = [*overrides, "study.worker=true"]
+    victim = tuner.start(*overrides, slow=0.2, dies_at="set_trial_intermediate_value:2:after")
+    others = [tuner.start(*overrides, slow=0.2) for _ in range(workers - 1)]
     for process in (victim, *others):
         process.join()
     assert victim.exitcode == -signal.SIGKILL, tuner.said
@@ -55,12 +55,12 @@ def killed_and_joined(tuner: Tuner, words: list[str], *, workers: int) -> None:
 
 
 def test_four_workers_on_postgresql_one_of_them_killed(tuner: Tuner, postgres: Postgres) -> None:
-    words = [*ASKED, f"study.storage={postgres.url}"]
-    killed_and_joined(tuner, words, workers=4)
+    overrides = [*ASKED, f"study.storage={postgres.url}"]
+    killed_and_joined(tuner, overrides, workers=4)
     check_exact(tuner, N_TRIALS)
     assert len({trial.user_attrs["worker"]["pid"] for trial in counted(tuner.trials)}) >= 3
     # Whoever concludes the study finds nothing left to train.
-    tuner(*words)
+    tuner(*overrides)
     check_exact(tuner, N_TRIALS)
     assert (tuner.folder / "conf" / "tuned" / "tiny" / "loo" / "bpr.yaml").exists()
 
@@ -72,7 +72,7 @@ def test_three_workers_on_one_sqlite_file_one_of_them_killed(tuner: Tuner) -> No
 
 
 @pytest.mark.parametrize(
-    ("word", "shown"),
+    ("override", "shown"),
     [
         ("study.storage=postgresql://u:secret@host/db", "study.storage=postgresql://u@host/db"),
         ("study.storage='postgresql://u:a&b@h/d?x&y'", "study.storage='postgresql://u@h/d?x&y'"),
@@ -80,8 +80,8 @@ def test_three_workers_on_one_sqlite_file_one_of_them_killed(tuner: Tuner) -> No
         ("study.name=u:secret@host", "study.name=u:secret@host"),
     ],
 )
-def test_password_is_not_shown(word: str, shown: str) -> None:
-    assert shown_word(word) == shown
+def test_password_is_not_shown(override: str, shown: str) -> None:
+    assert without_secret(override) == shown
 
 
 def test_processes_of_one_command(tuner: Tuner) -> None:
@@ -119,10 +119,10 @@ def slurm() -> Iterator[Slurm]:
 def test_jobs_of_slurm(tuner: Tuner, slurm: Slurm, postgres: Postgres) -> None:
     """A real SLURM of one node, a job of which is killed: as many trials as asked."""
     pytest.importorskip("submitit")
-    words = [*ASKED, f"study.storage={postgres.url}", "study.workers=2", "study.launcher=slurm"]
-    words += ["study.slurm.timeout_min=10"]
-    words += ["model.epochs=60", "model.stopping_step=0"]
-    command = [sys.executable, "tune.py", *tuner.words(*words)]
+    overrides = [*ASKED, f"study.storage={postgres.url}", "study.workers=2", "study.launcher=slurm"]
+    overrides += ["study.slurm.timeout_min=10"]
+    overrides += ["model.epochs=60", "model.stopping_step=0"]
+    command = [sys.executable, "tune.py", *tuner.overrides(*overrides)]
     with tuner.output.open("ab") as output:
         launcher = subprocess.Popen(
             command, cwd=ROOT, env=slurm.environment, stdout=output, stderr=output
@@ -130,14 +130,16 @@ def test_jobs_of_slurm(tuner: Tuner, slurm: Slurm, postgres: Postgres) -> None:
     while not (tuner.known() and len(counted(tuner.trials)) >= 2):
         assert launcher.poll() is None, tuner.said
         time.sleep(0.1)
-    slurm.told("scancel", "--signal=KILL", "--full", slurm.told("squeue", "-h", "-o%i").split()[0])
+    slurm.output_of(
+        "scancel", "--signal=KILL", "--full", slurm.output_of("squeue", "-h", "-o%i").split()[0]
+    )
     assert launcher.wait() == 0, tuner.said
     check_exact(tuner, N_TRIALS)
     scripts = list((tuner.folders[0] / "jobs").glob("*_submission.sh"))
     assert len(scripts) == 2
     assert all("--time=10" in script.read_text() for script in scripts)
     assert len({trial.user_attrs["worker"]["pid"] for trial in tuner.trials}) == 2
-    assert slurm.told("squeue", "-h").split() == []
+    assert slurm.output_of("squeue", "-h").split() == []
 
 
 @pytest.mark.slow

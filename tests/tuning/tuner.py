@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import shlex
 import signal
 import sqlite3
 import sys
@@ -54,24 +53,28 @@ class Tuner:
             f"study.tuned_dir={self.folder}/conf/tuned",
         ]
 
-    def words(self, *words: str) -> list[str]:
-        tracking = [] if any(word.startswith("tracking") for word in words) else ["tracking=off"]
-        storage = [word.partition("=")[2] for word in words if word.startswith("study.storage=")]
+    def overrides(self, *overrides: str) -> list[str]:
+        tracking = (
+            [] if any(each.startswith("tracking") for each in overrides) else ["tracking=off"]
+        )
+        storage = [
+            each.partition("=")[2] for each in overrides if each.startswith("study.storage=")
+        ]
         if storage:
             self.storage = storage[-1].replace("postgresql://", "postgresql+psycopg://")
-        return [*words, *tracking, *self.places]
+        return [*overrides, *tracking, *self.places]
 
-    def start(self, *words: str, dies_at: str = "", slow: float = 0.0) -> Any:
+    def start(self, *overrides: str, dies_at: str = "", slow: float = 0.0) -> Any:
         """Begin the command; see `command` for `dies_at` and `slow`."""
-        asked = (self.words(*words), self.output, dies_at, slow)
+        asked = (self.overrides(*overrides), self.output, dies_at, slow)
         process = self._context.Process(target=command, args=asked)
         process.start()
         return process
 
-    def __call__(self, *words: str, code: int = 0, **options: Any) -> str:
-        """Run the command to its end; its words are returned."""
+    def __call__(self, *overrides: str, code: int = 0, **options: Any) -> str:
+        """Run the command to its end; its output is returned."""
         before = len(self.said)
-        process = self.start(*words, **options)
+        process = self.start(*overrides, **options)
         process.join()
         assert process.exitcode == code, self.said[before:]
         return self.said[before:]
@@ -222,8 +225,3 @@ def outcome(trials: list[FrozenTrial]) -> list[tuple[Any, ...]]:
         (trial,) = trials_of_draw
         found.append((trial.params, trial.state, trial.value, trial.intermediate_values))
     return found
-
-
-def words_of(text: str) -> list[str]:
-    """The words of a command in a text."""
-    return shlex.split(text)

@@ -11,6 +11,7 @@ by the next worker under the lock:
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -20,7 +21,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
 from optuna.trial import TrialState
 
-from experiments.tuning.host import is_gone, this_worker
+from experiments.tuning.heartbeat import is_gone, this_worker
 from experiments.tuning.storage import Exclusive
 from experiments.tuning.trials import (
     DEATHS,
@@ -30,10 +31,10 @@ from experiments.tuning.trials import (
     RETRY_OF,
     WORKER,
     counts,
+    draw_index,
     equal_failures,
-    ordinal,
-    orphans,
-    spent,
+    seconds_used,
+    unrepeated,
 )
 
 if TYPE_CHECKING:
@@ -43,43 +44,66 @@ if TYPE_CHECKING:
     from experiments.tuning.storage import Storage
 
 QUEUED = "fixed_params"
-"""Where Optuna keeps the values that a trial was queued with."""
+"""The system attribute in which Optuna keeps the values that a trial was queued with."""
 
 EXHAUSTED = "exhausted"
-"""Attribute of a study whose sampler has tried every combination."""
+"""User attribute of a study whose sampler has tried every combination."""
 
 
-class Verdict(Enum):
-    """Why a worker gets no trial."""
+class QueueState(Enum):
+    """Whether a worker can take a trial, and why not."""
 
-    wait = "all trials that are left are being worked on"
-    done = "the budget is spent"
-    stop = "the same failure over and over"
+    open = "a trial can be taken"
+    all_running = "the trials that are left of the budget are running"
+    finished = "the budget is used"
+    failing = "the last trials all failed by the same reason"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What a study may use in all, null being no limit."""
+    """What all trials of a study may use together.
+
+    Attributes
+    ----------
+    n_trials
+        Finished trials; None is no limit.
+    timeout
+        Seconds in which at least one trial runs; None is no limit.
+    """
 
     n_trials: int | None
     timeout: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
-    """A trial that this worker has, and which of the study's draws it is."""
+class TakenTrial:
+    """A trial that this worker has taken.
+
+    Attributes
+    ----------
+    trial_id
+        Its id in the storage, which is not its number in the study.
+    draw
+        Which draw of the study's sampler it is, counted from 0; a repeated trial keeps its draw.
+    """
 
     trial_id: int
-    ordinal: int
+    draw: int
 
 
-class Ledger:
-    """The trials of one study, and who works on them.
+class TrialQueue:
+    """The trials of one study that are left to run, shared by all of its workers.
 
     Parameters
     ----------
+    storage
+        The very object that the study works with, which caches its trials.
+    study
+        The study of Optuna.
     exclusive
         The lock of the database.
+    budget
+        What the study may use; it is no part of the study, and another worker's may be higher.
     defaults
         The values of the first trial: the model's own.
     """
@@ -100,87 +124,101 @@ class Ledger:
         self._exclusive = exclusive
         self._defaults = defaults
         self._worker = this_worker()
+        self._study_id = storage.get_study_id_from_name(study.study_name)
 
     @property
     def trials(self) -> list["FrozenTrial"]:
+        """All trials of the study, in the order of their numbers; not to be changed."""
         return self.study.get_trials(deepcopy=False)
 
-    def verdict(self, trials: Sequence["FrozenTrial"]) -> Verdict | None:
-        """Why no trial shall begin, or None."""
+    def state(self, trials: Sequence["FrozenTrial"]) -> QueueState:
+        """Whether another trial may begin.
+
+        Parameters
+        ----------
+        trials
+            All trials of the study.
+        """
         if equal_failures(trials, since=self.began) is not None:
-            return Verdict.stop
+            return QueueState.failing
         finished = sum(map(counts, trials))
         running = sum(trial.state is TrialState.RUNNING for trial in trials)
         waiting = sum(trial.state is TrialState.WAITING for trial in trials)
         n_trials = self.budget.n_trials
         if (n_trials is not None and finished >= n_trials) or self.over_time(trials):
-            return Verdict.done
+            return QueueState.finished
         if n_trials is not None and finished + running >= n_trials:
-            return Verdict.wait
+            return QueueState.all_running
         if EXHAUSTED in self.study.user_attrs and not waiting:
-            return Verdict.wait if running else Verdict.done
-        return None
+            return QueueState.all_running if running else QueueState.finished
+        return QueueState.open
 
     def over_time(self, trials: Sequence["FrozenTrial"]) -> bool:
-        """Whether the seconds are spent; every study gets its first trial."""
+        """Whether the seconds of the budget are used; every study may finish its first trial.
+
+        Parameters
+        ----------
+        trials
+            All trials of the study.
+        """
         limit = self.budget.timeout
         if limit is None or not any(map(counts, trials)):
             return False
-        return spent(trials, now=datetime.now()) >= limit
+        return seconds_used(trials, now=datetime.now()) >= limit
 
-    def claim(self) -> "Claim | Verdict":
-        """Take a trial to work on, or say why there is none."""
+    def take(self) -> TakenTrial | QueueState:
+        """Take a trial to work on, or say why there is none.
+
+        Returns
+        -------
+        TakenTrial or QueueState
+            The trial, which is running in this process's name; or the state, which is not open.
+        """
         with self._exclusive():
-            self._find_dead()
+            self._fail_dead()
+            self._enqueue(self.trials)
             trials = self.trials
-            self._queue(trials)
-            trials = self.trials
-            if (verdict := self.verdict(trials)) is not None:
-                return verdict
-            return self._take(trials)
+            state = self.state(trials)
+            return self._begin(trials) if state is QueueState.open else state
 
-    def _take(self, trials: Sequence["FrozenTrial"]) -> "Claim":
+    def _begin(self, trials: Sequence["FrozenTrial"]) -> TakenTrial:
+        """Set a waiting trial running, or make one."""
         waiting = [trial for trial in trials if trial.state is TrialState.WAITING]
-        # Optuna's own way of doing so, Study.ask, samples meanwhile, which others would wait for.
-        study_id = self.storage.get_study_id_from_name(self.study.study_name)
+        # Study.ask samples at once, and all other workers would wait for that at the lock.
         if waiting:
-            trial_id = self.storage.get_trial_id_from_study_id_trial_number(
-                study_id, waiting[0].number
-            )
+            trial_id = self._trial_id(waiting[0])
             taken = self.storage.set_trial_state_values(trial_id, TrialState.RUNNING)
             assert taken, "a trial was taken without the lock"
         else:
-            trial_id = self.storage.create_new_trial(study_id)
+            trial_id = self.storage.create_new_trial(self._study_id)
         self.storage.record_heartbeat(trial_id)
         self.storage.set_trial_user_attr(trial_id, WORKER, self._worker)
-        place = ordinal(waiting[0], trials) if waiting else ordinal(None, trials)
-        return Claim(trial_id=trial_id, ordinal=place)
+        draw = draw_index(waiting[0] if waiting else None, trials)
+        return TakenTrial(trial_id=trial_id, draw=draw)
 
-    def _find_dead(self) -> None:
+    def _fail_dead(self) -> None:
+        """Let the trials fail whose workers have died."""
         fail_stale_trials(self.study)
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             worker = trial.user_attrs.get(WORKER)
             if worker is None or is_gone(worker):
-                self._bury(trial.number)
+                # One that its worker has just ended is no longer running: that is fine.
+                with suppress(UpdateFinishedTrialError):
+                    self.storage.set_trial_state_values(self._trial_id(trial), TrialState.FAIL)
 
-    def _bury(self, number: int) -> None:
-        study_id = self.storage.get_study_id_from_name(self.study.study_name)
-        trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
-        try:
-            self.storage.set_trial_state_values(trial_id, TrialState.FAIL)
-        except UpdateFinishedTrialError:
-            return  # it ended between the look and the deed
-
-    def _queue(self, trials: Sequence["FrozenTrial"]) -> None:
-        """Queue the first trial of a study, and what dead workers left."""
+    def _enqueue(self, trials: Sequence["FrozenTrial"]) -> None:
+        """Queue the first trial of a study, and again those that were cut off."""
         if not trials:
             self.study.enqueue_trial(self._defaults, user_attrs={DEFAULTS: True})
-        for dead in orphans(trials):
+        for dead in unrepeated(trials):
             deaths = int(dead.user_attrs.get(DEATHS, 0)) + (INTERRUPTED not in dead.user_attrs)
             attributes = {RETRY_OF: dead.number, DEATHS: deaths}
-            # Half a draw is drawn again, from its own seed.
+            # Values of which some are missing are drawn again, from the same seed.
             values = dead.params if DRAWN in dead.user_attrs else dead.system_attrs.get(QUEUED, {})
             if DEFAULTS in dead.user_attrs:
                 attributes[DEFAULTS] = True
                 values = self._defaults
             self.study.enqueue_trial(values, user_attrs=attributes)
+
+    def _trial_id(self, trial: "FrozenTrial") -> int:
+        return self.storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
