@@ -17,18 +17,17 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.config.check import check
+from experiments.config.check import check, protocol_metrics
 from experiments.config.compose import CONF, TUNED, compose, explain, loosened, settled, typed
 from experiments.config.schema import Config, Format, Mode, TrackingConfig
 from experiments.errors import PaddockError
+from experiments.metric_names import RATING_ERRORS, default_columns
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 MISTAKE = 2
 """Exit code for a mistake in the input."""
-
-RATING_ERRORS = ("test/ratings/rmse", "test/ratings/mae")
 
 
 def main() -> None:
@@ -197,17 +196,9 @@ def show_leaderboard(config: Config) -> None:
 
 
 def _metrics(config: Config) -> list[str]:
-    """The columns of a leaderboard: Hit at the smallest cut-off and NDCG and Hit at 10 or the largest."""
-    columns: list[str] = []
-    for name, ranking in config.protocol.rankings.items():
-        cutoff = 10 if 10 in ranking.cutoffs else max(ranking.cutoffs)
-        wanted = [f"hit_at_{min(ranking.cutoffs)}", f"hit_at_{cutoff}", f"ndcg_at_{cutoff}"]
-        columns += [
-            f"test/{name}/{metric}"
-            for metric in dict.fromkeys(wanted)
-            if metric.partition("_at_")[0] in config.protocol.metrics
-        ]
-    return columns
+    """The columns of a leaderboard, of what the protocol measures."""
+    columns = default_columns(f"test/{name}" for name in protocol_metrics(config.protocol))
+    return [name for names in columns.values() for name in names]
 
 
 def _point_to_dashboard(config: Config, console: "Console") -> None:

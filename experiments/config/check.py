@@ -20,10 +20,9 @@ from experiments.config.schema import Config, Mode, ProtocolConfig
 from experiments.config.split_settings import check_clock, check_split
 from experiments.config.values import PRECISIONS, at_least, check_value, kind_of, nearest, of_type
 from experiments.errors import PaddockError
+from experiments.metric_names import ACCURACY, BEYOND_ACCURACY, names_of
 from experiments.protocol.splits import SPLITS
 
-METRICS = ("hit", "ndcg", "recall", "precision", "mrr", "map")
-BEYOND = ("coverage", "gini", "popularity", "novelty", "diversity")
 BACKBONE = "backbone"
 STAGE_KEY = "train_stage"
 """How a staged model of RecBole's is told which of its stages it is in."""
@@ -106,14 +105,14 @@ def check_protocol(protocol: ProtocolConfig) -> None:
     if not protocol.metrics:
         raise PaddockError("protocol.metrics is empty: name at least one metric")
     for metric in protocol.metrics:
-        if metric not in METRICS:
+        if metric not in ACCURACY:
             raise PaddockError(
-                f"protocol.metrics holds {metric}, which is unknown: {nearest(metric, METRICS)}"
+                f"protocol.metrics holds {metric}, which is unknown: {nearest(metric, ACCURACY)}"
             )
     for metric in protocol.beyond:
-        if metric not in BEYOND:
+        if metric not in BEYOND_ACCURACY:
             raise PaddockError(
-                f"protocol.beyond holds {metric}, which is unknown: {nearest(metric, BEYOND)}"
+                f"protocol.beyond holds {metric}, which is unknown: {nearest(metric, BEYOND_ACCURACY)}"
             )
     for side, share in vars(protocol.slices).items():
         if share is not None and not 0 < share <= 0.5:
@@ -135,7 +134,7 @@ def check_protocol(protocol: ProtocolConfig) -> None:
                     f"{path}.cutoffs holds {cutoff}, but there are {ranking.candidates} candidates: "
                     f"choose cut-offs of at most {ranking.candidates}"
                 )
-    computed = metric_names(protocol)
+    computed = protocol_metrics(protocol)
     if protocol.valid_metric not in computed:
         raise PaddockError(
             f"protocol.valid_metric={protocol.valid_metric} is not computed: "
@@ -143,14 +142,10 @@ def check_protocol(protocol: ProtocolConfig) -> None:
         )
 
 
-def metric_names(protocol: ProtocolConfig) -> list[str]:
-    """All metrics of the protocol, as ranking/metric_at_k."""
-    return [
-        f"{name}/{metric}_at_{cutoff}"
-        for name, ranking in protocol.rankings.items()
-        for metric in protocol.metrics
-        for cutoff in ranking.cutoffs
-    ]
+def protocol_metrics(protocol: ProtocolConfig) -> list[str]:
+    """All metrics of the protocol's rankings, as ranking/metric_at_k."""
+    cutoffs = {name: ranking.cutoffs for name, ranking in protocol.rankings.items()}
+    return names_of(cutoffs, protocol.metrics)
 
 
 def resolve_model(model: Mapping[str, Any]) -> dict[str, Any]:
