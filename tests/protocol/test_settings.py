@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from experiments.config.split_settings import READS
 
-from experiments.config.check import BEYOND, check, check_protocol
+from experiments.config.check import check, check_protocol
 from experiments.config.compose import compose, typed
 from experiments.config.schema import ProtocolConfig
 from experiments.errors import PaddockError
@@ -79,6 +79,5 @@ def test_slices_and_lists_can_be_turned_off():
     check_protocol(replace(config.protocol, slices=replace(config.protocol.slices, items=None)))
 
 
-def test_names_are_those_of_the_modules():
-    assert (*SYSTEM, *PER_USER) == BEYOND == tuple(ProtocolConfig().beyond)
-    assert set(READS) == set(SPLITS)
+def test_all_list_measures_are_taken_by_default():
+    assert list(functions(ListMeasure)) == ProtocolConfig().beyond
