@@ -30,10 +30,10 @@ from experiments.config.compose import (
     with_plugins,
 )
 from experiments.config.experiment import Experiment
+from experiments.config.metric_names import RATING_ERRORS, default_columns
 from experiments.config.protocol_keys import protocol_metrics
 from experiments.config.schema import Config, Format, Mode, TrackingConfig
 from experiments.errors import PaddockError
-from experiments.config.metric_names import RATING_ERRORS, default_columns
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,7 +47,7 @@ def main() -> None:
     # Hydra would print a traceback and exit by itself; its errors are told in one sentence here.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        sys.argv[1:] = _arguments(sys.argv[1:])
+        sys.argv[1:] = hydra_arguments(sys.argv[1:])
         hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
     except PaddockError as error:
         fail(str(error))
@@ -58,7 +58,7 @@ def main() -> None:
         sys.exit(130)
 
 
-def _arguments(given: Sequence[str]) -> list[str]:
+def hydra_arguments(given: Sequence[str]) -> list[str]:
     """The command line as Hydra takes it."""
     ordered = options_first(given)
     options = [word for word in ordered if not _is_override(word)]
@@ -127,14 +127,16 @@ def _answer(composed: DictConfig, *, grid: bool) -> str | None:
 
 
 def chosen_files() -> dict[str, str]:
-    """Group -> YAML file, of the job that Hydra runs."""
+    """Group -> YAML file, of the job that Hydra runs; nothing outside of one."""
+    if not HydraConfig.initialized():
+        return {}
     chosen = HydraConfig.get().runtime.choices
     return {str(key): str(value) for key, value in chosen.items()}
 
 
 def searched_places() -> tuple[str, ...]:
     """The overrides of the job that say where else YAML files are, plug-ins' own folders left out."""
-    given = HydraConfig.get().overrides.hydra
+    given = HydraConfig.get().overrides.hydra if HydraConfig.initialized() else []
     return given_places([str(override) for override in given])
 
 

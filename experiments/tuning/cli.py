@@ -15,12 +15,20 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.commands.run import fail, make_console, options_first, show_leaderboard
-from experiments.config.check import check
+from experiments.commands.run import (
+    chosen_files,
+    fail,
+    hydra_arguments,
+    make_console,
+    searched_places,
+    show_leaderboard,
+)
 from experiments.config.compose import CONF, TUNED, choices, compose, explain, loosened, typed
+from experiments.config.experiment import Experiment
 from experiments.config.schema import Mode
 from experiments.config.values import nearest
 from experiments.errors import PaddockError
+from experiments.paths import program
 from experiments.tuning.algorithms import check_study
 from experiments.tuning.config import TuneConfig
 from experiments.tuning.read_space import read_space
@@ -32,14 +40,14 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     asked = list(sys.argv[1:])
     try:
-        sys.argv[1:] = loosened(options_first(asked))
+        sys.argv[1:] = hydra_arguments(asked)
         hydra.main(config_path=str(CONF), config_name="tune", version_base="1.3")(task)()
     except PaddockError as error:
         fail(str(error))
     except (HydraException, OmegaConfBaseException) as error:
         fail(explain(error, schema=TuneConfig))
     except KeyboardInterrupt:
-        again = shlex.join(["python", "tune.py", *asked])
+        again = shlex.join([*program("tune"), *asked])
         print(f"stopped; every finished trial is kept, go on with: {again}", file=sys.stderr)
         sys.exit(130)
 
@@ -76,17 +84,20 @@ def read(overrides: Sequence[str]) -> tuple[TuneConfig, Space]:
         If they could not work.
     """
     _check_overrides(overrides)
-    return _checked(compose(overrides, name="tune", schema=TuneConfig), overrides)
+    config, space, _ = _checked(compose(overrides, name="tune", schema=TuneConfig), overrides)
+    return config, space
 
 
-def _checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[TuneConfig, Space]:
+def _checked(
+    composed: DictConfig, overrides: Sequence[str]
+) -> tuple[TuneConfig, Space, Experiment]:
     config = typed(composed, schema=TuneConfig)
     _replace(config.search, overrides)
     if config.mode is not Mode.run:
         raise PaddockError(f"mode={config.mode.value} is one of run.py: tune.py only tunes")
-    check(config)
+    experiment = Experiment.of(config, chosen_files(), searched_places())
     check_study(config.study)
-    return config, read_space(config.search, config.model)
+    return config, read_space(config.search, config.model, experiment.model), experiment
 
 
 def _replace(search: dict[str, Any], overrides: Sequence[str]) -> None:
@@ -118,9 +129,8 @@ def _check_overrides(overrides: Sequence[str]) -> None:
 def _tune(composed: DictConfig, *, grid: bool) -> None:
     overrides = [str(each) for each in HydraConfig.get().overrides.task]
     _check_overrides(overrides)
-    config, space = _checked(composed, overrides)
+    config, space, experiment = _checked(composed, overrides)
     logging.getLogger().setLevel(logging.WARNING)
-    chosen = HydraConfig.get().runtime.choices
     from optuna.exceptions import StorageInternalError
 
     from experiments.tuning.tune import tune
@@ -129,7 +139,7 @@ def _tune(composed: DictConfig, *, grid: bool) -> None:
         folders = tune(
             config,
             space=space,
-            choices={str(key): str(value) for key, value in chosen.items()},
+            experiment=experiment,
             overrides=tuple(overrides),
             console=make_console(),
         )

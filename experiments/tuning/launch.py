@@ -8,18 +8,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from experiments.address import without_password
 from experiments.errors import PaddockError
-from experiments.paths import ROOT
+from experiments.paths import IN_CHECKOUT, ROOT, program
 from experiments.runs.identity import spelled
 from experiments.tuning.storage import absolute
 from experiments.tuning.study import TuningStudy
 from experiments.tuning.trial_queue import QueueState
 from experiments.tuning.worker import LAUNCHER
 
-SCRIPT = ROOT / "tune.py"
+PROGRAM = [str(ROOT / "tune.py")] if IN_CHECKOUT else ["-m", "paddock", "tune"]
+"""What Python runs as a worker."""
+
 POLL_SECONDS = 0.5
 ENDED = (QueueState.finished, QueueState.failing)
 STOP_SECONDS = 20.0
@@ -33,7 +36,8 @@ _UNQUOTED = re.compile(r"[\w:/@.%?*+-]+", re.ASCII)
 
 def worker_overrides(study: TuningStudy) -> list[str]:
     """The overrides of the command that starts a worker of this study."""
-    kept = [given for given in study.overrides if not given.lstrip("+").startswith(_STARTED_HERE)]
+    given = [*study.experiment.places, *study.overrides]
+    kept = [each for each in given if not each.lstrip("+").startswith(_STARTED_HERE)]
     storage = absolute(study.config.study.storage)
     storage = storage if _UNQUOTED.fullmatch(storage) else spelled(storage)
     return [*kept, f"study.storage={storage}", "study.worker=true", "progress=false"]
@@ -44,7 +48,7 @@ def worker_command(study: TuningStudy) -> str:
 
     A password is left out, which PostgreSQL also takes from PGPASSWORD or ~/.pgpass.
     """
-    return shlex.join(["python", "tune.py", *map(without_secret, worker_overrides(study))])
+    return shlex.join([*program("tune"), *map(without_secret, worker_overrides(study))])
 
 
 def without_secret(override: str) -> str:
@@ -117,7 +121,7 @@ def _processes(study: TuningStudy) -> Iterator[Callable[[], bool]]:
     started = []
     for number in range(workers):
         with (study.folder / f"worker-{number}.log").open("ab") as log:
-            command = [sys.executable, str(SCRIPT), *worker_overrides(study)]
+            command = [sys.executable, *PROGRAM, *worker_overrides(study)]
             started.append(
                 subprocess.Popen(
                     command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -156,8 +160,8 @@ def _jobs(study: TuningStudy) -> Iterator[Callable[[], bool]]:
     except (RuntimeError, NameError, ValueError, TypeError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise PaddockError(f"study.launcher={settings.launcher}: {reason}") from error
-    command = [sys.executable, str(SCRIPT), *worker_overrides(study)]
-    run = submitit.helpers.CommandFunction(command, cwd=SCRIPT.parent, verbose=False)
+    command = [sys.executable, *PROGRAM, *worker_overrides(study)]
+    run = submitit.helpers.CommandFunction(command, cwd=Path.cwd(), verbose=False)
     jobs = [executor.submit(run) for _ in range(settings.workers)]
     try:
         yield lambda: not all(job.done() for job in jobs)

@@ -5,7 +5,7 @@ Only the valid part is ever scored: a study never sees the test part.
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,14 +16,18 @@ import torch
 from optuna import TrialPruned
 from optuna.trial import Trial
 
-from experiments.config.check import resolve_model
+from experiments.config.registry import callbacks as plugin_callbacks
+from experiments.config.resolve import BACKBONE, resolve_model
 from experiments.evaluation.scoring import validate
 from experiments.files import hash_of
 from experiments.runs.identity import plain
+from experiments.training.context import TrainingContext
 from experiments.training.device import precision_of
-from experiments.training.stages import BACKBONE, Hooks, stage_configs, train
+from experiments.training.loop import Callbacks
+from experiments.training.stages import Training, train
 from experiments.tuning.study import TuningStudy
 from experiments.tuning.trials import DEFAULTS, DRAWN, STOPPED_BY
+from paddock import Callback
 
 NEVER = 1e12
 """Seconds between checkpoints: a trial that is cut off is tried again from its first epoch."""
@@ -64,56 +68,80 @@ class Objective:
         defaults = DEFAULTS in trial.user_attrs
         suggested = study.space.suggest(trial, defaults=defaults)
         trial.set_user_attr(DRAWN, True)
-        model = resolve_model(suggested)
-        last: float | None = None
-
-        def on_epoch(record: dict[str, Any]) -> None:
-            nonlocal last
-            self.watch()
-            if record["stage"] == BACKBONE:
-                return  # another model, whose values would be compared with this one's
-            value = record["metrics"].get(study.metric)
-            last = value
-            if value is not None:
-                trial.report(value, record["step"])
-                # The defaults are trained to their end: what is found is never below them.
-                if not defaults:
-                    self._prune(trial)
-
+        resolved = resolve_model(suggested)
+        reports = _Reports(study, trial, watch=self.watch, prunes=not defaults)
         validated = partial(validate, shared=study.shared, protocol=study.config.protocol)
         with scratch(study.folder) as folder:
             trained = train(
-                model,
-                data=study.shared.data,
-                split=study.shared.split,
-                seed=study.config.seed,
-                device=self.device,
-                precision=precision_of(study.config.precision, device=self.device, model=model),
-                folder=folder,
-                identity=f"trial-{trial.number}",
-                metric=study.metric,
-                checkpoint_seconds=NEVER,
-                # As of a run, so that a backbone is trained once for all.
-                selection=hash_of(
-                    [plain(study.config)["protocol"]["rankings"], study.shared.hashes]
+                resolved,
+                TrainingContext(
+                    data=study.shared.data,
+                    split=study.shared.split,
+                    seed=study.config.seed,
+                    device=self.device,
+                    folder=folder,
+                    precision=precision_of(
+                        study.config.precision, device=self.device, resolved=resolved
+                    ),
                 ),
-                runs_dir=Path(study.config.runs_dir),
-                hooks=Hooks(
-                    validate=validated,
-                    on_stage=lambda name, epochs: None,
-                    on_epoch=on_epoch,
-                    rewind=lambda step: None,
-                    tick=lambda done, total: None,
+                Training(
+                    identity=f"trial-{trial.number}",
+                    metric=study.metric,
+                    # As of a run, so that a backbone is trained once for all.
+                    selection=hash_of(
+                        [plain(study.config)["protocol"]["rankings"], study.shared.hashes]
+                    ),
+                    checkpoint_seconds=NEVER,
+                    runs_dir=Path(study.config.runs_dir),
                 ),
+                validate=validated,
+                callbacks=Callbacks([reports, *(made() for made in plugin_callbacks())]),
             )
-        *_, final = stage_configs(model).values()
-        if final["keep"] == "best":
+        if resolved.last["keep"] == "best":
             return trained.progress.best
         # A stage that an earlier run has trained is loaded, and none of its epochs was reported.
-        return validated(trained.model, trained.dataset)[study.metric] if last is None else last
+        if reports.last is None:
+            return validated(trained.model, trained.dataset)[study.metric]
+        return reports.last
 
-    def _prune(self, trial: Trial) -> None:
-        queue = self.study.queue
+
+class _Reports(Callback):
+    """Reports a trial's epochs, and ends it where it is hopeless or the time is over.
+
+    Parameters
+    ----------
+    prunes
+        The defaults are trained to their end, so that what is found is never below them.
+    """
+
+    def __init__(
+        self, study: TuningStudy, trial: Trial, *, watch: Callable[[], None], prunes: bool
+    ) -> None:
+        self._study = study
+        self._trial = trial
+        self._watch = watch
+        self._prunes = prunes
+        self.last: float | None = None
+
+    def on_epoch(self, record: Mapping[str, Any]) -> None:
+        """Report the epoch's valid metric.
+
+        Raises
+        ------
+        optuna.TrialPruned
+            If the trial is ended early.
+        """
+        self._watch()
+        if record["stage"] == BACKBONE:
+            return  # another model, whose values would be compared with this one's
+        self.last = record["metrics"].get(self._study.metric)
+        if self.last is not None:
+            self._trial.report(self.last, record["step"])
+            if self._prunes:
+                self._prune()
+
+    def _prune(self) -> None:
+        queue, trial = self._study.queue, self._trial
         if queue.budget.timeout is not None and queue.over_time(queue.trials):
             trial.set_user_attr(STOPPED_BY, "timeout")
             raise TrialPruned

@@ -4,12 +4,11 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
-from experiments.config.check import resolve_model
-from experiments.config.model_keys import PADDOCK_KEYS, keys_read, training_keys
-from experiments.config.model_source import is_closed_form
+from experiments.config.resolve import ResolvedModel, resolve_model
 from experiments.config.values import nearest
 from experiments.errors import PaddockError
 from experiments.tuning.space import STAGES, Parameter, Space, looked_up, put
+from paddock import EVALUATION
 
 FIELDS = {
     "float": ("low", "high", "log", "step", "when"),
@@ -19,37 +18,70 @@ FIELDS = {
 """Type of a parameter -> the keys beside `type` that it takes."""
 
 
-def read_space(search: Mapping[str, Any], model: Mapping[str, Any]) -> Space:
+def read_space(
+    search: Mapping[str, Any], given: Mapping[str, Any], resolved: ResolvedModel
+) -> Space:
     """The search space of a model, checked against what the model reads.
 
     Parameters
     ----------
     search
         The configuration's `search`: parameter, or stages and their parameters -> its type and
-        values.
-    model
+        values. It replaces the ranges that the model's keys declare; null leaves a key out.
+    given
         The configuration's `model`.
+    resolved
+        The same, resolved.
 
     Raises
     ------
     PaddockError
         If a parameter is none of the model's, or its values are impossible.
     """
-    resolved = resolve_model(model)
-    if not search and not is_closed_form(resolved["name"]):
+    asked = declared_ranges(resolved) | dict(_leaves(search, ""))
+    found = [_parameter(name, spec, resolved) for name, spec in asked.items() if spec is not None]
+    if not found and not resolved.model.closed_form:
         raise PaddockError(
             "search is empty: add what is tuned, as in "
             "'search.learning_rate={type: float, low: 1e-4, high: 1e-2, log: true}'"
         )
-    found = [_parameter(name, spec, resolved) for name, spec in _leaves(search, "")]
     for parameter in found:
-        _try_edges(parameter, model)
-    return Space(model=model, parameters=_ordered(found, resolved))
+        _try_edges(parameter, given)
+    return Space(model=given, usual=resolved.values, parameters=_ordered(found, resolved.values))
 
 
-def _leaves(node: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def declared_ranges(resolved: ResolvedModel) -> dict[str, Mapping[str, Any] | None]:
+    """Parameter -> the range that its key declares.
+
+    A key that some stage sets for itself is tuned for each stage by itself.
+    """
+    found: dict[str, Mapping[str, Any] | None] = {}
+    own_values = resolved.values.get(STAGES) or {}
+    apart = {key for own in own_values.values() for key in own}
+    read_in = {None, EVALUATION, *resolved.strategies}
+
+    def ranges(strategy: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        for name, key in resolved.model.all_keys(strategy).items():
+            if key.search is not None and key.stage in read_in:
+                yield name, key.search
+
+    for name, tried in ranges(resolved.values["strategy"]):
+        if name not in apart:
+            found[name] = tried
+    for stage, values in resolved.stages.items():
+        for name, tried in ranges(values["strategy"]):
+            if name in apart:
+                found[f"{STAGES}.{stage}.{name}"] = tried
+    stated = {name: spec for name, spec in resolved.model.search.items() if "." in name}
+    return found | stated
+
+
+def _leaves(node: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
     for key, value in node.items():
         name = f"{path}{key}"
+        if value is None:
+            yield name, None
+            continue
         if not isinstance(value, Mapping):
             raise PaddockError(
                 f"search.{name}={value} is no parameter: give it a type, as in "
@@ -61,7 +93,7 @@ def _leaves(node: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[s
             yield name, value
 
 
-def _parameter(name: str, spec: Mapping[str, Any], model: Mapping[str, Any]) -> Parameter:
+def _parameter(name: str, spec: Mapping[str, Any], model: ResolvedModel) -> Parameter:
     path = f"search.{name}"
     _check_key(name, model, path=path)
     kind = spec.get("type")
@@ -93,21 +125,19 @@ def _try_edges(parameter: Parameter, model: Mapping[str, Any]) -> None:
             raise PaddockError(f"search.{parameter.name}: {error}") from error
 
 
-def _check_key(name: str, model: Mapping[str, Any], *, path: str) -> None:
+def _check_key(name: str, model: ResolvedModel, *, path: str) -> None:
     """Refuse a key that the model, or the stage, does not read."""
     *parents, key = name.split(".")
-    stages = model.get(STAGES) or {}
+    stages = model.values.get(STAGES) or {}
     if parents and (len(parents) != 2 or parents[1] not in stages):
-        hint = nearest(parents[-1], stages) if stages else f"{model['name']} has no stages"
+        hint = nearest(parents[-1], stages) if stages else f"{model.name} has no stages"
         raise PaddockError(f"{path}: there is no such stage; {hint}")
-    own = (stages[parents[1]] or {}) if parents else {}
-    strategy = own.get("strategy") or model["strategy"]
-    known = {*keys_read(model["name"]), *training_keys(model["name"], strategy)}
-    known -= set(PADDOCK_KEYS)
+    values = model.stages[parents[1]] if parents else model.values
+    known = model.model.all_keys(values["strategy"])
     if key not in known:
         prefix = f"{path.removesuffix(key)}"
         raise PaddockError(
-            f"{path}: {model['name']} reads no such key; {nearest(key, known, prefix=prefix)}"
+            f"{path}: {model.name} reads no such key; {nearest(key, known, prefix=prefix)}"
         )
 
 

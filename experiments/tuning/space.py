@@ -16,8 +16,6 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from experiments.config.check import resolve_model
-
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
@@ -82,9 +80,19 @@ class Parameter:
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """The parameters of a model that are tuned, each behind those that its `when` names."""
+    """The parameters of a model that are tuned, each behind those that its `when` names.
+
+    Attributes
+    ----------
+    model
+        The model's configuration, as the command gives it.
+    usual
+        The same, resolved: its own values.
+    parameters
+    """
 
     model: Mapping[str, Any]
+    usual: Mapping[str, Any]
     parameters: tuple[Parameter, ...]
 
     def suggest(self, trial: "Trial", *, defaults: bool = False) -> dict[str, Any]:
@@ -104,10 +112,9 @@ class Space:
 
     def defaults(self) -> dict[str, Any]:
         """The model's own values as the parameters of a trial."""
-        model = resolve_model(self.model)
         return {
-            parameter.name: label(looked_up(model, parameter.name))
-            for parameter in self.active(model, defaults=True)
+            parameter.name: label(looked_up(self.usual, parameter.name))
+            for parameter in self.active(dict(self.usual), defaults=True)
         }
 
     def active(self, model: dict[str, Any], *, defaults: bool) -> Iterator[Parameter]:
@@ -121,7 +128,7 @@ class Space:
         defaults
             Leave out the parameters whose space does not hold the model's own value.
         """
-        usual = resolve_model(self.model)
+        usual = self.usual
         for parameter in self.parameters:
             values = {
                 name: looked_up(model, name, looked_up(usual, name)) for name in parameter.when

@@ -1,16 +1,14 @@
 """One tuning study: its identity, and what its trials need."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from experiments.config.check import resolve_model
+from experiments.config.experiment import Experiment
 from experiments.files import hash_of
 from experiments.protocol.shared_data import SharedData, shared_data
 from experiments.protocol.slices import definition_hash
-from experiments.runs.identity import plain, protocol_content
-from experiments.training.stages import stage_configs
+from experiments.runs.identity import component_sources, plain, protocol_content
 from experiments.tuning.algorithms import pruner
 from experiments.tuning.config import TuneConfig
 from experiments.tuning.space import Space
@@ -38,11 +36,8 @@ class TuningStudy:
         The search space.
     shared
         The data set, its split, and what every trial is scored by.
-    choices
-        Group -> YAML file that the configuration was composed from.
-    model_key
-        The name of the model's YAML file; of a model of RecBole's without one, its name in small
-        letters.
+    experiment
+        The model as it is, and the files that the configuration was composed from.
     name
         <dataset>/<protocol>/<model_key>-<hash[:10]>, the study's name in its storage.
     overrides
@@ -58,8 +53,7 @@ class TuningStudy:
     config: TuneConfig
     space: Space
     shared: SharedData
-    choices: Mapping[str, str]
-    model_key: str
+    experiment: Experiment
     name: str
     overrides: tuple[str, ...]
     storage: "Storage"
@@ -79,7 +73,7 @@ class TuningStudy:
 
 
 def open_study(
-    config: TuneConfig, *, space: Space, choices: Mapping[str, str], overrides: tuple[str, ...]
+    config: TuneConfig, *, space: Space, experiment: Experiment, overrides: tuple[str, ...]
 ) -> TuningStudy:
     """Prepare the data, and create the study in its storage or open it there.
 
@@ -89,8 +83,8 @@ def open_study(
         The checked configuration.
     space
         The search space.
-    choices
-        Group -> YAML file that the configuration was composed from.
+    experiment
+        The configuration's model, resolved.
     overrides
         The overrides of the command.
 
@@ -100,9 +94,8 @@ def open_study(
         If the data or the storage cannot be read.
     """
     shared = shared_data(config)
-    resolved = resolve_model(config.model)
-    key = choices["model"] if choices["model"] != "recbole" else resolved["name"].lower()
-    identity = study_hash(config, space=space, shared=shared)
+    identity = study_hash(config, space=space, shared=shared, experiment=experiment)
+    key = experiment.model_key
     name = f"{shared.data.name}/{config.protocol.name}/{key}-{identity[:10]}"
     settings, url = config.study, config.study.storage
     storage = connect(url, heartbeat_seconds=settings.heartbeat_seconds)
@@ -114,13 +107,13 @@ def open_study(
             "identity": identity,
             "dataset": shared.data.name,
             "protocol": config.protocol.name,
-            "model": resolved["name"],
+            "model": experiment.model.name,
             "model_key": key,
             "metric": config.protocol.valid_metric,
             "hashes": shared.hashes,
         },
     )
-    optuna_study.pruner = pruner(settings, epochs=most_epochs(config.model))
+    optuna_study.pruner = pruner(settings, epochs=experiment.model.epochs)
     queue = TrialQueue(
         storage=storage,
         study=optuna_study,
@@ -132,8 +125,7 @@ def open_study(
         config=config,
         space=space,
         shared=shared,
-        choices=choices,
-        model_key=key,
+        experiment=experiment,
         name=name,
         overrides=overrides,
         storage=storage,
@@ -142,7 +134,9 @@ def open_study(
     )
 
 
-def study_hash(config: TuneConfig, *, space: Space, shared: SharedData) -> str:
+def study_hash(
+    config: TuneConfig, *, space: Space, shared: SharedData, experiment: Experiment
+) -> str:
     """The hash that two commands share if their trials belong to one study.
 
     The budget is left out, so that a study can be given more; so are the workers and their device.
@@ -155,6 +149,8 @@ def study_hash(config: TuneConfig, *, space: Space, shared: SharedData) -> str:
         The search space.
     shared
         The data set and its split.
+    experiment
+        The model as it is.
     """
     settings = config.study
     # What precision=auto stands for depends on the device of a worker, which is left out.
@@ -164,7 +160,8 @@ def study_hash(config: TuneConfig, *, space: Space, shared: SharedData) -> str:
             **asked,
             "format": FORMAT,
             "name": settings.name,
-            "model": resolve_model(config.model),
+            "model": experiment.model.values,
+            "sources": component_sources(experiment),
             "space": space.plain(),
             "hashes": {**shared.hashes, "slices": definition_hash(config.protocol.slices)},
             "protocol": protocol_content(plain(config)["protocol"]),
@@ -173,8 +170,3 @@ def study_hash(config: TuneConfig, *, space: Space, shared: SharedData) -> str:
             "pruner": [settings.pruner, settings.startup_trials, settings.warmup_epochs],
         }
     )
-
-
-def most_epochs(model: Mapping[str, Any]) -> int:
-    """The epochs of all stages of a model together."""
-    return sum(int(stage["epochs"]) for stage in stage_configs(resolve_model(model)).values())

@@ -1,12 +1,13 @@
 """One study from its beginning to its end: open it, run its trials, train its winner."""
 
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
 
+from experiments.config.experiment import Experiment
 from experiments.errors import PaddockError
+from experiments.paths import program
 from experiments.runs.folder import RunFolder
 from experiments.tuning.config import TuneConfig
 from experiments.tuning.launch import launch, without_secret, worker_command
@@ -24,7 +25,7 @@ def tune(
     config: TuneConfig,
     *,
     space: Space,
-    choices: Mapping[str, str],
+    experiment: Experiment,
     overrides: tuple[str, ...],
     console: Console,
 ) -> list[RunFolder]:
@@ -36,8 +37,8 @@ def tune(
         The checked configuration.
     space
         The search space.
-    choices
-        Group -> YAML file that the configuration was composed from.
+    experiment
+        The configuration's model, resolved.
     overrides
         The overrides of the command.
     console
@@ -53,9 +54,9 @@ def tune(
     PaddockError
         If the same failure stopped it, or no trial came to its end.
     """
-    study = open_study(config, space=space, choices=choices, overrides=overrides)
+    study = open_study(config, space=space, experiment=experiment, overrides=overrides)
     shown = map(without_secret, overrides)
-    tracker = StudyTracker(study, command=shlex.join(["python", "tune.py", *shown]))
+    tracker = StudyTracker(study, command=shlex.join([*program("tune"), *shown]))
     if config.study.worker:
         tracker.start()
         work(study, on_trial_end=tracker.trial)

@@ -10,11 +10,14 @@ from omegaconf import OmegaConf
 from optuna.trial import TrialState
 from rich.console import Console
 
-from experiments.config.check import resolve_model
 from experiments.config.compose import compose, typed
+from experiments.config.experiment import NAMELESS, Experiment
+from experiments.config.resolve import resolve_model
 from experiments.config.schema import Config
 from experiments.files import write_text
+from experiments.paths import program
 from experiments.runs.folder import RunFolder
+from experiments.runs.identity import spelled
 from experiments.tuning.space import STAGES, looked_up, put
 from experiments.tuning.study import TuningStudy
 from experiments.tuning.trials import DEFAULTS, counts
@@ -58,7 +61,7 @@ def write_winner(study: TuningStudy, trial: "FrozenTrial") -> Path:
     """
     config, trials = study.config, study.queue.trials
     # As experiments.config.compose.settled names it.
-    name = f"{study.shared.data.name}/{config.protocol.name}/{study.model_key}"
+    name = f"{study.shared.data.name}/{config.protocol.name}/{study.experiment.model_key}"
     states = [each.state for each in trials if counts(each)]
     provenance = {
         "study": study.name,
@@ -109,12 +112,15 @@ def train_winner(study: TuningStudy, trial: "FrozenTrial", console: Console) -> 
 
     config = study.config
     given = {field.name: getattr(config, field.name) for field in fields(Config)}
-    plain = replace(Config(**given), model=winning_model(study, trial))
+    winner = Experiment.of(
+        replace(Config(**given), model=winning_model(study, trial)),
+        study.experiment.choices,
+        study.experiment.places,
+    )
     folders = []
     for seed in range(config.seed, config.seed + config.study.final_seeds):
         folder = run(
-            replace(plain, seed=seed),
-            choices=study.choices,
+            winner.with_values(seed=seed),
             console=console,
             bars=config.progress,
         )
@@ -127,13 +133,14 @@ def train_winner(study: TuningStudy, trial: "FrozenTrial", console: Console) -> 
 
 def _launch(study: TuningStudy, name: str) -> str:
     """The command that runs the file."""
-    model, auto = study.choices["model"], "+tuned=auto"
-    if model == "recbole":
+    choices = study.experiment.choices
+    model, auto = choices["model"], "+tuned=auto"
+    if model == NAMELESS:
         model, auto = f"recbole model.name={study.config.model['name']}", f"+tuned={name}"
-    places = [f"{group}={study.choices[group]}" for group in ("dataset", "protocol")]
+    places = [f"{group}={choices[group]}" for group in ("dataset", "protocol")]
     # Overrides of these groups belong to the data that the study tuned on.
     places += [each for each in study.overrides if each.startswith(("dataset.", "protocol."))]
-    return f"python run.py model={model} {shlex.join(places)} {auto}"
+    return f"{shlex.join(program('run'))} model={model} {shlex.join(places)} {auto}"
 
 
 def _study_command(study: TuningStudy) -> str:
@@ -147,18 +154,22 @@ def _study_command(study: TuningStudy) -> str:
         "dataset.source",
     )
     kept = [each for each in study.overrides if not each.startswith(places)]
-    return shlex.join(["python", "tune.py", *kept])
+    return shlex.join([*program("tune"), *kept])
 
 
 def _written(study: TuningStudy, winner: Mapping[str, Any]) -> dict[str, Any]:
     """What differs from the model's own YAML, and what was tuned even where it does not."""
-    overrides = [f"model={study.choices['model']}"]
-    if study.choices["model"] == "recbole":
+    choice, plugins = study.experiment.choices["model"], study.config.plugins
+    overrides = [*study.experiment.places, f"model={choice}"]
+    if plugins:
+        overrides.append(f"plugins={spelled(plugins)}")
+    if choice == NAMELESS:
         overrides.append(f"model.name={study.config.model['name']}")
-    winner, usual = resolve_model(winner), resolve_model(typed(compose(overrides)).model)
+    winner = resolve_model(winner).values
+    usual = resolve_model(typed(compose(overrides)).model).values
     tuned = {parameter.name for parameter in study.space.active(winner, defaults=False)}
     written: dict[str, Any] = {}
-    if study.choices["model"] == "recbole":
+    if choice == NAMELESS:
         written["name"] = winner["name"]
     for name, value in _leaves(winner):
         if name in tuned or looked_up(usual, name, _ABSENT) != value:

@@ -63,12 +63,14 @@ class ALLMRecConfig(ModelConfig):
         "mean",
         "Of user state and item in the recommendation loss; mean is the authors' code's.",
         choices=("mean", "dot"),
+        search=choices("mean", "dot"),
     )
     alignment: bool = key(True, "Whether items and texts are aligned; false: the ablation.")
     positions: str = key(
         "last",
         "Which training position of a user is learnt from: the last, or another one every epoch.",
         choices=("last", "random"),
+        search=choices("last", "random"),
     )
     quirks: bool = key(False, "Read user states as the authors' code does.")
     item_route: str = key(
@@ -82,18 +84,21 @@ class ALLMRecConfig(ModelConfig):
         "gated, profile: with so many interactions an item's own embedding counts for half.",
         least=0,
         stage=EVALUATION,
+        search=uniform(0.0, 10.0, step=1.0, when={"item_route": ["gated", "profile"]}),
     )
     profile_weight: float = key(
         0.25,
         "profile: weight of the nearness to the texts of the history.",
         least=0,
         stage=EVALUATION,
+        search=uniform(0.0, 1.0, step=0.05, when={"item_route": "profile"}),
     )
     profile_decay: float = key(
         0.8,
         "profile: what an item of the history counts, of the one after it.",
         least=0,
         stage=EVALUATION,
+        search=uniform(0.5, 1.0, step=0.1, when={"item_route": "profile"}),
     )
     history_items: int = key(
         10,

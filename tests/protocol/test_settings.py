@@ -3,14 +3,13 @@
 from dataclasses import replace
 
 import pytest
-from experiments.config.split_settings import READS
 
 from experiments.config.check import check, check_protocol
 from experiments.config.compose import compose, typed
+from experiments.config.registry import functions
 from experiments.config.schema import ProtocolConfig
 from experiments.errors import PaddockError
-from experiments.evaluation.beyond_accuracy import PER_USER, SYSTEM
-from experiments.protocol.splits import SPLITS
+from paddock import ListMeasure
 
 
 def protocol_of(name, *overrides):

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from experiments.errors import PaddockError
 from experiments.config.metric_names import default_columns
+from experiments.errors import PaddockError
 from experiments.runs.compare import (
     Configuration,
     LeftOut,
