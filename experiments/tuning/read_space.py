@@ -65,9 +65,8 @@ def declared_ranges(resolved: ResolvedModel) -> dict[str, Mapping[str, Any] | No
             if key.search is not None and key.stage in read_in:
                 yield name, key.search
 
-    for name, tried in ranges(resolved.values["strategy"]):
-        if name not in apart:
-            found[name] = tried
+    common = ranges(resolved.values["strategy"])
+    found |= {name: tried for name, tried in common if name not in apart}
     for stage, values in resolved.stages.items():
         for name, tried in ranges(values["strategy"]):
             if name in apart:
