@@ -3,14 +3,14 @@
 from dataclasses import replace
 
 import pytest
-from experiments.config.split_settings import READS
 
-from experiments.config.check import BEYOND, check, check_protocol
+from experiments.config.check import check
 from experiments.config.compose import compose, typed
+from experiments.config.protocol_keys import check_protocol
+from experiments.config.registry import functions
 from experiments.config.schema import ProtocolConfig
 from experiments.errors import PaddockError
-from experiments.evaluation.beyond_accuracy import PER_USER, SYSTEM
-from experiments.protocol.splits import SPLITS
+from paddock import ListMeasure
 
 
 def protocol_of(name, *overrides):
@@ -79,6 +79,5 @@ def test_slices_and_lists_can_be_turned_off():
     check_protocol(replace(config.protocol, slices=replace(config.protocol.slices, items=None)))
 
 
-def test_names_are_those_of_the_modules():
-    assert (*SYSTEM, *PER_USER) == BEYOND == tuple(ProtocolConfig().beyond)
-    assert set(READS) == set(SPLITS)
+def test_all_list_measures_are_computed_by_default():
+    assert set(functions(ListMeasure)) == set(ProtocolConfig().beyond)
