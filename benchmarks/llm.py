@@ -20,11 +20,12 @@ from torch import Tensor
 from benchmarks.llm_plain import Plain
 from benchmarks.measure import Measured, Seconds, timed
 from experiments.bridge.scorer import RecBoleScorer
-from experiments.config.check import resolve_model
 from experiments.config.compose import compose, typed
+from experiments.config.resolve import resolve_model
 from experiments.evaluation.prompts import CandidateScorer
 from experiments.protocol.shared_data import SharedData, shared_data
-from experiments.training.stages import build, stage_configs
+from experiments.training.build import build
+from experiments.training.context import TrainingContext
 from experiments.training.strategies.targets import Targets
 from experiments.training.strategy import Task
 from models.allmrec import ALLMRec
@@ -86,14 +87,16 @@ def measure() -> Iterator[Measured]:
     with TemporaryDirectory() as folder:
         config = typed(compose(OVERRIDES))
         shared = shared_data(config)
-        values = stage_configs(resolve_model(config.model))["llm"]
+        values = resolve_model(config.model).stages["llm"]
         model, dataset, recbole = build(
             values,
-            data=shared.data,
-            split=shared.split,
-            seed=1,
-            device=torch.device("cpu"),
-            folder=Path(folder),
+            TrainingContext(
+                data=shared.data,
+                split=shared.split,
+                seed=1,
+                device=torch.device("cpu"),
+                folder=Path(folder),
+            ),
         )
         bench = Bench(
             model=model,

@@ -24,19 +24,20 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from experiments.config.llm_keys import llm_keys
 from torch import nn
 
 from benchmarks.llm import Bench, ranking, settle, training
 from benchmarks.llm_plain import Plain
 from benchmarks.measure import Measured
-from experiments.config.check import resolve_model
 from experiments.config.compose import compose, typed
+from experiments.config.language_keys import LLMConfig
+from experiments.config.resolve import resolve_model
 from experiments.language.encoder import told
 from experiments.language.load import context_of, width_of
 from experiments.language.tiny import tokenizer_of
 from experiments.protocol.shared_data import shared_data
-from experiments.training.stages import build, frozen_parts, stage_configs
+from experiments.training.build import build, frozen_parts
+from experiments.training.context import TrainingContext
 from experiments.training.strategy import Task
 from models.allmrec.frozen_llm import FrozenLLM
 
@@ -117,7 +118,7 @@ def bench_of(
 
     composed = typed(compose(["model=a_llmrec", "dataset=ml-100k", *overrides]))
     shared = shared_data(composed)
-    values = stage_configs(resolve_model(composed.model))["llm"]
+    values = resolve_model(composed.model).stages["llm"]
     tokenizer = tokenizer_of([*told(shared.data), *shared.data.item_titles], size=2000)
     for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
         setattr(config, key, tokenizer.eos_token_id)
@@ -130,18 +131,13 @@ def bench_of(
         name=name,
         revision=None,
         config_hash="1" * 64,
-        context=context_of(llm_keys(values["llm"]), config),
+        context=context_of(LLMConfig.of(values["llm"]), config),
     )
-    parts = frozen_parts(values, data=shared.data, split=shared.split, device=device, folder=folder)
-    model, dataset, recbole = build(
-        values,
-        data=shared.data,
-        split=shared.split,
-        seed=1,
-        device=device,
-        folder=folder,
-        parts=replace(parts, llm=lambda: llm, llm_width=width_of(config)),
+    context = TrainingContext(
+        data=shared.data, split=shared.split, seed=1, device=device, folder=folder
     )
+    parts = replace(frozen_parts(values, context), llm=lambda: llm, llm_width=width_of(config))
+    model, dataset, recbole = build(values, context, parts=parts)
     return Bench(
         model=model,
         task=Task(model=model, config=recbole, dataset=dataset, split=shared.split, seed=1),

@@ -12,15 +12,15 @@ from recbole.model.abstract_recommender import AbstractRecommender
 import experiments.training
 from experiments.bridge.config import recbole_config
 from experiments.bridge.dataset import TrainingRows, recbole_dataset
-from experiments.config.check import resolve_model
 from experiments.config.compose import compose, typed
-from experiments.config.model_keys import PADDOCK_KEYS
+from experiments.config.resolve import ENGINE_KEYS, resolve_model
 from experiments.config.schema import Config
 from experiments.protocol.shared_data import SharedData, shared_data
-from experiments.training.stages import build, stage_configs
+from experiments.training.build import Built, build
+from experiments.training.context import TrainingContext
+from experiments.training.stages import make_strategy
 from experiments.training.state import seed_everything
-from experiments.training.strategies.registry import strategy
-from experiments.training.strategy import Strategy, Task
+from experiments.training.strategy import Strategy
 
 CPU = torch.device("cpu")
 FAMILIES = ("general_recommender", "sequential_recommender")
@@ -35,27 +35,25 @@ class Setup(NamedTuple):
     dataset: TrainingRows
     recbole: Any
     values: dict[str, Any]
-    seed: int
+    context: TrainingContext
 
     def strategy(self) -> Strategy:
         """The strategy that its configuration names."""
-        task = Task(
-            model=self.model,
-            config=self.recbole,
-            dataset=self.dataset,
-            split=self.shared.split,
-            seed=self.seed,
-        )
-        return strategy(self.values["strategy"], task)
+        built = Built(self.model, self.dataset, self.recbole)
+        return make_strategy(self.values["strategy"], built, self.context)
+
+
+def _context(shared: SharedData, folder: Path, *, seed: int) -> TrainingContext:
+    return TrainingContext(
+        data=shared.data, split=shared.split, seed=seed, device=CPU, folder=folder
+    )
 
 
 def untrained(overrides: list[str], folder: Path, *, seed: int = 1) -> Setup:
     """The model that these overrides name, on the CPU; of a model with stages, the first one's."""
     config, shared, values = _start(overrides)
-    model, dataset, recbole = build(
-        values, data=shared.data, split=shared.split, seed=seed, device=CPU, folder=folder
-    )
-    return Setup(config, shared, model, dataset, recbole, values, seed)
+    context = _context(shared, folder, seed=seed)
+    return Setup(config, shared, *build(values, context), values, context)
 
 
 def untrained_peer(overrides: list[str], folder: Path, *, seed: int = 1) -> Setup:
@@ -65,12 +63,13 @@ def untrained_peer(overrides: list[str], folder: Path, *, seed: int = 1) -> Setu
     """
     config, shared, values = _start(overrides)
     values = values | {"strategy": "recbole"}
-    known = {key: value for key, value in values.items() if key not in PADDOCK_KEYS}
+    known = {key: value for key, value in values.items() if key not in ENGINE_KEYS}
     seed_everything(seed)
     recbole = recbole_config(values["name"], known, seed=seed, device=CPU, folder=str(folder))
     dataset = recbole_dataset(recbole, data=shared.data, split=shared.split)
     model = recbole_class(values["name"])(recbole, dataset)
-    return Setup(config, shared, model, dataset, recbole, values, seed)
+    context = _context(shared, folder, seed=seed)
+    return Setup(config, shared, model, dataset, recbole, values, context)
 
 
 def recbole_class(name: str) -> type[AbstractRecommender]:
@@ -99,5 +98,5 @@ def import_all() -> None:
 def _start(overrides: list[str]) -> tuple[Config, SharedData, dict[str, Any]]:
     import_all()
     config = typed(compose(overrides))
-    first = next(iter(stage_configs(resolve_model(config.model)).values()))
+    first = next(iter(resolve_model(config.model).stages.values()))
     return config, shared_data(config), first

@@ -36,9 +36,9 @@ from rich.console import Console
 from benchmarks.measure import Measured, Seconds
 from benchmarks.pair import ONE_THREAD, ROOT
 from experiments.commands.train import run
-from experiments.config.check import resolve_model
 from experiments.config.compose import compose, typed
-from experiments.config.model_keys import PADDOCK_KEYS
+from experiments.config.experiment import Experiment
+from experiments.config.resolve import ENGINE_KEYS, resolve_model
 from experiments.protocol.shared_data import shared_data
 from experiments.runs.identity import spelled
 from experiments.tuning.cli import read
@@ -221,7 +221,7 @@ def recbole_trials(
 def _asked(model: str, algorithm: str) -> dict[str, Any]:
     config, space = read([f"model={model.lower()}", "dataset=ml-100k"])
     shared = shared_data(config)
-    values = resolve_model(config.model)
+    values = resolve_model(config.model).values
     tuned = {parameter.name for parameter in space.parameters}
     recbole = importlib.util.find_spec("recbole")
     assert recbole is not None
@@ -231,7 +231,7 @@ def _asked(model: str, algorithm: str) -> dict[str, Any]:
         "parameters": space.plain(),
         "model": {
             "model": values["name"],
-            **{key: value for key, value in values.items() if key not in {*PADDOCK_KEYS, *tuned}},
+            **{key: value for key, value in values.items() if key not in {*ENGINE_KEYS, *tuned}},
         },
         "n_items": shared.data.n_items,
         "seed": config.seed,
@@ -247,7 +247,7 @@ def trained(model: str, params: dict[str, Any]) -> float:
         words += ["tracking=off", f"runs_dir={folder}", "device=cpu", "progress=false"]
         config = typed(compose([*(f"{key}={value}" for key, value in chosen.items()), *words]))
         quiet = Console(file=io.StringIO())
-        folder_of_run = run(config, choices=chosen, console=quiet, bars=False)
+        folder_of_run = run(Experiment.of(config, chosen), console=quiet, bars=False)
         return float(folder_of_run.result["metrics"][METRIC])
 
 

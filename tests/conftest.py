@@ -7,13 +7,14 @@ call; the command line in a folder of its own; a SQLite store for each test.
 import itertools
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from experiments.config.resolve import ResolvedModel
     from experiments.config.schema import TrackingConfig
     from experiments.data.prepared import Prepared
     from experiments.protocol.split import Split
@@ -76,10 +77,10 @@ def leave_one_out(data: "Prepared") -> "Split":
 
 @pytest.fixture(scope="session")
 def fit(tmp_path_factory: pytest.TempPathFactory) -> "Callable[..., Trained]":
-    """Train resolved model values; the last epoch of every stage is kept."""
+    """Train a resolved model; the last epoch of every stage is kept."""
 
     def fit_model(
-        values: dict[str, Any],
+        resolved: "ResolvedModel",
         data: "Prepared",
         split: "Split",
         *,
@@ -89,28 +90,29 @@ def fit(tmp_path_factory: pytest.TempPathFactory) -> "Callable[..., Trained]":
     ) -> "Trained":
         import torch
 
-        from experiments.training.stages import Hooks, train
+        from experiments.training.context import TrainingContext
+        from experiments.training.stages import Training, train
+        from paddock import Callback
+
+        class Epochs(Callback):
+            def on_epoch(self, record: Mapping[str, Any]) -> None:
+                on_epoch(dict(record))
 
         rising = itertools.count()
-        hooks = Hooks(
-            validate=lambda model, dataset: {"valid": float(next(rising))},
-            on_stage=lambda name, epochs: None,
-            on_epoch=on_epoch,
-            rewind=lambda step: None,
-            tick=lambda done, total: None,
-        )
-        return train(
-            values,
+        context = TrainingContext(
             data=data,
             split=split,
             seed=seed,
             device=torch.device("cpu"),
             folder=folder or tmp_path_factory.mktemp("run"),
-            identity="test",
-            metric="valid",
+        )
+        return train(
+            resolved,
+            context,
             # Whoever names the folder means to go on from what is left in it.
-            checkpoint_seconds=0 if folder else 1e9,
-            hooks=hooks,
+            Training(identity="test", metric="valid", checkpoint_seconds=0 if folder else 1e9),
+            validate=lambda model, dataset: {"valid": float(next(rising))},
+            callbacks=Epochs(),
         )
 
     return fit_model

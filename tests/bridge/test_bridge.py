@@ -14,12 +14,13 @@ from recbole.data import create_dataset
 
 from experiments.bridge.dataset import TrainingPrefixes, TrainingRows
 from experiments.bridge.scorer import RecBoleScorer, last_items
-from experiments.config.check import resolve_model
+from experiments.config.resolve import resolve_model
 from experiments.config.schema import DatasetConfig, ProtocolConfig
 from experiments.data.prepare import prepare
 from experiments.data.prepared import Prepared
 from experiments.protocol.split import Sequences, Split, split_interactions
-from experiments.training.stages import build
+from experiments.training.build import build
+from experiments.training.context import TrainingContext
 from experiments.training.strategies.recbole_loop import training_loader
 
 HISTORIES = [
@@ -50,12 +51,10 @@ USER = "user_id:token\tage:float\nb\t30\na\t30\n"
 def made(tmp_path: Path) -> Callable[..., tuple[Any, Any, Any]]:
     def make(data: Prepared, split: Split, name: str, **values: Any) -> tuple[Any, Any, Any]:
         return build(
-            resolve_model({"name": name, **values}),
-            data=data,
-            split=split,
-            seed=1,
-            device=torch.device("cpu"),
-            folder=tmp_path,
+            resolve_model({"name": name, **values}).last,
+            TrainingContext(
+                data=data, split=split, seed=1, device=torch.device("cpu"), folder=tmp_path
+            ),
         )
 
     return make

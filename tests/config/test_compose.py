@@ -5,11 +5,12 @@ import subprocess
 import sys
 
 import pytest
-from experiments.config.model_keys import PADDOCK_KEYS, keys_read, training_keys
 from omegaconf import OmegaConf
 
-from experiments.config.check import check, resolve_model
+from experiments.config.check import check
 from experiments.config.compose import CONF, PARTS, choices, compose, groups, typed
+from experiments.config.models import model as model_of
+from experiments.config.resolve import ENGINE_KEYS, resolve_model
 from experiments.errors import PaddockError
 from tests.commands.command_line import ROOT
 
@@ -68,9 +69,9 @@ def test_mandatory_value_is_left_to_the_command(
 def test_model_reads_every_key_of_its_yaml(model: str) -> None:
     option = f"model={model}"
     content = typed(compose([option, *mandatory(option)])).model
-    resolved = resolve_model(content)
+    resolved = resolve_model(content).values
     name, strategy = resolved["name"], resolved["strategy"]
-    read = {*keys_read(name), *training_keys(name, strategy), *PADDOCK_KEYS}
+    read = {*model_of(name).keys, *model_of(name).training_keys(strategy), *ENGINE_KEYS}
     assert set(content) <= read
     for stage, own in (content.get("stages") or {}).items():
         assert set(own) <= read, stage

@@ -7,20 +7,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.config.check import check_protocol
 from experiments.config.compose import compose, typed
+from experiments.config.protocol_keys import check_protocol
+from experiments.config.registry import functions
 from experiments.config.schema import RankingConfig
 from experiments.errors import PaddockError
 from experiments.evaluation.counters import _count_by_sorting
 from experiments.evaluation.evaluate import evaluate, mean_over_users, topk
-from experiments.evaluation.metrics import METRICS
 from experiments.protocol.candidates import candidates
 from experiments.protocol.split import TEST, Sequences, split_interactions
+from paddock import Metric
 from tests.protocol.toy import CandidateTable, Table, loo, naive_metrics, random_toy, split_of, toy
 
 from .test_metrics import over_all_orders
 
 N_USERS, N_ITEMS = 120, 90
+METRICS = list(functions(Metric))
 CUTOFFS = [1, 5, 10]
 FULL = {"full": RankingConfig(cutoffs=CUTOFFS)}
 C20 = {"c20": RankingConfig(candidates=20, cutoffs=CUTOFFS)}

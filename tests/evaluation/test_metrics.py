@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments.config.registry import functions
 from experiments.errors import PaddockError
-from experiments.evaluation.metrics import METRICS, groups_of, per_row
+from experiments.evaluation.metrics import groups_of, per_row
+from paddock import Metric
 from tests.protocol.toy import naive_metrics
 
 CUTOFFS = [1, 2, 3, 5, 10, 20]
+METRICS = list(functions(Metric))
 
 
 def measured(scores, targets, cutoffs, metrics=tuple(METRICS)):
@@ -102,7 +105,7 @@ def test_rows_do_not_touch_each_other(seed):
             g.append((scores == scores[target]).sum())
     shuffled = rng.permutation(len(row))
     groups = groups_of(*(np.array(part)[shuffled] for part in (row, a, g)), n_rows=len(rows))
-    together = per_row(groups, metrics=list(METRICS), cutoffs=[1, 4, 10])
+    together = per_row(groups, metrics=METRICS, cutoffs=[1, 4, 10])
     for number, (scores, targets) in enumerate(rows):
         alone = measured(scores, targets, [1, 4, 10])
         assert {name: value[number] for name, value in together.items()} == pytest.approx(alone)
@@ -114,9 +117,9 @@ def test_chunks_do_not_show(monkeypatch):
     row[:50] = np.arange(50)
     a, g = rng.integers(0, 15, 400), np.full(400, 9)
     groups = groups_of(row, a, g, n_rows=50)
-    whole = per_row(groups, metrics=list(METRICS), cutoffs=[1, 10])
+    whole = per_row(groups, metrics=METRICS, cutoffs=[1, 10])
     monkeypatch.setattr("experiments.evaluation.metrics._ENTRIES_AT_A_TIME", 30)
-    for name, value in per_row(groups, metrics=list(METRICS), cutoffs=[1, 10]).items():
+    for name, value in per_row(groups, metrics=METRICS, cutoffs=[1, 10]).items():
         np.testing.assert_allclose(value, whole[name], rtol=1e-13)
 
 

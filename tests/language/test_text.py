@@ -1,7 +1,6 @@
 """Embeddings of item texts: against sentence-transformers, and what is kept of them."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.config.language_keys import TextEncoderConfig, text_encoder_keys
+from experiments.config.language_keys import TextEncoderConfig
+from experiments.config.values import checked_schema
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.language import encoder
@@ -33,8 +33,9 @@ def test_pooling_means_the_tokens_of_the_text_alone() -> None:
     states = torch.tensor([[[1.0, 3.0], [3.0, 1.0], [99.0, 99.0]]])
     mask = torch.tensor([[1, 1, 0]])
     plain = TextEncoderConfig(normalise=False)
+    first = TextEncoderConfig(normalise=False, pooling="cls")
     assert encoder.pooled(plain, states, mask).tolist() == [[2.0, 2.0]]
-    assert encoder.pooled(replace(plain, pooling="cls"), states, mask).tolist() == [[1.0, 3.0]]
+    assert encoder.pooled(first, states, mask).tolist() == [[1.0, 3.0]]
     unit = encoder.pooled(TextEncoderConfig(), states, mask)
     assert unit.tolist() == [[pytest.approx(0.5**0.5)] * 2]
 
@@ -91,8 +92,12 @@ def count(monkeypatch: pytest.MonkeyPatch, calls: list[list[str]]) -> None:
     ],
 )
 def test_mistakes_are_told(given: Any, told_of: str, tiny_data: Prepared) -> None:
+    def embed() -> None:
+        values = checked_schema("model.text_encoder", given, TextEncoderConfig)
+        item_embeddings(TextEncoderConfig.of(values), tiny_data)
+
     with pytest.raises(PaddockError, match=told_of):
-        item_embeddings(text_encoder_keys(given), tiny_data)
+        embed()
 
 
 def test_a_model_that_is_nowhere_is_told(

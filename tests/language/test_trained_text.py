@@ -1,7 +1,6 @@
 """A sentence encoder that learns along with the alignment: what it gives, learns, keeps and resumes."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,10 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from experiments.config.check import resolve_model
 from experiments.config.compose import compose, typed
-from experiments.config.language_keys import TextEncoderConfig, text_encoder_keys
+from experiments.config.language_keys import TextEncoderConfig
+from experiments.config.resolve import ResolvedModel, resolve_model
+from experiments.config.values import checked_schema
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.language.encoder import encoded, item_texts
@@ -46,7 +46,7 @@ def folder(tiny_data: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="module")
-def values(folder: Path) -> dict[str, Any]:
+def resolved(folder: Path) -> ResolvedModel:
     words = [
         "model=a_llmrec",
         "dataset=tiny",
@@ -66,8 +66,8 @@ def values(folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def whole(values: dict[str, Any], fit: Fit, tiny_data: Prepared, tiny_split: Split) -> Trained:
-    return fit(values, tiny_data, tiny_split)
+def whole(resolved: ResolvedModel, fit: Fit, tiny_data: Prepared, tiny_split: Split) -> Trained:
+    return fit(resolved, tiny_data, tiny_split)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
@@ -114,14 +114,14 @@ def test_it_learns_in_the_alignment_alone_and_is_saved(
     keys = TextEncoderConfig(name=str(tmp_path))
     expected = encoded(keys, str(tmp_path), item_texts(tiny_data), CPU)
     # What they are scaled by are the embeddings before anything was learned.
-    frozen = replace(keys, name=str(folder))
+    frozen = TextEncoderConfig(name=str(folder))
     first = encoded(frozen, str(folder), item_texts(tiny_data), CPU)
     expected = (expected - first.mean(0)) / (first - first.mean(0)).square().mean().sqrt()
     torch.testing.assert_close(whole.model.texts.table()[1:], expected, atol=1e-4, rtol=1e-4)
 
 
 def test_a_stopped_alignment_goes_on_to_the_same_weights(
-    values: dict[str, Any],
+    resolved: ResolvedModel,
     fit: Fit,
     whole: Trained,
     tiny_data: Prepared,
@@ -132,15 +132,16 @@ def test_a_stopped_alignment_goes_on_to_the_same_weights(
         if record["stage"] == "align" and record["epoch"] == 2:
             raise KeyboardInterrupt
 
-    values = {**values, "stages": {"align": values["stages"]["align"]}}
+    values = resolved.values
+    alone = resolve_model({**values, "stages": {"align": values["stages"]["align"]}})
     kept = tiny_data.path / "stages"
     away = kept.rename(tmp_path / "stages")
     try:
         run = tmp_path / "run"
         run.mkdir()
         with pytest.raises(KeyboardInterrupt):
-            fit(values, tiny_data, tiny_split, folder=run, on_epoch=stop)
-        again = fit(values, tiny_data, tiny_split, folder=run)
+            fit(alone, tiny_data, tiny_split, folder=run, on_epoch=stop)
+        again = fit(alone, tiny_data, tiny_split, folder=run)
     finally:
         for file in away.iterdir():
             (kept / file.name).write_bytes(file.read_bytes())
@@ -151,5 +152,6 @@ def test_a_stopped_alignment_goes_on_to_the_same_weights(
 
 
 def test_an_encoder_without_weights_cannot_learn() -> None:
+    given = {"name": "tiny", "trained": True}
     with pytest.raises(PaddockError, match=r"trained=true: tiny has no weights that could learn"):
-        text_encoder_keys({"name": "tiny", "trained": True})
+        checked_schema("model.text_encoder", given, TextEncoderConfig)

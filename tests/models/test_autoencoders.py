@@ -12,10 +12,11 @@ from recbole.model.general_recommender import MultiVAE as RecBoleMultiVAE
 from recbole.model.general_recommender import RaCT as RecBoleRaCT
 from torch import nn
 
-from experiments.config.check import resolve_model
+from experiments.config.resolve import resolve_model
 from experiments.data.prepared import Prepared
 from experiments.protocol.split import Split
-from experiments.training.stages import build
+from experiments.training.build import build
+from experiments.training.context import TrainingContext
 from models.multivae import MultiVAE
 from models.ract import RaCT
 
@@ -44,12 +45,10 @@ def both(tiny_data: Prepared, tiny_split: Split, tmp_path: Path) -> Make:
         name: str, data: Prepared = tiny_data, split: Split = tiny_split, **own: Any
     ) -> tuple[Any, Any]:
         ours, dataset, config = build(
-            resolve_model({"name": name, **SMALL[name], **own}),
-            data=data,
-            split=split,
-            seed=3,
-            device=torch.device("cpu"),
-            folder=tmp_path,
+            resolve_model({"name": name, **SMALL[name], **own}).last,
+            TrainingContext(
+                data=data, split=split, seed=3, device=torch.device("cpu"), folder=tmp_path
+            ),
         )
         theirs = CLASSES[name][1](config, dataset)
         assert (type(ours), type(theirs)) == CLASSES[name]

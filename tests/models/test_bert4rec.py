@@ -11,10 +11,11 @@ from recbole.data.interaction import Interaction
 from recbole.model.sequential_recommender import BERT4Rec as RecBoleBERT4Rec
 
 from experiments.bridge.scorer import RecBoleScorer
-from experiments.config.check import resolve_model
+from experiments.config.resolve import resolve_model
 from experiments.data.prepared import Prepared
 from experiments.protocol.split import Split
-from experiments.training.stages import build
+from experiments.training.build import build
+from experiments.training.context import TrainingContext
 from models.bert4rec import BERT4Rec
 
 LENGTH = 9
@@ -28,12 +29,14 @@ def both(tiny_data: Prepared, tiny_split: Split, tmp_path: Path) -> Make:
     def make(**own: Any) -> tuple[Any, Any, Any]:
         values = {"MAX_ITEM_LIST_LENGTH": LENGTH, "hidden_size": 16, "inner_size": 32, **own}
         ours, dataset, config = build(
-            resolve_model({"name": "BERT4Rec", "strategy": "masked", **values}),
-            data=tiny_data,
-            split=tiny_split,
-            seed=3,
-            device=torch.device("cpu"),
-            folder=tmp_path,
+            resolve_model({"name": "BERT4Rec", "strategy": "masked", **values}).last,
+            TrainingContext(
+                data=tiny_data,
+                split=tiny_split,
+                seed=3,
+                device=torch.device("cpu"),
+                folder=tmp_path,
+            ),
         )
         theirs = RecBoleBERT4Rec(config, dataset)
         assert (type(ours), type(theirs)) == (BERT4Rec, RecBoleBERT4Rec)

@@ -6,7 +6,7 @@ import torch
 from recbole.data.interaction import Interaction
 from sklearn.metrics import mean_absolute_error, mean_squared_error
 
-from experiments.config.check import resolve_model
+from experiments.config.resolve import resolve_model
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.evaluation.rating_errors import rating_errors

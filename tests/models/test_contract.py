@@ -11,20 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from experiments.config.model_keys import keys_read, refusal
-from experiments.config.model_source import is_closed_form, model_files
 from torch import Tensor, nn
 
 import models
 from experiments import checkpoint
 from experiments.bridge.config import recbole_config
 from experiments.bridge.scorer import RecBoleScorer
-from experiments.config.check import resolve_model
 from experiments.config.compose import CONF, compose, typed
+from experiments.config.models import model, model_names
+from experiments.config.recbole_models import refusal
+from experiments.config.resolve import ResolvedModel, resolve_model
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.protocol.split import Sequences, Split
-from experiments.training.stages import Trained, build, stage_configs
+from experiments.training.build import build
+from experiments.training.context import TrainingContext
+from experiments.training.stages import Trained
 from experiments.training.state import load_model_state, model_state
 
 # What `models._compat.quiet_deprecations` keeps from users, pytest shows.
@@ -84,15 +86,15 @@ def configured(key: str) -> dict[str, Any]:
     return dict(typed(compose(["dataset=tiny", f"model={key}"])).model)
 
 
-def one_epoch(key: str) -> dict[str, Any]:
+def one_epoch(key: str) -> ResolvedModel:
     """The model of a YAML with one epoch for each of its stages and for its backbone, an LLM small."""
-    values = resolve_model(configured(key))
+    values = resolve_model(configured(key)).values
     if values.get("llm"):
         values["llm"] = {**values["llm"], "layers": 1, "width": 32, "steps": 20}
     short = {"epochs": 1, "eval_step": 1}
     stages = {name: {**own, **short} for name, own in (values.get("stages") or {}).items()}
     backbone = {"backbone": {**values["backbone"], **short}} if "backbone" in values else {}
-    return {**values, **short, **backbone, **({"stages": stages} if stages else {})}
+    return resolve_model({**values, **short, **backbone, **({"stages": stages} if stages else {})})
 
 
 def scores(trained: Trained, split: Split, users: np.ndarray = USERS) -> Tensor:
@@ -140,7 +142,7 @@ class TestContract:
     ) -> None:
         other = fit(one_epoch(key), tiny_data, tiny_split, seed=2)
         equal = torch.equal(scores(other, tiny_split), scores(trained, tiny_split))
-        assert equal == is_closed_form(configured(key)["name"])
+        assert equal == model(configured(key)["name"]).closed_form
 
     def test_training_changes_the_model(
         self, key: str, trained: Trained, tiny_data: Prepared, tiny_split: Split, tmp_path: Path
@@ -149,7 +151,7 @@ class TestContract:
         before, after = model_state(fresh["model"])[0], model_state(trained.model)[0]
         changed = any(not torch.equal(before[name], after[name]) for name in before)
         # What solves, solves while it is made.
-        assert changed or is_closed_form(configured(key)["name"])
+        assert changed or model(configured(key)["name"]).closed_form
 
     def test_saved_and_loaded_it_scores_the_same(
         self, key: str, trained: Trained, tiny_data: Prepared, tiny_split: Split, tmp_path: Path
@@ -199,16 +201,19 @@ def fresh_model(
     key: str, data: Prepared, split: Split, folder: Path, *, seed: int, stage: int = 0
 ) -> dict[str, Any]:
     """The untrained model of one of a YAML's stages, its data set and its config."""
-    values = list(stage_configs(one_epoch(key)).values())[stage]
-    model, dataset, config = build(
-        values, data=data, split=split, seed=seed, device=torch.device("cpu"), folder=folder
+    values = list(one_epoch(key).stages.values())[stage]
+    made, dataset, config = build(
+        values,
+        TrainingContext(
+            data=data, split=split, seed=seed, device=torch.device("cpu"), folder=folder
+        ),
     )
-    return {"model": model, "dataset": dataset, "config": config}
+    return {"model": made, "dataset": dataset, "config": config}
 
 
 OTHERS = sorted(
     name
-    for name in model_files()
+    for name in model_names()
     if refusal(name) is None and name not in BY_NAME and name not in models.REGISTERED
 )
 OTHERS_OWN: dict[str, dict[str, Any]] = {
@@ -224,8 +229,8 @@ OTHERS_OWN: dict[str, dict[str, Any]] = {
 def test_a_recbole_model_by_name(
     name: str, fit: Fit, tiny_data: Prepared, tiny_split: Split
 ) -> None:
-    small = {key: value for key, value in SMALL.items() if key in keys_read(name)}
-    epochs = {} if is_closed_form(name) else {"epochs": 1}
+    small = {key: value for key, value in SMALL.items() if key in model(name).keys}
+    epochs = {} if model(name).closed_form else {"epochs": 1}
     own = BY_NAME.get(name) or OTHERS_OWN.get(name, {})
     trained = fit(resolve_model({"name": name, **small, **epochs, **own}), tiny_data, tiny_split)
     scored = scores(trained, tiny_split)
@@ -240,7 +245,7 @@ def test_models_that_nothing_here_can_train_are_refused() -> None:
         assert "decision tree" in str(refusal(name))
     assert "pre-training" in str(refusal("S3Rec"))
     assert [name for name in BY_NAME if refusal(name)] == []
-    assert len([name for name in model_files() if refusal(name) is None]) > 70
+    assert len([name for name in model_names() if refusal(name) is None]) > 70
 
 
 def test_a_model_that_needs_a_missing_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

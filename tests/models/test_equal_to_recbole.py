@@ -17,10 +17,11 @@ from recbole.model.sequential_recommender import SASRec as RecBoleSASRec
 from sklearn.metrics import ndcg_score
 from torch import nn
 
-from experiments.config.check import resolve_model
+from experiments.config.resolve import resolve_model
 from experiments.data.prepared import Prepared
 from experiments.protocol.split import Split
-from experiments.training.stages import build
+from experiments.training.build import build
+from experiments.training.context import TrainingContext
 from experiments.training.strategies.recbole_loop import training_loader
 from models.gru4rec import GRU4Rec
 from models.lightgcn import LightGCN, SymmetricProduct
@@ -38,12 +39,14 @@ def both(tiny_data: Prepared, tiny_split: Split, tmp_path: Path) -> Callable[...
 
     def make(theirs: type[nn.Module], **values: Any) -> tuple[Any, Any]:
         ours, dataset, config = build(
-            resolve_model({"name": theirs.__name__, **values}),
-            data=tiny_data,
-            split=tiny_split,
-            seed=3,
-            device=torch.device("cpu"),
-            folder=tmp_path,
+            resolve_model({"name": theirs.__name__, **values}).last,
+            TrainingContext(
+                data=tiny_data,
+                split=tiny_split,
+                seed=3,
+                device=torch.device("cpu"),
+                folder=tmp_path,
+            ),
         )
         other = theirs(config, dataset)
         other.load_state_dict(ours.state_dict())
@@ -174,12 +177,10 @@ class TestLightGCN:
         def make(require_pow: bool) -> tuple[Any, Any]:
             values = {"embedding_size": 4, "n_layers": 3, "reg_weight": 0.5}
             ours, dataset, config = build(
-                resolve_model({"name": "LightGCN", "require_pow": require_pow, **values}),
-                data=data,
-                split=split,
-                seed=3,
-                device=torch.device("cpu"),
-                folder=tmp_path,
+                resolve_model({"name": "LightGCN", "require_pow": require_pow, **values}).last,
+                TrainingContext(
+                    data=data, split=split, seed=3, device=torch.device("cpu"), folder=tmp_path
+                ),
             )
             theirs = RecBoleLightGCN(config, dataset)
             theirs.load_state_dict(ours.state_dict())
@@ -264,12 +265,14 @@ class TestRaCT:
     def at(self, tiny_data: Prepared, tiny_split: Split, tmp_path: Path) -> Callable[[str], RaCT]:
         def make(stage: str) -> RaCT:
             model, _, config = build(
-                resolve_model({"name": "RaCT", "train_stage": stage, **self.SMALL}),
-                data=tiny_data,
-                split=tiny_split,
-                seed=1,
-                device=torch.device("cpu"),
-                folder=tmp_path,
+                resolve_model({"name": "RaCT", "train_stage": stage, **self.SMALL}).last,
+                TrainingContext(
+                    data=tiny_data,
+                    split=tiny_split,
+                    seed=1,
+                    device=torch.device("cpu"),
+                    folder=tmp_path,
+                ),
             )
             assert model.train_stage == config["train_stage"] == stage
             return model.train()
@@ -352,12 +355,14 @@ class TestPop:
         self, tiny_data: Prepared, tiny_split: Split, tmp_path: Path
     ) -> None:
         ours, dataset, config = build(
-            resolve_model({"name": "Pop", "train_batch_size": 700}),
-            data=tiny_data,
-            split=tiny_split,
-            seed=1,
-            device=torch.device("cpu"),
-            folder=tmp_path,
+            resolve_model({"name": "Pop", "train_batch_size": 700}).last,
+            TrainingContext(
+                data=tiny_data,
+                split=tiny_split,
+                seed=1,
+                device=torch.device("cpu"),
+                folder=tmp_path,
+            ),
         )
         theirs = RecBolePop(config, dataset)
         for batch in training_loader(config, dataset):

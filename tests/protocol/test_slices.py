@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments.config.registry import functions
 from experiments.config.schema import RankingConfig, SlicesConfig
 from experiments.evaluation.evaluate import evaluate
-from experiments.evaluation.metrics import METRICS
 from experiments.protocol.candidates import candidates
 from experiments.protocol.slices import definition_hash, outer_shares, slices
 from experiments.protocol.split import TEST, TRAIN, VALID, split_interactions
+from paddock import Metric
 
 from .toy import PROTOCOLS, Table, loo, random_toy, split_of, toy
 
@@ -22,6 +23,7 @@ RANKINGS = {
     "c8": RankingConfig(candidates=8, cutoffs=[1, 3]),
 }
 N_USERS, N_ITEMS = 90, 50
+METRICS = list(functions(Metric))
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +59,7 @@ def chosen_rows(drawn, among):
 def test_every_slice_is_an_evaluation_of_its_own(data, name, tmp_path):
     split = split_interactions(data, PROTOCOLS[name])
     drawn = candidates(data, split, "test", size=8, seed=1, folder=tmp_path)
-    shared = {"phase": "test", "rankings": RANKINGS, "metrics": list(METRICS)}
+    shared = {"phase": "test", "rankings": RANKINGS, "metrics": METRICS}
     scorer = Table(tied_scores())
     whole = evaluate(
         scorer, split=split, candidates={"c8": drawn}, slicing=SlicesConfig(), **shared
@@ -109,7 +111,7 @@ def test_a_slice_of_everything_is_the_whole(data, tmp_path, monkeypatch):
         phase="test",
         rankings=RANKINGS,
         candidates={"c8": drawn},
-        metrics=list(METRICS),
+        metrics=METRICS,
         slicing=SlicesConfig(),
     )
     assert made.slices == {

@@ -13,11 +13,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from recbole.data.dataset import Dataset
 
+from experiments.config.protocol_keys import splits
 from experiments.config.schema import ProtocolConfig
 from experiments.errors import PaddockError
 from experiments.protocol.candidates import candidates
 from experiments.protocol.split import TEST, TRAIN, VALID, split_interactions
-from experiments.protocol.splits import SPLITS
 from experiments.protocol.splits.parts import counts_by_ratio
 
 from .toy import PROTOCOLS, random_toy, toy
@@ -58,10 +58,10 @@ def cut(data, name):
 
 
 def test_every_split_is_tested():
-    assert set(PROTOCOLS) == set(GOLDEN) == set(SPLITS)
+    assert set(PROTOCOLS) == set(GOLDEN) == set(splits())
 
 
-@pytest.mark.parametrize("name", SPLITS)
+@pytest.mark.parametrize("name", splits())
 @settings(deadline=None)
 @given(interactions())
 def test_every_interaction_is_in_exactly_one_part(name, data):
@@ -92,7 +92,7 @@ def test_no_later_interaction_is_in_an_earlier_part(data):
     assert by_part[1].max() < by_part[2].min()
 
 
-@pytest.mark.parametrize("name", SPLITS)
+@pytest.mark.parametrize("name", splits())
 @settings(deadline=None, max_examples=40)
 @given(interactions(), st.integers(0, 1000))
 def test_candidates_hold_the_target_once_and_nothing_else_of_the_user(name, data, seed):
@@ -128,7 +128,7 @@ def test_unseen_users_and_items_stay_and_are_counted(data):
         )
 
 
-@pytest.mark.parametrize("name", SPLITS)
+@pytest.mark.parametrize("name", splits())
 @settings(deadline=None, max_examples=40)
 @given(interactions(), st.integers(1, 5))
 def test_a_sample_of_users_is_scored_as_they_would_be_among_all(name, data, n_users):
@@ -268,7 +268,7 @@ print(*(golden_hash(name) for name in GOLDEN))
 
 
 def test_the_tiny_data_set_splits_every_way(tiny_data):
-    for name in SPLITS:
+    for name in splits():
         split = split_interactions(tiny_data, PROTOCOLS[name])
         assert len(np.unique(split.part)) == 3
     assert random_toy(1, n_users=9, n_items=20, longest=9).timestamps is not None

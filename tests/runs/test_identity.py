@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.config.check import resolve_model
 from experiments.config.compose import compose, typed
+from experiments.config.resolve import resolve_model
 from experiments.config.schema import Config
 from experiments.protocol.shared_data import shared_data
 from experiments.runs.identity import (
@@ -125,8 +125,10 @@ def test_every_value_survives_the_override_grammar(value: Any) -> None:
 
 def identity(config: Config, **given: Any) -> str:
     """The hash without the data, which these tests hold fixed."""
+    resolved = resolve_model(config.model)
     arguments = {
-        "model": resolve_model(config.model),
+        "model": resolved.values,
+        "sources": resolved.sources,
         "hashes": {"dataset": "d", "split": "s"},
         "protocol": plain(config)["protocol"],
         "device": "cpu",
@@ -143,7 +145,7 @@ def test_key_order_does_not_matter() -> None:
     one = composed("model.epochs=3", "model.learning_rate=0.1")
     other = composed("model.learning_rate=0.1", "model.epochs=3")
     assert identity(one) == identity(other)
-    model = resolve_model(one.model)
+    model = resolve_model(one.model).values
     assert identity(one, model=dict(reversed(model.items()))) == identity(one)
 
 
@@ -195,7 +197,7 @@ def _leaves(node: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
 @pytest.mark.parametrize("model", ["bpr", "lightgcn", "sasrec", "ract", "pop"])
 def test_every_key_of_a_model_is_part_of_the_identity(model: str) -> None:
     config = composed(model=model)
-    resolved = resolve_model(config.model)
+    resolved = resolve_model(config.model).values
     before = identity(config)
     seen = {before}
     leaves = _leaves(resolved)
@@ -216,7 +218,8 @@ def _copied(node: Any) -> Any:
 
 @pytest.mark.parametrize(
     "changed", [{"threads": 2}, {"device": "cuda"},
-                {"hashes": {"dataset": "d", "split": "t"}}],
+                {"hashes": {"dataset": "d", "split": "t"}},
+                {"sources": {"strategy recbole": "other"}}],
 )  # fmt: skip
 def test_everything_else_that_changes_a_number(changed: dict[str, Any]) -> None:
     assert identity(composed(), **changed) != identity(composed())

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments.bridge.scorer import RecBoleScorer
-from experiments.config.check import resolve_model
+from experiments.config.resolve import resolve_model
 from experiments.data.prepared import Prepared
 from experiments.protocol.split import Split
 

@@ -1,6 +1,7 @@
 """Checkpoints hold all that training changes; the loop stops, keeps and resumes as it says."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ from safetensors import safe_open
 from torch import nn
 
 from experiments import checkpoint
-from experiments.config.check import resolve_model
+from experiments.config.resolve import resolve_model
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.protocol.split import Split
-from experiments.training.loop import Hooks, Loop, Schedule
-from experiments.training.stages import build
+from experiments.training.build import build
+from experiments.training.context import TrainingContext
+from experiments.training.loop import Loop, Schedule
 from experiments.training.state import (
     load_model_state,
     load_optimizer_state,
@@ -26,6 +28,7 @@ from experiments.training.state import (
     optimizer_state,
     random_state,
 )
+from paddock import Callback
 
 
 def round_trip(path: Path, state: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -106,12 +109,10 @@ def test_what_recboles_models_keep_aside(
     trained = fit(values, tiny_data, tiny_split).model
     tensors, plain = round_trip(tmp_path / "c", model_state(trained))
     fresh, *_ = build(
-        values,
-        data=tiny_data,
-        split=tiny_split,
-        seed=9,
-        device=torch.device("cpu"),
-        folder=tmp_path,
+        values.last,
+        TrainingContext(
+            data=tiny_data, split=tiny_split, seed=9, device=torch.device("cpu"), folder=tmp_path
+        ),
     )
     load_model_state(fresh, tensors, plain)
     for attribute in attributes:
@@ -257,25 +258,23 @@ def loop_of(
         )
         return {"m": drawn}
 
-    def on_epoch(record: dict[str, Any]) -> None:
-        records.append({key: value for key, value in record.items() if key != "seconds"})
+    class Records(Callback):
+        def on_epoch(self, record: Mapping[str, Any]) -> None:
+            records.append({key: value for key, value in record.items() if key != "seconds"})
 
-    def tick(done: int, total: int) -> None:
-        return None
+        def on_resume(self, step: int) -> None:
+            records.append(("resume", step))
 
     loop = Loop(
+        stage="train",
         model=model,
         strategy=Walk(model),
         schedule=Schedule(
             **{"epochs": 10, "patience": 0, "eval_step": 1, "keep": "best", **schedule}
         ),
         metric="m",
-        hooks=Hooks(
-            validate=validate,
-            on_epoch=on_epoch,
-            rewind=lambda step: records.append(("rewind", step)),
-            tick=tick,
-        ),
+        validate=validate,
+        callbacks=Records(),
         path=path / "checkpoint",
         identity=identity,
         checkpoint_seconds=0,
@@ -360,7 +359,7 @@ class TestResuming:
             second, after = loop_of(tmp_path / "b")
         second.run()
         assert second.strategy.epochs == list(range(stop_at, 10))
-        assert after[0] == ("rewind", stop_at)
+        assert after[0] == ("resume", stop_at)
         assert before[1:] + after[1:] == expected[1:]
         assert torch.equal(second.model.weight, undisturbed.model.weight)
         for name, value in vars(undisturbed.progress).items():
@@ -378,4 +377,4 @@ class TestResuming:
         other, records = loop_of(tmp_path, epochs=4, identity="two")
         other.run()
         assert other.strategy.epochs == [0, 1, 2, 3]
-        assert records[0] == ("rewind", 0)
+        assert records[0] == ("resume", 0)

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.bridge.scorer import RecBoleScorer
-from experiments.config.check import resolve_model
+from experiments.config.resolve import resolve_model
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.protocol.split import Split
-from experiments.training.stages import build
+from experiments.training.build import build
+from experiments.training.context import TrainingContext
 from experiments.training.strategies.masked import Masked
 from experiments.training.strategy import Task
 
@@ -177,18 +178,22 @@ def test_gradients_are_clipped() -> None:
 def test_what_it_cannot_train(tiny_data: Prepared, tiny_split: Split, tmp_path: Any) -> None:
     def made(**values: Any) -> Masked:
         model, dataset, config = build(
-            resolve_model({"strategy": "masked", **values}),
-            data=tiny_data,
-            split=tiny_split,
-            seed=1,
-            device=torch.device("cpu"),
-            folder=tmp_path,
+            resolve_model({"strategy": "masked", **values}).last,
+            TrainingContext(
+                data=tiny_data,
+                split=tiny_split,
+                seed=1,
+                device=torch.device("cpu"),
+                folder=tmp_path,
+            ),
         )
         return Masked(Task(model=model, config=config, dataset=dataset, split=tiny_split, seed=1))
 
     with pytest.raises(PaddockError, match=r"SASRec does not: use model\.strategy=recbole"):
         made(name="SASRec")
-    with pytest.raises(PaddockError, match=r"model\.loss_type=BPR: strategy masked trains by"):
+    with pytest.raises(
+        PaddockError, match=r"model\.loss_type=BPR: strategy masked trains with loss_type=CE"
+    ):
         made(name="BERT4Rec", loss_type="BPR")
 
 

@@ -4,17 +4,17 @@ from typing import Any
 
 import pytest
 import torch
-from experiments.training.strategies.registry import strategy
 
-from experiments.config.check import resolve_model
 from experiments.config.compose import compose, typed
+from experiments.config.resolve import resolve_model
 from experiments.data.prepared import Prepared
 from experiments.protocol.split import Split
 from experiments.runs.identity import config_hash
+from experiments.training.build import build
+from experiments.training.context import TrainingContext
 from experiments.training.device import precision_of
 from experiments.training.losses import full_softmax
-from experiments.training.stages import build, stage_configs
-from experiments.training.strategy import Task
+from experiments.training.stages import make_strategy
 
 CPU = torch.device("cpu")
 MODELS = ("sasrec", "gru4rec", "bert4rec", "multivae", "ract")
@@ -25,15 +25,15 @@ def first_pass(
 ) -> tuple[float, dict[str, torch.Tensor], Any]:
     """The loss of a pass over the data, what it changed, and the strategy."""
     model = resolve_model(typed(compose([f"model={name}", "dataset=tiny"])).model)
-    values = next(iter(stage_configs(model).values()))
-    made, dataset, config = build(values, data=data, split=split, seed=1, device=CPU, folder=folder)
-    before = {key: value.clone() for key, value in made.named_parameters()}
-    task = Task(
-        model=made, config=config, dataset=dataset, split=split, seed=1, precision=precision
+    values = next(iter(model.stages.values()))
+    context = TrainingContext(
+        data=data, split=split, seed=1, device=CPU, folder=folder, precision=precision
     )
-    trained = strategy(values["strategy"], task)
+    built = build(values, context)
+    before = {key: value.clone() for key, value in built.model.named_parameters()}
+    trained = make_strategy(values["strategy"], built, context)
     loss = trained.train_epoch(0, lambda done, total: None)
-    changes = {key: value.detach() - before[key] for key, value in made.named_parameters()}
+    changes = {key: value.detach() - before[key] for key, value in built.model.named_parameters()}
     return loss, changes, trained
 
 
@@ -74,7 +74,7 @@ def test_full_softmax_and_its_gradients() -> None:
 def test_what_auto_means(monkeypatch: pytest.MonkeyPatch) -> None:
     def chosen(name: str, asked: str, device: str) -> torch.dtype:
         model = resolve_model(typed(compose([f"model={name}", "dataset=tiny"])).model)
-        return precision_of(asked, device=torch.device(device), model=model)
+        return precision_of(asked, device=torch.device(device), resolved=model)
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     assert chosen("sasrec", "auto", "cpu") is torch.float32
@@ -89,6 +89,8 @@ def test_what_auto_means(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_run_in_bfloat16_is_another_run() -> None:
     def hashed(**precision: str) -> str:
-        return config_hash(model={}, hashes={}, protocol={}, device="cpu", threads=1, **precision)
+        return config_hash(
+            model={}, sources={}, hashes={}, protocol={}, device="cpu", threads=1, **precision
+        )
 
     assert hashed() == hashed(precision="float32") != hashed(precision="bfloat16")

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from recbole.model.abstract_recommender import AutoEncoderMixin
 from recbole.utils import ModelType
 
-from experiments.config.check import resolve_model
+from experiments.config.resolve import resolve_model
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.protocol.split import Split
-from experiments.training.stages import build
+from experiments.training.build import build
+from experiments.training.context import TrainingContext
 from experiments.training.strategies.rows import Rows
 from experiments.training.strategy import Task
 
@@ -122,12 +123,10 @@ def test_models_that_it_cannot_train(
 ) -> None:
     values = resolve_model({"name": name, "strategy": "recbole"})
     model, dataset, config = build(
-        values,
-        data=tiny_data,
-        split=tiny_split,
-        seed=1,
-        device=torch.device("cpu"),
-        folder=tmp_path,
+        values.last,
+        TrainingContext(
+            data=tiny_data, split=tiny_split, seed=1, device=torch.device("cpu"), folder=tmp_path
+        ),
     )
     task = Task(model=model, config=config, dataset=dataset, split=tiny_split, seed=1)
     with pytest.raises(PaddockError, match=rf"{told}.*use model\.strategy=recbole"):

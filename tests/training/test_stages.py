@@ -6,18 +6,20 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.config.check import resolve_model
+from experiments.config.resolve import ResolvedModel, resolve_model
 from experiments.data.prepared import Prepared
 from experiments.protocol.split import Split
-from experiments.training.stages import Hooks, stage_configs, train
+from experiments.training.context import TrainingContext
+from experiments.training.stages import Training, train
 from experiments.training.state import model_state
+from paddock import Callback
 
 ACTOR = {"train_stage": "actor_pretrain", "epochs": 2}
 CRITIC = {"train_stage": "critic_pretrain", "epochs": 3, "keep": "last"}
 FINETUNE = {"train_stage": "finetune", "epochs": 1, "keep": "last"}
 
 
-def ract(**stages: dict[str, Any]) -> dict[str, Any]:
+def ract(**stages: dict[str, Any]) -> ResolvedModel:
     values = {"name": "RaCT", "mlp_hidden_size": [16], "latent_dimension": 8, "stages": stages}
     return resolve_model(values)
 
@@ -71,31 +73,28 @@ def test_a_finished_stage_is_not_trained_again(
     def trained(identity: str, *, broken: bool = False) -> tuple[Any, list[str]]:
         begun: list[str] = []
 
-        def on_stage(name: str, epochs: int) -> None:
-            begun.append(name)
-            if broken and name == "critic":
-                raise KeyboardInterrupt
+        class Begun(Callback):
+            def on_stage(self, stage: str, epochs: int) -> None:
+                begun.append(stage)
+                if broken and stage == "critic":
+                    raise KeyboardInterrupt
 
         def validate(model: Any, dataset: Any) -> dict[str, float]:
             return {"valid": 0.0}
 
-        result = train(
-            ract(actor=ACTOR, critic=CRITIC),
+        context = TrainingContext(
             data=tiny_data,
             split=tiny_split,
             seed=1,
             device=torch.device("cpu"),
             folder=tmp_path,
-            identity=identity,
-            metric="valid",
-            checkpoint_seconds=0,
-            hooks=Hooks(
-                validate=validate,
-                on_stage=on_stage,
-                on_epoch=lambda record: None,
-                rewind=lambda step: None,
-                tick=lambda done, total: None,
-            ),
+        )
+        result = train(
+            ract(actor=ACTOR, critic=CRITIC),
+            context,
+            Training(identity=identity, metric="valid", checkpoint_seconds=0),
+            validate=validate,
+            callbacks=Begun(),
         )
         return result, begun
 
@@ -112,10 +111,10 @@ def test_a_finished_stage_is_not_trained_again(
 
 
 def test_a_stages_keys_override_the_models() -> None:
-    values = ract(actor={**ACTOR, "learning_rate": 0.5}, critic=CRITIC)
-    configs = stage_configs(values)
-    assert list(configs) == ["actor", "critic"]
-    assert configs["actor"]["learning_rate"] == 0.5
-    assert configs["critic"]["learning_rate"] == values["learning_rate"]
-    assert "stages" not in configs["actor"]
-    assert list(stage_configs(resolve_model({"name": "BPR"}))) == ["train"]
+    resolved = ract(actor={**ACTOR, "learning_rate": 0.5}, critic=CRITIC)
+    stages = resolved.stages
+    assert list(stages) == ["actor", "critic"]
+    assert stages["actor"]["learning_rate"] == 0.5
+    assert stages["critic"]["learning_rate"] == resolved.values["learning_rate"]
+    assert "stages" not in stages["actor"]
+    assert list(resolve_model({"name": "BPR"}).stages) == ["train"]

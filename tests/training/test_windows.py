@@ -11,11 +11,12 @@ import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from experiments.config.check import resolve_model
+from experiments.config.resolve import resolve_model
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.protocol.split import TEST, TRAIN, VALID, Split
-from experiments.training.stages import build
+from experiments.training.build import build
+from experiments.training.context import TrainingContext
 from experiments.training.strategies.windows import Windows
 from experiments.training.strategy import Task
 
@@ -197,12 +198,10 @@ def test_the_loss_is_that_of_a_loop_over_prefixes(
         }
     )
     model, dataset, config = build(
-        values,
-        data=tiny_data,
-        split=tiny_split,
-        seed=1,
-        device=torch.device("cpu"),
-        folder=tmp_path,
+        values.last,
+        TrainingContext(
+            data=tiny_data, split=tiny_split, seed=1, device=torch.device("cpu"), folder=tmp_path
+        ),
     )
     task = Task(model=model, config=config, dataset=dataset, split=tiny_split, seed=1)
     loss = Windows(task).train_epoch(0, NO_TICK)

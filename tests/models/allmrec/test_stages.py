@@ -11,8 +11,8 @@ import torch
 
 from experiments import checkpoint
 from experiments.bridge.scorer import RecBoleScorer
-from experiments.config.check import resolve_model
 from experiments.config.compose import compose, typed
+from experiments.config.resolve import ResolvedModel, resolve_model
 from experiments.config.schema import RankingConfig
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
@@ -20,8 +20,10 @@ from experiments.evaluation.generation import generation
 from experiments.evaluation.prompts import CandidateScorer, evaluate_by_prompts
 from experiments.protocol.candidates import candidates
 from experiments.protocol.split import Split, split_interactions
+from experiments.training.build import build
+from experiments.training.context import TrainingContext
 from experiments.training.reuse import product_of
-from experiments.training.stages import Trained, build
+from experiments.training.stages import Trained
 from experiments.training.state import load_model_state, model_state
 from experiments.training.strategies.prompts import LLMPrompts
 from tests.small_allmrec import SMALL
@@ -31,7 +33,7 @@ ALONE = [word for word in SMALL if ".llm." not in word]
 Fit = Callable[..., Trained]
 
 
-def values(*overrides: str, model: str = "a_llmrec") -> dict[str, Any]:
+def resolved(*overrides: str, model: str = "a_llmrec") -> ResolvedModel:
     small = SMALL if model == "a_llmrec" else [w for w in ALONE if "rerank" not in w]
     return resolve_model(
         typed(compose([f"model={model}", "dataset=tiny", *small, *overrides])).model
@@ -43,7 +45,7 @@ def train(fit: Fit, tiny_data: Prepared, tiny_split: Split) -> Callable[..., tup
     def run(*overrides: str, model: str = "a_llmrec", seed: int = 1) -> tuple[Trained, list[str]]:
         stages: dict[str, None] = {}
         trained = fit(
-            values(*overrides, model=model),
+            resolved(*overrides, model=model),
             tiny_data,
             tiny_split,
             seed=seed,
@@ -145,17 +147,17 @@ def test_a_saved_model_names_its_backbone_and_misses_it(
         "weight/backbone_id",
         "weight/llm_id",
     }
-    values_ = {**values(), **values()["stages"]["llm"]}
-    values_.pop("stages")
 
     def loaded(identity: torch.Tensor | None) -> Trained:
         model, dataset, _ = build(
-            values_,
-            data=tiny_data,
-            split=tiny_split,
-            seed=9,
-            device=torch.device("cpu"),
-            folder=tmp_path,
+            resolved().last,
+            TrainingContext(
+                data=tiny_data,
+                split=tiny_split,
+                seed=9,
+                device=torch.device("cpu"),
+                folder=tmp_path,
+            ),
         )
         tensors, plain = sections["model"]
         if identity is not None:
@@ -263,28 +265,34 @@ def test_mistakes_are_told(
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(PaddockError) as caught:
-        fit(values(override), tiny_data, tiny_split)
+        fit(resolved(override), tiny_data, tiny_split)
     assert REFUSED[override] in str(caught.value)
 
 
 def test_no_lift_without_a_user_token() -> None:
     with pytest.raises(PaddockError, match="lift compares with the average user"):
-        values("model.likelihood=lift", "model.user_token=false")
+        resolved("model.likelihood=lift", "model.user_token=false")
 
 
 def test_quantisation_needs_a_gpu(fit: Fit, tiny_data: Prepared, tiny_split: Split) -> None:
     with pytest.raises(PaddockError, match="quantisation=8bit needs a GPU"):
-        fit(values("model.llm.quantisation=8bit"), tiny_data, tiny_split)
+        fit(resolved("model.llm.quantisation=8bit"), tiny_data, tiny_split)
 
 
-def test_who_is_scored_changes_no_stage_that_keeps_its_last_epoch(tiny_data: Prepared) -> None:
+def test_who_is_scored_changes_no_stage_that_keeps_its_last_epoch(
+    tiny_data: Prepared, tmp_path: Path
+) -> None:
     def identity(keep: str, scored_users: int | None) -> str:
         protocol = replace(typed(compose(["dataset=tiny"])).protocol, scored_users=scored_users)
-        return product_of(
-            {"strategy": "align", "keep": keep, "stopping_step": 0},
-            data=tiny_data, split=split_interactions(tiny_data, protocol), seed=1,
-            device=torch.device("cpu"), selection=str(scored_users),
-        ).identity  # fmt: skip
+        values = {**resolved().stages["align"], "keep": keep, "stopping_step": 0}
+        context = TrainingContext(
+            data=tiny_data,
+            split=split_interactions(tiny_data, protocol),
+            seed=1,
+            device=torch.device("cpu"),
+            folder=tmp_path,
+        )
+        return product_of(values, context, selection=str(scored_users)).identity
 
     assert identity("last", None) == identity("last", 5)
     assert identity("best", None) != identity("best", 5)
