@@ -73,7 +73,9 @@ def loosened(overrides: Sequence[str]) -> list[str]:
             raise PaddockError(f"{group}={choice} names no file; {nearest(choice, choices(group))}")
         if given and not group:
             raise PaddockError(f"{override}: there is no key before the '='")
-    placed = [_PART.sub(_placed, override) for override in overrides]
+    # A range may be declared by a key, where Hydra finds nothing to delete: null leaves it out.
+    kept = [re.sub(r"^~search\.([^=]+)$", r"search.\1=null", each) for each in overrides]
+    placed = [_PART.sub(_placed, override) for override in kept]
     return [
         re.sub(r"^(?=((model|search|grid_seeds|study\.slurm)\.[^=]+|grid_seeds)=)", "++", override)
         for override in placed

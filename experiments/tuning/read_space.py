@@ -38,7 +38,11 @@ def read_space(
     PaddockError
         If a parameter is none of the model's, or its values are impossible.
     """
-    asked = declared_ranges(resolved) | dict(_leaves(search, ""))
+    asked = declared_ranges(resolved)
+    for name, spec in _leaves(search, ""):
+        # What has no type of its own changes the declared range.
+        changes = spec is not None and "type" not in spec and asked.get(name) is not None
+        asked[name] = {**(asked[name] or {}), **(spec or {})} if changes else spec
     found = [_parameter(name, spec, resolved) for name, spec in asked.items() if spec is not None]
     if not found and not resolved.model.closed_form:
         raise PaddockError(

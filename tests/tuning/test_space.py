@@ -6,17 +6,22 @@ import optuna
 import pytest
 from optuna.trial import FixedTrial
 
-from experiments.config.check import resolve_model
 from experiments.config.compose import choices, compose, typed
+from experiments.config.resolve import resolve_model
 from experiments.errors import PaddockError
-from experiments.training.stages import stage_configs
 from experiments.tuning.cli import read
 from experiments.tuning.config import TuneConfig
-from experiments.tuning.read_space import read_space
+from experiments.tuning.read_space import declared_ranges, read_space
 from experiments.tuning.space import Space
 
 SASREC = {"name": "SASRec", "strategy": "windows", "loss": "softmax"}
 RATE = {"type": "float", "low": 1e-4, "high": 1e-2, "log": True}
+
+
+def space_of(search: dict[str, Any], model: dict[str, Any] = SASREC) -> Space:
+    """The space of these parameters alone: the ranges that the model's keys declare are left out."""
+    resolved = resolve_model(model)
+    return read_space(dict.fromkeys(declared_ranges(resolved)) | search, model, resolved)
 
 
 def drawn(space: Space, *, n: int = 60) -> list[tuple[dict[str, Any], dict[str, Any]]]:
@@ -31,23 +36,30 @@ def drawn(space: Space, *, n: int = 60) -> list[tuple[dict[str, Any], dict[str, 
     return found
 
 
-def test_every_model_has_a_space() -> None:
-    assert set(choices("search")) == set(choices("model")) - {"recbole"}
+MODELS = [model for model in choices("model") if model != "recbole"]
 
 
-@pytest.mark.parametrize("model", choices("search"))
+def test_a_file_in_search_is_of_a_model() -> None:
+    assert set(choices("search")) <= set(MODELS)
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_space_of_a_model(model: str) -> None:
     """Its draws are configurations that run.py takes, and its defaults are the model's own."""
-    config, space = read([f"model={model}"])
+    rated = ["dataset.columns.rating=rating"] if model == "biasedmf" else []
+    config, space = read([f"model={model}", *rated])
     usual = resolve_model(config.model)
+    assert bool(space.parameters) == (model != "pop")
     first = resolve_model(space.suggest(FixedTrial(space.defaults()), defaults=True))
-    assert stage_configs(first) == stage_configs(usual)
+    assert first.stages == usual.stages
     assert set(space.defaults()) == {
-        parameter.name for parameter in space.parameters if not parameter.when
+        parameter.name
+        for parameter in space.parameters
+        if all(usual.values[name] in values for name, values in parameter.when.items())
     }
     for params, tried in drawn(space):
         assert params or model == "pop"
-        assert resolve_model(tried).keys() == usual.keys()
+        assert resolve_model(tried).values.keys() == usual.values.keys()
 
 
 def test_search_is_overridden_on_the_command_line() -> None:
@@ -85,12 +97,11 @@ def test_any_recbole_model() -> None:
 
 
 def test_conditional_parameter() -> None:
-    space = read_space(
+    space = space_of(
         {
             "negatives": {"type": "int", "low": 1, "high": 9, "when": {"loss": ["bce", "gbce"]}},
             "loss": {"type": "categorical", "choices": ["softmax", "bce", "gbce"]},
         },
-        SASREC,
     )
     found = drawn(space)
     assert {params["loss"] for params, _ in found} == {"softmax", "bce", "gbce"}
@@ -101,8 +112,8 @@ def test_conditional_parameter() -> None:
 
 def test_condition_on_a_value_that_is_not_tuned() -> None:
     spec = {"negatives": {"type": "int", "low": 1, "high": 9, "when": {"loss": "bce"}}}
-    assert all(not params for params, _ in drawn(read_space(spec, SASREC), n=3))
-    tuned = drawn(read_space(spec, SASREC | {"loss": "bce"}), n=3)
+    assert all(not params for params, _ in drawn(space_of(spec), n=3))
+    tuned = drawn(space_of(spec, SASREC | {"loss": "bce"}), n=3)
     assert all("negatives" in params for params, _ in tuned)
 
 
@@ -117,18 +128,18 @@ def test_lists_and_stages() -> None:
 
 
 def test_steps() -> None:
-    space = read_space(
-        {"hidden_dropout_prob": {"type": "float", "low": 0.1, "high": 0.5, "step": 0.1}}, SASREC
+    space = space_of(
+        {"hidden_dropout_prob": {"type": "float", "low": 0.1, "high": 0.5, "step": 0.1}}
     )
     values = {round(model["hidden_dropout_prob"], 6) for _, model in drawn(space)}
     assert values == {0.1, 0.2, 0.3, 0.4, 0.5}
 
 
 def test_defaults_outside_of_the_space_are_tried_all_the_same() -> None:
-    space = read_space({"learning_rate": {"type": "float", "low": 0.5, "high": 0.9}}, SASREC)
+    space = space_of({"learning_rate": {"type": "float", "low": 0.5, "high": 0.9}})
     assert space.defaults() == {}
     usual = resolve_model(SASREC)
-    assert resolve_model(space.suggest(FixedTrial({}), defaults=True)) == usual
+    assert resolve_model(space.suggest(FixedTrial({}), defaults=True)).values == usual.values
 
 
 MISTAKES = [
@@ -155,7 +166,7 @@ MISTAKES = [
 @pytest.mark.parametrize(("search", "message"), MISTAKES)
 def test_mistake_in_a_space(search: dict[str, Any], message: str) -> None:
     with pytest.raises(PaddockError, match=message):
-        read_space(search, SASREC)
+        space_of(search)
 
 
 def test_conditions_that_wait_for_each_other() -> None:
@@ -165,7 +176,7 @@ def test_conditions_that_wait_for_each_other() -> None:
         "n_heads": {**one, "when": {"n_layers": 1}},
     }
     with pytest.raises(PaddockError, match="wait for each other"):
-        read_space(search, SASREC)
+        space_of(search)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +190,7 @@ def test_conditions_that_wait_for_each_other() -> None:
         (["study.n_trials=many"], "study.n_trials=many"),
         (["study.storage=mysql://x"], "study.storage=mysql"),
         (["study.launcher=slurm"], "study.launcher=slurm needs study.storage=postgresql"),
-        (["search=sasrek"], "search=sasrek: there is no such file; did you mean sasrec?"),
+        (["search=easy"], "search=easy: there is no such file; did you mean ease?"),
         (["search.learning_rat.low=0.1"], "did you mean search.learning_rate?"),
         (["model.learning_rat=0.1"], "did you mean model.learning_rate?"),
         (["+tuned=auto"], r"\+tuned=auto is of run.py"),
@@ -189,6 +200,21 @@ def test_conditions_that_wait_for_each_other() -> None:
 def test_mistake_in_a_command(overrides: list[str], message: str) -> None:
     with pytest.raises(PaddockError, match=message):
         read(overrides)
+
+
+def test_a_declared_range_is_changed_and_left_out_on_the_command_line() -> None:
+    _, space = read(["model=sasrec", "search.learning_rate.high=0.5", "~search.negatives"])
+    named = {parameter.name: parameter for parameter in space.parameters}
+    assert (named["learning_rate"].low, named["learning_rate"].high) == (2e-4, 0.5)
+    assert "negatives" not in named
+    assert "calibration" in named
+
+
+def test_a_key_of_a_stage_that_is_not_trained_has_no_range() -> None:
+    _, alone = read(["model=a_llmrec_align"])
+    _, whole = read(["model=a_llmrec"])
+    assert "history_items" not in {parameter.name for parameter in alone.parameters}
+    assert "history_items" in {parameter.name for parameter in whole.parameters}
 
 
 def test_the_launch_command_of_a_file_composes() -> None:
