@@ -154,19 +154,27 @@ def imported_files(
             above = ".".join(parents[: len(parents) - node.level + 1])
             base = f"{above}.{base}" if base else above
         targets = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    top, root = package.partition(".")[0], _root(file, package)
     for module in targets:
-        if module.partition(".")[0] != top:
+        path = _beside(module, file=file, package=package)
+        if path is None:
             continue
-        path = root.joinpath(*module.split(".")[1:])
         for candidate in (path.with_suffix(".py"), path / "__init__.py"):
             if candidate.is_file():
                 yield module, candidate
 
 
-def _root(file: Path, package: str) -> Path:
-    """The folder of the top-level package, given a file of `package`."""
+def _beside(module: str, *, file: Path, package: str) -> Path | None:
+    """Where a module's file is, without its ending; None where it is of another top-level package.
+
+    The folder of a package need not bear its name: a plug-in's may hold a hyphen.
+    """
+    parts, known = module.split("."), package.split(".")
+    shared = 0
+    while shared < min(len(parts), len(known)) and parts[shared] == known[shared]:
+        shared += 1
+    if shared == 0:
+        return None
     folder = file.parent
-    for _ in package.split(".")[1:]:
+    for _ in known[shared:]:
         folder = folder.parent
-    return folder
+    return folder.joinpath(*parts[shared:])

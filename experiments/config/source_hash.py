@@ -1,4 +1,4 @@
-"""The hash of what a component computes: its file and those of its package that it imports.
+"""The hash of what a component computes: its file and those that it imports of its package.
 
 The hash is of the syntax trees without docstrings, so that comments, formatting and docs change
 nothing, and any statement does.
@@ -6,14 +6,20 @@ nothing, and any statement does.
 
 import ast
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 from experiments.config.declared import imported_files
+from experiments.errors import PaddockError
+from experiments.paths import ROOT
+
+OURS = ("models", "experiments.training")
+"""Packages that models and strategies of plug-ins may build on, whose files count as well."""
 
 
 def source_hash(file: Path, module: str, *, within: str) -> str:
-    """The hash of a module and of all that it imports, directly or not, within a package.
+    """The hash of a module and of all that it imports, directly or not, of certain packages.
 
     Parameters
     ----------
@@ -21,22 +27,27 @@ def source_hash(file: Path, module: str, *, within: str) -> str:
     module : str
         Its full name.
     within : str
-        A package: imports from elsewhere do not count.
+        Its package. Imports of it and of `OURS` count, others do not.
 
     Returns
     -------
     str
-        64 hexadecimal digits.
+        64 hexadecimal digits; the same wherever the package lies, and whatever it is called.
+
+    Raises
+    ------
+    PaddockError
+        If one of the files cannot be parsed.
     """
-    trees = {name: tree_hash(path) for name, path in imported_sources(file, module, within).items()}
     content = hashlib.sha256()
-    for digest in sorted(trees.values()):
-        content.update(digest.encode())
+    for name, path in sorted(imported_sources(file, module, within).items()):
+        inner = name.removeprefix(within) if _is_in(name, within) else name
+        content.update(f"{inner} {tree_hash(path)}\n".encode())
     return content.hexdigest()
 
 
 def imported_sources(file: Path, module: str, within: str) -> dict[str, Path]:
-    """Module -> file, of the module itself and of all that it imports within a package."""
+    """Module -> file, of the module itself and of all that it imports of `within` and of `OURS`."""
     found: dict[str, Path] = {}
     waiting = [(module, file)]
     while waiting:
@@ -49,24 +60,59 @@ def imported_sources(file: Path, module: str, within: str) -> dict[str, Path]:
             if isinstance(node, ast.Import | ast.ImportFrom):
                 waiting += [
                     (imported, source)
-                    for imported, source in imported_files(node, file=path, package=package)
-                    if imported.startswith(f"{within}.")
+                    for imported, source in _imported(node, path, package)
+                    if any(_is_in(imported, place) for place in (within, *OURS))
                 ]
     return found
 
 
+def _imported(
+    node: ast.Import | ast.ImportFrom, file: Path, package: str
+) -> Iterator[tuple[str, Path]]:
+    """The files that an import names, of the file's own top-level package and of ours."""
+    yield from imported_files(node, file=file, package=package)
+    for place in OURS:
+        top = place.partition(".")[0]
+        if top != package.partition(".")[0]:
+            yield from imported_files(node, file=ROOT / top / "__init__.py", package=top)
+
+
+def _is_in(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
 def tree_hash(file: Path) -> str:
     """The hash of a file's syntax tree, the same in every version of Python."""
-    return _hash_of_text(file.read_text(encoding="utf-8"))
+    return hash_of_source(file.read_text(encoding="utf-8"), file)
 
 
 @cache
-def _hash_of_text(text: str) -> str:
-    return hashlib.sha256(canonical(ast.parse(text)).encode()).hexdigest()
+def hash_of_source(text: str, file: Path) -> str:
+    """The hash of a source's syntax tree.
+
+    Parameters
+    ----------
+    text : str
+    file : Path
+        Where it was read, for a message.
+
+    Raises
+    ------
+    PaddockError
+        If it cannot be parsed.
+    """
+    return hashlib.sha256(canonical(_parsed(text, file)).encode()).hexdigest()
 
 
 def _tree(file: Path) -> ast.Module:
-    return ast.parse(file.read_text(encoding="utf-8"))
+    return _parsed(file.read_text(encoding="utf-8"), file)
+
+
+def _parsed(text: str, file: Path) -> ast.Module:
+    try:
+        return ast.parse(text)
+    except SyntaxError as error:
+        raise PaddockError(f"{file}, line {error.lineno}: {error.msg}") from error
 
 
 def canonical(node: ast.AST) -> str:
@@ -79,7 +125,7 @@ def canonical(node: ast.AST) -> str:
         if value is None or value == [] or name in ("ctx", "type_comment", "kind"):
             continue
         if name == "body" and isinstance(value, list):
-            value = _without_docstring(node, value)
+            value = _without_docstring(value)
         if isinstance(value, list):
             shown = "[" + ",".join(_shown(each) for each in value) + "]"
         else:
@@ -89,10 +135,11 @@ def canonical(node: ast.AST) -> str:
 
 
 def _shown(value: object) -> str:
-    return canonical(value) if isinstance(value, ast.AST) else repr(value)
+    # Which characters repr() escapes depends on the version's table of Unicode.
+    return canonical(value) if isinstance(value, ast.AST) else ascii(value)
 
 
-def _without_docstring(node: ast.AST, body: list[ast.stmt]) -> list[ast.stmt]:
+def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
     """The body without texts that stand alone: docstrings of modules, classes, functions, attributes."""
     return [
         each
