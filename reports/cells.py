@@ -1,8 +1,9 @@
-"""How a number is told, the same in every format."""
+"""How a number is shown, the same in every format."""
 
-from reports.metrics import long
+from experiments.metric_names import long_title
+from experiments.runs.compare import DECIMALS
 from reports.significance import NONE, SIGNIFICANT, Comparison
-from reports.summarise import DECIMALS, Row, Summary, Value
+from reports.summarise import Row, Summary, Value
 
 DASH = "–"
 
@@ -13,10 +14,12 @@ def number(value: Value | None) -> str:
 
 
 def mean(value: Value | None) -> str:
+    """The mean alone; a dash where there is none."""
     return DASH if value is None else f"{value.mean:.{DECIMALS}f}"
 
 
 def deviation(value: Value | None) -> str:
+    """The standard deviation alone, ± 0.0075; nothing of a single seed."""
     return "" if value is None or value.std is None else f"± {value.std:.{DECIMALS}f}"
 
 
@@ -45,16 +48,19 @@ def spoken(value: Value | None) -> str:
 
 
 def probability(value: float | None) -> str:
+    """A p-value to four decimals."""
     if value is None:
         return DASH
     return "< 0.0001" if value < 1e-4 else f"{value:.4f}"
 
 
 def interval(made: Comparison) -> str:
+    """The bootstrap interval of a difference."""
     return f"[{made.low:+.{DECIMALS}f}, {made.high:+.{DECIMALS}f}]"
 
 
 def count(value: float | None) -> str:
+    """A whole number with commas."""
     return DASH if value is None else f"{value:,.0f}"
 
 
@@ -66,37 +72,39 @@ def measured(value: float | None) -> str:
 
 
 def label(row: Row) -> str:
+    """The row's label, with a sign where its language model is a tiny one."""
     return f"{row.label} †" if row.mechanics_only else row.label
 
 
 def trials(row: Row) -> str:
+    """How many trials tuned the row."""
     return str(row.budget.trials) if row.budget.trials else "not tuned"
 
 
 def headline(summary: Summary) -> str:
     """Who wins, by how much, and whether that is significant, in one sentence a ranking."""
-    told = []
+    sentences = []
     for ranking, metric in summary.leads.items():
         first, *others = summary.ranked(ranking)
         value = first.values.get(metric)
         if value is None:
             continue
-        sentence = f"{label(first)} has the best {long(metric)}: {number(value)}"
+        sentence = f"{label(first)} has the best {long_title(metric)}: {number(value)}"
         made = value.comparison
         if others and made is not None and value.gain is not None:
             verdict = {SIGNIFICANT: "significant", NONE: "not significant"}.get(
                 made.verdict, "significant over users, but not shown to hold over seeds"
             )
             sentence += f", {gain(value)} against {made.against} ({verdict})"
-        told.append(sentence + ".")
-    return " ".join(told)
+        sentences.append(sentence + ".")
+    return " ".join(sentences)
 
 
 def notes(summary: Summary) -> list[str]:
     """What the signs of the tables mean."""
     options = summary.options
     level, inside = f"{options.alpha:g}", f"{100 * (1 - options.alpha):g} %"
-    told = [
+    lines = [
         "Means over seeds of the test part ± sample standard deviation over seeds. The best value of "
         "a column is bold, the second underlined.",
         "Gain: relative to the best of the other models."
@@ -110,14 +118,14 @@ def notes(summary: Summary) -> list[str]:
         "only one.",
     ]
     if options.configurations == "best":
-        told.append(
-            f"Of each model, the configuration with the best valid {long(summary.selecting)}."
+        lines.append(
+            f"Of each model, the configuration with the best valid {long_title(summary.selecting)}."
         )
     if any(row.mechanics_only for row in summary.rows):
-        told.append(
+        lines.append(
             "† On a tiny language model with random or toy weights: it shows that everything works, "
             "not what the method achieves."
         )
     if any("unequal budget" in flag for row in summary.rows for flag in row.flags):
-        told.append("Budgets are unequal: rows with fewer trials may only be tuned worse.")
-    return told
+        lines.append("Budgets are unequal: rows with fewer trials may only be tuned worse.")
+    return lines

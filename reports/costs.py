@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.compare import Configuration
+from experiments.runs.compare import Configuration
+from reports.read import Run
 from reports.studies import Study
 
 _UNEQUAL = 0.5
@@ -38,7 +39,7 @@ class Budget:
     study: str = ""
 
 
-def cost_of(configuration: Configuration) -> Cost:
+def cost_of(configuration: Configuration[Run]) -> Cost:
     """What a configuration cost, as its runs measured it."""
 
     def mean(metric: str) -> float | None:
@@ -53,7 +54,7 @@ def cost_of(configuration: Configuration) -> Cost:
     )
 
 
-def budget_of(configuration: Configuration, studies: Sequence[Study]) -> Budget:
+def budget_of(configuration: Configuration[Run], studies: Sequence[Study]) -> Budget:
     """The budget of the study that the runs are tagged with, or that their configuration names."""
     runs = configuration.runs
     tagged = {

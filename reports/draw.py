@@ -8,8 +8,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure as Canvas
 
+from experiments.metric_names import long_title as long
 from reports import interactive, series
-from reports.metrics import long
 from reports.summarise import Summary, by_metric
 
 # The same numbers give the same file; text stays text.

@@ -108,11 +108,6 @@ def nearest(word: str, known: Sequence[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"choose one of {', '.join(sorted(known))}"
 
 
-def metric_name(text: str) -> str:
-    """MLflow's spelling of a metric of the test: full/ndcg_at_10 for test/full/ndcg@10."""
-    return text.replace("@", "_at_").removeprefix("test/")
-
-
 def _value(key: str, text: str, default: Any) -> Any:
     if isinstance(default, bool):
         if text not in ("true", "false"):

@@ -1,6 +1,6 @@
 """Reading: the runs of an experiment as the tracking store holds them, and what belongs to a run.
 
-Nothing but the store is read: neither run folders nor the code that trained.
+Nothing but the store is read, no run folders.
 """
 
 import tempfile
@@ -11,61 +11,36 @@ from typing import Any
 import polars as pl
 
 from experiments.address import without_password
+from experiments.metric_names import parse
+from experiments.runs import compare
 from reports.errors import ReportError
 from reports.options import Options, nearest
 from reports.store import connect, experiment_id, in_parallel, search
 
-_SLICE = ["test", "slice"]
+_STATES = {"RUNNING": "still running", "FAILED": "failed", "KILLED": "was killed"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Run:
-    """One seed of one configuration.
+class Run(compare.Run):
+    """One seed of one configuration, as the store holds it.
 
     Attributes
     ----------
-    model : str
-        The model's configuration name, such as "sasrec".
-    status : str
-        MLflow's: "FINISHED", "RUNNING", "FAILED", "KILLED".
-    started : int
-        Milliseconds since 1970.
-    question : dict
-        The hashes of data, split, candidates and slices: what two runs share that compare.
+    tags : dict
+        MLflow's tags.
     """
 
-    run_id: str
-    model: str
-    seed: int
-    config_hash: str
-    status: str
-    started: int
-    question: Mapping[str, str]
-    metrics: Mapping[str, float]
-    params: Mapping[str, str]
     tags: Mapping[str, str]
 
     @property
-    def dirty(self) -> bool:
-        return self.tags.get("paddock.dirty") == "true"
-
-    @property
-    def mechanics_only(self) -> bool:
-        """Whether its language model is a tiny one that only shows that everything works."""
-        return self.tags.get("paddock.mechanics_only") == "true"
-
-    @property
     def command(self) -> str:
+        """The command line that made the run."""
         return self.tags.get("paddock.command", "")
-
-    @property
-    def commit(self) -> str:
-        return self.tags.get("mlflow.source.git.commit", "")
 
     @property
     def valid_metric(self) -> str:
         """The metric that chose its epoch, as the run names it: "valid/full/ndcg_at_10"."""
-        return f"valid/{self.params.get('protocol.valid_metric', '')}"
+        return f"valid/{self.selecting}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +87,10 @@ def read(options: Options) -> Source:
 def _within(runs: Sequence[Run], name: str) -> list[Run]:
     """The runs with the metrics of a slice as those of the test."""
     known = {
-        parts[2] for run in runs for key in run.metrics if (parts := key.split("/"))[:2] == _SLICE
+        parts.slice
+        for run in runs
+        for key in run.metrics
+        if (parts := parse(key)).phase == "test" and parts.slice
     }
     if name not in known:
         hint = nearest(name, sorted(known)) if known else "no run tells of any slice"
@@ -165,21 +143,26 @@ def read_curves(source: Source, runs: Sequence[Run]) -> dict[str, list[tuple[int
 
 
 def _run(found: Any) -> Run:
-    tags = found.data.tags
+    tags, params = found.data.tags, found.data.params
+    status = found.info.status
     return Run(
         run_id=found.info.run_id,
         model=_model(found),
         seed=int(tags.get("paddock.seed", 0)),
         config_hash=tags.get("paddock.config_hash", ""),
-        status=found.info.status,
+        unfit="" if status == "FINISHED" else _STATES.get(status, status.lower()),
         started=found.info.start_time,
         question={
             key.removeprefix("paddock.").removesuffix("_hash"): value
             for key, value in sorted(tags.items())
             if key.startswith("paddock.") and key.endswith("_hash") and key != "paddock.config_hash"
         },
+        selecting=params.get("protocol.valid_metric", ""),
         metrics=found.data.metrics,
-        params=found.data.params,
+        params=params,
+        dirty=tags.get("paddock.dirty") == "true",
+        commit=tags.get("mlflow.source.git.commit", ""),
+        mechanics_only=tags.get("paddock.mechanics_only") == "true",
         tags=tags,
     )
 

@@ -11,9 +11,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from experiments.metric_names import long_title, title
 from reports import cells, text
 from reports.draw import Figure
-from reports.metrics import long, short
 from reports.summarise import Summary
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
@@ -39,7 +39,7 @@ def to_html(summary: Summary, figures: Sequence[Figure]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"short": short, "long": long, "data_uri": _data_uri}
+    environment.filters |= {"title": title, "long_title": long_title, "data_uri": _data_uri}
     plots = {figure.name: figure.plot for figure in figures if figure.plot}
     active = bool(plots) and summary.options.interactive
     server = summary.source.uri.startswith("http")
@@ -65,7 +65,7 @@ def _comparisons(summary: Summary) -> list[list[str]]:
         [
             cells.label(row),
             made.against,
-            long(metric),
+            long_title(metric),
             f"{made.difference:+.4f}",
             cells.interval(made),
             cells.probability(made.p_users),

@@ -6,17 +6,23 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from reports.compare import Comparable, Configuration, LeftOut, best_of_each_model, comparable
+from experiments.metric_names import leading
+from experiments.runs.compare import (
+    Comparable,
+    Configuration,
+    LeftOut,
+    best_of_each_model,
+    comparable,
+    marks,
+)
+from experiments.runs.compare import by_metric as ordered_by
 from reports.costs import Budget, Cost, budget_flags, budget_of, cost_of
 from reports.errors import ReportError
-from reports.metrics import columns, leading
+from reports.metrics import columns
 from reports.options import Options, nearest
 from reports.read import Run, Source, read_curves, read_users
 from reports.significance import Comparison, Floats, compare
 from reports.studies import Study, read_studies
-
-DECIMALS = 4
-"""How many decimals a metric is shown with."""
 
 MOST_ROWS = 30
 """A table of more rows is no table; the pairs to test grow with its square."""
@@ -46,7 +52,7 @@ class Row:
     """
 
     label: str
-    configuration: Configuration
+    configuration: Configuration[Run]
     values: Mapping[str, Value]
     cost: Cost
     budget: Budget
@@ -58,7 +64,7 @@ class Row:
 
     @property
     def mechanics_only(self) -> bool:
-        return self.runs[0].mechanics_only
+        return self.configuration.mechanics_only
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,7 +92,7 @@ class Summary:
     tables: Mapping[str, Sequence[str]]
     leads: Mapping[str, str]
     rows: Sequence[Row]
-    others: Sequence[Configuration]
+    others: Sequence[Configuration[Run]]
     left_out: Sequence[LeftOut]
     studies: Sequence[Study]
     users: Mapping[str, Mapping[str, Floats]] = field(default_factory=dict)
@@ -124,15 +130,14 @@ def summarise(source: Source, options: Options) -> Summary:
     ReportError
         No run compares, or a wanted metric or baseline is in no run.
     """
-    found = comparable(source.runs, dirty=options.dirty)
+    found = comparable(source.runs, uncommitted=options.dirty)
     if not found.configurations:
         raise ReportError(_nothing(source, found))
-    chosen: list[Configuration] = list(found.configurations)
-    others: list[Configuration] = []
+    chosen: list[Configuration[Run]] = list(found.configurations)
+    others: list[Configuration[Run]] = []
     if options.configurations == "best":
         chosen, others = best_of_each_model(chosen)
-    selecting = chosen[0].runs[0].valid_metric
-    chosen.sort(key=lambda each: (-np.nan_to_num(each.mean(selecting), nan=-np.inf), each.label))
+    chosen = ordered_by(chosen, f"valid/{found.selecting}")
     chosen, others = chosen[:MOST_ROWS], [*others, *chosen[MOST_ROWS:]]
     reported = {name for each in chosen for run in each.runs for name in run.metrics}
     tables = columns(reported, options.metrics)
@@ -147,12 +152,9 @@ def summarise(source: Source, options: Options) -> Summary:
         options=options,
         source=source,
         question=found.question,
-        selecting=selecting.removeprefix("valid/"),
+        selecting=found.selecting,
         tables=tables,
-        leads={
-            ranking: leading(names, selecting.removeprefix("valid/"))
-            for ranking, names in tables.items()
-        },
+        leads={ranking: leading(names, found.selecting) for ranking, names in tables.items()},
         rows=_rows(chosen, metrics, users, studies, options),
         others=others,
         left_out=found.left_out,
@@ -166,7 +168,7 @@ def summarise(source: Source, options: Options) -> Summary:
 
 
 def _rows(
-    chosen: Sequence[Configuration],
+    chosen: Sequence[Configuration[Run]],
     metrics: Sequence[str],
     users: Mapping[str, Mapping[str, Floats]],
     studies: Sequence[Study],
@@ -188,7 +190,7 @@ def _rows(
         if (reference := _reference(label, by_row, baselines)) is not None
     }
     compared = compare(users, references=references, alpha=options.alpha)
-    marks = {metric: _marks(by_row) for metric, by_row in means.items()}
+    marked = {metric: marks(by_row, metric) for metric, by_row in means.items()}
     budgets = {each.label: budget_of(each, studies) for each in chosen}
     flags = budget_flags(budgets)
     most = max(len(each.runs) for each in chosen)
@@ -196,16 +198,15 @@ def _rows(
     for each in chosen:
         values: dict[str, Value] = {}
         for metric in metrics:
-            seeds = each.values(f"test/{metric}")
-            if not seeds:
+            if each.label not in means[metric]:
                 continue
             reference = references.get((each.label, metric))
             base = means[metric][reference] if reference else 0.0
             values[metric] = Value(
-                mean=float(np.mean(seeds)),
-                std=float(np.std(seeds, ddof=1)) if len(seeds) > 1 else None,
-                mark=marks[metric].get(each.label, ""),
-                gain=float(np.mean(seeds)) / base - 1 if base else None,
+                mean=each.mean(f"test/{metric}"),
+                std=each.std(f"test/{metric}"),
+                mark=marked[metric].get(each.label, ""),
+                gain=each.mean(f"test/{metric}") / base - 1 if base else None,
                 comparison=compared.get((each.label, metric)),
             )
         rows.append(
@@ -221,7 +222,7 @@ def _rows(
     return rows
 
 
-def _baselines(chosen: Sequence[Configuration], options: Options) -> set[str] | None:
+def _baselines(chosen: Sequence[Configuration[Run]], options: Options) -> set[str] | None:
     """The labels of the baselines; None where every row is one of all others."""
     if not options.baselines:
         return None
@@ -245,23 +246,13 @@ def _reference(label: str, by_row: Mapping[str, float], baselines: set[str] | No
     return ordered[0] if ordered and ordered[0] != label else None
 
 
-def _marks(by_row: Mapping[str, float]) -> dict[str, str]:
-    """The best and the second value; values that are shown equal share a mark."""
-    if len(by_row) < 2:
-        return {}
-    shown = {label: round(mean, DECIMALS) for label, mean in by_row.items()}
-    ladder = sorted(set(shown.values()), reverse=True)
-    names = dict(zip(ladder, ("best", "second"), strict=False))
-    return {label: names[value] for label, value in shown.items() if value in names}
-
-
-def _flags(each: Configuration, *, most: int, tested: bool) -> tuple[str, ...]:
+def _flags(each: Configuration[Run], *, most: int, tested: bool) -> tuple[str, ...]:
     flags = []
     if len(each.runs) < most:
         flags.append(f"{len(each.runs)} of {most} seeds")
-    if len({run.commit for run in each.runs}) > 1:
+    if each.n_commits > 1:
         flags.append("seeds of several commits")
-    if any(run.dirty for run in each.runs):
+    if each.dirty:
         flags.append("uncommitted code")
     if not tested:
         flags.append("not tested: no table of its users is within reach, or tells of the slice")
@@ -269,7 +260,7 @@ def _flags(each: Configuration, *, most: int, tested: bool) -> tuple[str, ...]:
 
 
 def _by_user(
-    chosen: Sequence[Configuration], tables: Mapping[str, pl.DataFrame], metrics: Sequence[str]
+    chosen: Sequence[Configuration[Run]], tables: Mapping[str, pl.DataFrame], metrics: Sequence[str]
 ) -> dict[str, dict[str, Floats]]:
     """Row -> metric -> (S, U), of the rows with a table of the same users for every seed."""
     known = [tables[run.run_id] for each in chosen for run in each.runs if run.run_id in tables]
@@ -289,7 +280,7 @@ def _by_user(
     return made
 
 
-def _nothing(source: Source, found: Comparable) -> str:
+def _nothing(source: Source, found: Comparable[Run]) -> str:
     if not found.left_out:
         return f"the experiment {source.experiment} holds no runs"
     reasons = sorted({each.reason for each in found.left_out})

@@ -5,9 +5,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from experiments.metric_names import long_title, title
+from experiments.runs.compare import Configuration
 from reports import cells
-from reports.compare import Configuration
-from reports.metrics import long, short
+from reports.read import Run
 from reports.summarise import Row, Summary
 
 FORMAT = 1
@@ -40,8 +41,8 @@ def to_markdown(summary: Summary) -> str:
     options = summary.options
     lines = [f"# {summary.source.title}", "", cells.headline(summary), ""]
     for ranking, metrics in summary.tables.items():
-        lines += [f"## {title(ranking)}", ""]
-        head = ["model", *map(short, metrics), f"gain {short(summary.leads[ranking])}", "seeds"]
+        lines += [f"## {ranking_title(ranking)}", ""]
+        head = ["model", *map(title, metrics), f"gain {title(summary.leads[ranking])}", "seeds"]
         body = [
             [
                 cells.label(row),
@@ -56,7 +57,7 @@ def to_markdown(summary: Summary) -> str:
     lines += [f"- {note}" for note in cells.notes(summary)]
     if summary.left_out:
         lines += ["", "## Left out", ""]
-        lines += [f"- {told}" for told in left_out(summary)]
+        lines += [f"- {line}" for line in left_out(summary)]
     lines += [
         "",
         f"Made by `python -m reports experiment={options.experiment} "
@@ -70,7 +71,7 @@ def to_tex(summary: Summary) -> str:
     """A booktabs table for every ranking; \\usepackage{booktabs} is all it needs."""
     parts = []
     for ranking, metrics in summary.tables.items():
-        heads = ["Model", *map(short, metrics), "Gain", "Seeds"]
+        heads = ["Model", *map(title, metrics), "Gain", "Seeds"]
         lines = [
             r"\begin{table}",
             r"\centering",
@@ -140,7 +141,8 @@ def cost_body(summary: Summary) -> list[list[str]]:
     ]
 
 
-def title(ranking: str) -> str:
+def ranking_title(ranking: str) -> str:
+    """The heading of a ranking: "Full ranking"."""
     if ranking == "full":
         return "Full ranking"
     size = re.fullmatch(r"c(\d+)", ranking)
@@ -148,10 +150,12 @@ def title(ranking: str) -> str:
 
 
 def caption(summary: Summary, ranking: str) -> str:
-    return f"{title(ranking)} on {summary.options.dataset}, protocol {summary.options.protocol}"
+    """What the table of a ranking is of."""
+    return f"{ranking_title(ranking)} on {summary.options.dataset}, protocol {summary.options.protocol}"
 
 
 def left_out(summary: Summary) -> list[str]:
+    """A line for every run that does not compare, with the reason."""
     return [
         f"{each.model} seed {each.seed} (run {each.run_id[:8]}): {each.reason}"
         for each in summary.left_out
@@ -166,8 +170,8 @@ def _markdown_cell(row: Row, metric: str) -> str:
 
 
 def _markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    def line(words: Sequence[str]) -> str:
-        return f"| {' | '.join(word.replace('|', chr(92) + '|') for word in words)} |"
+    def line(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
     return [line(head), f"|:---|{'---:|' * (len(head) - 1)}", *map(line, body)]
 
@@ -211,11 +215,11 @@ def _row(row: Row) -> dict[str, Any]:
     }
 
 
-def _other(each: Configuration, summary: Summary) -> dict[str, Any]:
+def _other(each: Configuration[Run], summary: Summary) -> dict[str, Any]:
     means = {metric: each.mean(f"test/{metric}") for metric in summary.leads.values()}
     return {
         "label": each.label,
         "config_hash": each.config_hash,
         "seeds": list(each.seeds),
-        "metrics": {long(metric): mean for metric, mean in means.items() if mean == mean},
+        "metrics": {long_title(metric): mean for metric, mean in means.items() if mean == mean},
     }

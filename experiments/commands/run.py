@@ -30,16 +30,16 @@ from experiments.config.compose import (
     with_plugins,
 )
 from experiments.config.experiment import Experiment
+from experiments.config.protocol_keys import protocol_metrics
 from experiments.config.schema import Config, Format, Mode, TrackingConfig
 from experiments.errors import PaddockError
+from experiments.metric_names import RATING_ERRORS, default_columns
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 MISTAKE = 2
 """Exit code for a mistake in the input."""
-
-RATING_ERRORS = ("test/ratings/rmse", "test/ratings/mae")
 
 
 def main() -> None:
@@ -226,17 +226,9 @@ def show_leaderboard(config: Config) -> None:
 
 
 def _metrics(config: Config) -> list[str]:
-    """The columns of a leaderboard: Hit at the smallest cut-off and NDCG and Hit at 10 or the largest."""
-    columns: list[str] = []
-    for name, ranking in config.protocol.rankings.items():
-        cutoff = 10 if 10 in ranking.cutoffs else max(ranking.cutoffs)
-        wanted = [f"hit_at_{min(ranking.cutoffs)}", f"hit_at_{cutoff}", f"ndcg_at_{cutoff}"]
-        columns += [
-            f"test/{name}/{metric}"
-            for metric in dict.fromkeys(wanted)
-            if metric.partition("_at_")[0] in config.protocol.metrics
-        ]
-    return columns
+    """The columns of a leaderboard, of what the protocol measures."""
+    columns = default_columns(f"test/{name}" for name in protocol_metrics(config.protocol))
+    return [name for names in columns.values() for name in names]
 
 
 def _point_to_dashboard(config: Config, console: "Console") -> None:

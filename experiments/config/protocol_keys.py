@@ -9,6 +9,7 @@ from experiments.config.registry import functions
 from experiments.config.schema import DatasetConfig, ProtocolConfig
 from experiments.config.values import at_least, checked, nearest, spelled_value
 from experiments.errors import PaddockError
+from experiments.metric_names import names_of
 from paddock import ListMeasure, Metric, Split
 
 NO_TIMES = (
@@ -57,7 +58,7 @@ def check_protocol(protocol: ProtocolConfig) -> None:
                     f"{path}.cutoffs holds {cutoff}, but there are {ranking.candidates} candidates: "
                     f"choose cut-offs of at most {ranking.candidates}"
                 )
-    computed = metric_names(protocol)
+    computed = protocol_metrics(protocol)
     if protocol.valid_metric not in computed:
         raise PaddockError(
             f"protocol.valid_metric={protocol.valid_metric} is not computed: "
@@ -71,14 +72,10 @@ def _check_known(path: str, asked: list[str], known: Mapping[str, Any]) -> None:
             raise PaddockError(f"{path} holds {name}, which is unknown: {nearest(name, known)}")
 
 
-def metric_names(protocol: ProtocolConfig) -> list[str]:
-    """All metrics of the protocol, as ranking/metric_at_k."""
-    return [
-        f"{name}/{metric}_at_{cutoff}"
-        for name, ranking in protocol.rankings.items()
-        for metric in protocol.metrics
-        for cutoff in ranking.cutoffs
-    ]
+def protocol_metrics(protocol: ProtocolConfig) -> list[str]:
+    """All metrics of the protocol's rankings, as ranking/metric_at_k."""
+    cutoffs = {name: ranking.cutoffs for name, ranking in protocol.rankings.items()}
+    return names_of(cutoffs, protocol.metrics)
 
 
 def check_split(protocol: ProtocolConfig) -> None:

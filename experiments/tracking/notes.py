@@ -1,15 +1,50 @@
 """The descriptions of parents and experiments: Markdown, which the dashboard renders."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from experiments.tracking.columns import COSTS, leading_metric, shown_metrics, spelled, told
+from experiments.metric_names import default_columns, long_title, title
+from experiments.runs.compare import DECIMALS, Configuration, Run, cautions, marks
 
 NOTE = "mlflow.note.content"
 _OURS = "paddock.note_digest"
 _LONGEST = 4500
 """Characters: an experiment's tag holds 5000."""
+
+COSTS = {
+    "time/train_seconds": "train s",
+    "memory/train_peak_mb": "peak memory MB",
+    "scoring_ms_per_user": "scoring ms per user",
+    "params_trained": "parameters trained",
+}
+"""Metric -> how it is shown."""
+
+
+def shown_metrics(names: Iterable[str]) -> dict[str, list[str]]:
+    """The default columns by ranking, the leading one first: a wide table is cut at its right.
+
+    Returns
+    -------
+    dict
+        {"full": ["test/full/ndcg_at_10", "test/full/hit_at_10", "test/full/hit_at_1"], ...}
+    """
+    return {ranking: own[::-1] for ranking, own in default_columns(names).items()}
+
+
+def mean_and_deviation(metrics: Mapping[str, float], name: str) -> str:
+    """A mean with its standard deviation: "0.1071 ± 0.0075"; a dash where there is none.
+
+    Parameters
+    ----------
+    metrics
+        A parent's metrics, the deviation of `name` among them as <name>_std.
+    """
+    if name not in metrics:
+        return "–"
+    deviation = metrics.get(f"{name}_std")
+    shown = "" if deviation is None else f" ± {deviation:.{DECIMALS}f}"
+    return f"{metrics[name]:.{DECIMALS}f}{shown}"
 
 
 def note_tags(text: str, present: Mapping[str, str]) -> dict[str, str]:
@@ -38,8 +73,11 @@ def parent_note(model: str, counted: Sequence[Any], summary: Mapping[str, float]
     """
     lines = [f"**{model}**, {_seeds(len(counted))}, test part, mean ± sample standard deviation."]
     for ranking, metrics in shown_metrics(summary).items():
-        lines += ["", _line([ranking, *(spelled(each).partition(" ")[2] for each in metrics)])]
-        lines += [_rule(len(metrics)), _line(["", *(told(summary, each) for each in metrics)])]
+        lines += ["", _line([ranking, *map(title, metrics)])]
+        lines += [
+            _rule(len(metrics)),
+            _line(["", *(mean_and_deviation(summary, each) for each in metrics)]),
+        ]
     costs = [f"{label} {summary[name]:,.4g}" for name, label in COSTS.items() if name in summary]
     if costs:
         lines += ["", f"Cost, mean: {', '.join(costs)}."]
@@ -52,44 +90,57 @@ def parent_note(model: str, counted: Sequence[Any], summary: Mapping[str, float]
 
 
 def experiment_note(
-    name: str, experiment_id: str, parents: Sequence[Any], views: Mapping[str, str]
+    name: str,
+    experiment_id: str,
+    configurations: Sequence[Configuration[Run]],
+    views: Mapping[str, str],
+    *,
+    lead: str,
 ) -> str:
     """The leaderboard of an experiment.
 
     Parameters
     ----------
-    parents
-        Parent runs, the best first.
+    name
+        The experiment's: <dataset>/<protocol>.
+    configurations
+        Each with its parent run, the best first.
     views
         Title -> key of the saved views.
+    lead
+        The metric that they are sorted by.
     """
-    reported = {metric for each in parents for metric in each.data.metrics}
-    tables = shown_metrics(reported)
+    parents = [each.runs[0] for each in configurations]
+    tables = shown_metrics({metric for parent in parents for metric in parent.metrics})
     metrics = [metric for names in tables.values() for metric in names[:2]]
+    marked = {
+        metric: marks({each.label: each.mean(metric) for each in configurations}, metric)
+        for metric in metrics
+    }
     runs = f"#/experiments/{experiment_id}/runs"
-    links = [f"[{title}]({runs}?viewStateShareKey={key})" for title, key in views.items()]
+    links = [f"[{view}]({runs}?viewStateShareKey={key})" for view, key in views.items()]
+    notes = [", ".join(cautions(each)) for each in configurations]
+    noted = ["note"] if any(notes) else []
     dataset, _, protocol = name.partition("/")
     lines = [
         f"Data set **{dataset}**, protocol **{protocol}**. Views: {', '.join(links)}.",
         "",
-        _line(["model", *map(spelled, metrics), "seeds", "train s"]),
-        _rule(len(metrics) + 2),
+        _line(["model", *map(long_title, metrics), "seeds", "train s", *noted]),
+        _rule(len(metrics) + 2) + (":---|" if noted else ""),
     ]
-    best = {
-        metric: max(each.data.metrics[metric] for each in parents if metric in each.data.metrics)
-        for metric in metrics
-    }
-    for each in parents:
-        own = each.data.metrics
+    for each, parent, note in zip(configurations, parents, notes, strict=True):
         cells = [
-            f"**{told(own, metric)}**" if own.get(metric) == best[metric] else told(own, metric)
+            f"**{mean_and_deviation(parent.metrics, metric)}**"
+            if marked[metric].get(each.label) == "best"
+            else mean_and_deviation(parent.metrics, metric)
             for metric in metrics
         ]
-        link = f"[{each.info.run_name}](#/experiments/{experiment_id}/runs/{each.info.run_id})"
-        seconds = own.get("time/train_seconds")
+        link = f"[{each.label}]({runs}/{parent.run_id})"
+        seconds = parent.metrics.get("time/train_seconds")
         cost = "–" if seconds is None else f"{seconds:.1f}"
-        lines.append(_line([link, *cells, f"{own.get('seeds', 0):.0f}", cost]))
-    ended = f"Sorted by {spelled(leading_metric(reported) or '')}; means ± standard deviations over seeds."
+        n_seeds = f"{parent.metrics.get('seeds', 0):.0f}"
+        lines.append(_line([link, *cells, n_seeds, cost, *([note] if noted else [])]))
+    ended = f"Sorted by {long_title(lead)}; means ± standard deviations over seeds."
     return _cut([*lines, "", ended])
 
 

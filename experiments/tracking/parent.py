@@ -156,21 +156,31 @@ def _write_summary(client: Any, parent_id: str, counted: Sequence[Any], *, model
     seeds = ",".join(seed_run.data.tags["paddock.seed"] for seed_run in counted)
     summary = _summary([seed_run.data.metrics for seed_run in counted])
     changed = {k: v for k, v in summary.items() if k not in shown or not same(v, shown[k])}
-    # The tag is compared by itself: two processes may each have written one of the two last.
-    if changed or tags.get("paddock.seeds") != seeds:
+    own = {"paddock.seeds": seeds, **_cautions(counted)}
+    # Tags are compared by themselves: two processes may each have written one of the two last.
+    if changed or any(tags.get(name) != value for name, value in own.items()):
         # The highest step is the value that MLflow shows. Counting the refreshes, rather than
         # trusting timestamps, keeps that right between machines whose clocks differ.
         refresh = int(tags.get("paddock.refreshes", 0)) + 1
         client.log_batch(
             parent_id,
             metrics=[Metric(name, value, now(), refresh) for name, value in changed.items()],
-            tags=[RunTag("paddock.seeds", seeds), RunTag("paddock.refreshes", str(refresh))],
+            tags=[RunTag(*each) for each in {**own, "paddock.refreshes": str(refresh)}.items()],
         )
     for key, value in note_tags(parent_note(model, counted, summary), tags).items():
         client.set_tag(parent_id, key, value)
     # Folders may be uploaded long after their runs: the parent still ends after it began.
     ended = max([parent.info.start_time, *(seed_run.info.end_time for seed_run in counted)])
     client.set_terminated(parent_id, "FINISHED", ended)
+
+
+def _cautions(counted: Sequence[Any]) -> dict[str, str]:
+    """What a reader of the parent should know of its seeds, as tags of the same names."""
+    tags = [seed_run.data.tags for seed_run in counted]
+    made = {"paddock.dirty": str(any(each.get("paddock.dirty") == "true" for each in tags)).lower()}
+    if any(each.get("paddock.mechanics_only") == "true" for each in tags):
+        made["paddock.mechanics_only"] = "true"
+    return made
 
 
 def _summary(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:

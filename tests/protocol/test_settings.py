@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 from experiments.config.split_settings import READS
 
-from experiments.config.check import BEYOND, check, check_protocol
+from experiments.config.check import check, check_protocol
 from experiments.config.compose import compose, typed
 from experiments.config.schema import ProtocolConfig
 from experiments.errors import PaddockError
 from experiments.evaluation.beyond_accuracy import PER_USER, SYSTEM
+from experiments.metric_names import BEYOND_ACCURACY
 from experiments.protocol.splits import SPLITS
 
 
@@ -80,5 +81,5 @@ def test_slices_and_lists_can_be_turned_off():
 
 
 def test_names_are_those_of_the_modules():
-    assert (*SYSTEM, *PER_USER) == BEYOND == tuple(ProtocolConfig().beyond)
+    assert (*SYSTEM, *PER_USER) == BEYOND_ACCURACY == tuple(ProtocolConfig().beyond)
     assert set(READS) == set(SPLITS)

@@ -1,4 +1,5 @@
 import io
+import re
 
 import numpy as np
 import pytest
@@ -123,6 +124,7 @@ def test_rankings_are_grouped_with_the_full_one_first(tmp_path):
     make_run(tmp_path)
     rows = leaderboard(find_runs(tmp_path))
     assert set(rows[0].means) == {
+        "test/full/hit_at_1",
         "test/full/hit_at_10",
         "test/full/ndcg_at_10",
         "test/c20/hit_at_1",
@@ -131,19 +133,19 @@ def test_rankings_are_grouped_with_the_full_one_first(tmp_path):
     }
     first, second, *_ = plain(rows).splitlines()
     assert first.split() == ["full", "c20"]
-    expected = "model seeds hit@10 ndcg@10 hit@1 hit@10 ndcg@10 train s"
+    expected = "model seeds hit@1 hit@10 ndcg@10 hit@1 hit@10 ndcg@10 train s"
     assert second.split() == expected.split()
 
 
 def test_configurations_of_one_model_are_told_apart(tmp_path):
-    slow = make_run(tmp_path, lr=0.001)
-    fast = make_run(tmp_path, lr=0.01)
+    make_run(tmp_path, lr=0.001)
+    make_run(tmp_path, lr=0.01)
     make_run(tmp_path, model="pop")
     labels = {row.label for row in leaderboard(find_runs(tmp_path), metrics=[NDCG])}
     assert labels == {
         "pop",
-        f"sasrec {slow.run['config_hash'][:6]}",
-        f"sasrec {fast.run['config_hash'][:6]}",
+        "sasrec learning_rate=0.001",
+        "sasrec learning_rate=0.01",
     }
 
 
@@ -160,14 +162,18 @@ def test_what_does_not_compare_is_left_out_with_the_reason(tmp_path):
     rows = leaderboard(find_runs(tmp_path), metrics=[NDCG])
     reasons = {row.model_key: row.left_out for row in rows}
     assert reasons["sasrec"] == reasons["bpr"] == ""
-    assert reasons["other"] == "dataset tiny, the board's is ml-100k"
-    assert reasons["stale"] == "candidates_c20 hash eeeeee, the board's is cccccc"
-    assert reasons["fewer"] == "candidates_c20 hash absent, the board's is cccccc"
+    assert reasons["other"] == "answers another question: tiny/loo instead of ml-100k/loo"
+    assert (
+        reasons["stale"] == "answers another question: candidates c20 hash eeeeee instead of cccccc"
+    )
+    assert (
+        reasons["fewer"] == "answers another question: candidates c20 hash none instead of cccccc"
+    )
     assert reasons["busy"] == "not finished"
     assert "result.json is not valid JSON" in reasons["broken"]
     assert all(not row.means for row in rows if row.left_out)
     text = plain(rows)
-    assert "left out: stale (seed 1): candidates_c20 hash eeeeee" in text
+    assert "left out: stale (seed 1): answers another question: candidates c20 hash eeeeee" in text
     assert "- left out: busy (seed 1): not finished\n" in to_markdown(rows)
 
 
@@ -177,7 +183,7 @@ def test_one_configuration_on_two_versions_of_the_data_is_not_averaged(tmp_path)
     make_run(tmp_path, seed=3, hashes=HASHES | {"dataset": "e" * 64})
     kept, out = leaderboard(find_runs(tmp_path), metrics=[NDCG])
     assert (kept.seeds, out.seeds) == ((1, 2), (3,))
-    assert out.left_out == "dataset hash eeeeee, the board's is dddddd"
+    assert out.left_out == "answers another question: dataset hash eeeeee instead of dddddd"
     assert kept.label == out.label == "sasrec"
 
 
@@ -195,9 +201,21 @@ def test_a_metric_that_a_seed_lacks_is_a_dash(tmp_path):
     make_run(tmp_path, model="pop", result=lacking)
     make_run(tmp_path, model="bpr", result=scored(0.9, 0.9))
     rows = leaderboard(find_runs(tmp_path), metrics=[HIT])
-    assert rows[0].marks == {HIT: "best"}
-    assert rows[1].marks == {}
+    # A value alone is not the best of anything.
+    assert [row.marks for row in rows] == [{}, {}]
+    assert rows[0].means == {HIT: 0.9}
     assert "| pop | 1 | – |" in to_markdown(rows)
+
+
+def test_a_seed_that_was_trained_twice_counts_once(tmp_path):
+    make_run(tmp_path, seed=1)
+    make_run(tmp_path, model="sasrec-too", seed=1)
+    again = find_runs(tmp_path)
+    for folder in again:
+        folder.update(config_hash="a" * 64)
+    kept, out = leaderboard(again, metrics=[NDCG])
+    assert kept.seeds == out.seeds == (1,)
+    assert re.match(r"repeats run .*/sasrec-\w+/seed-1 with the same seed", out.left_out)
 
 
 def test_an_unknown_metric_is_named_with_those_that_exist(tmp_path):
@@ -206,7 +224,7 @@ def test_an_unknown_metric_is_named_with_those_that_exist(tmp_path):
         leaderboard(find_runs(tmp_path), metrics=["test/full/mrr"])
 
 
-def test_an_empty_board_says_so(tmp_path):
+def test_an_empty_leaderboard_says_so(tmp_path):
     rows = leaderboard(find_runs(tmp_path), metrics=[NDCG])
     assert rows == []
     assert "No finished runs." in plain(rows)

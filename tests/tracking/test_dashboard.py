@@ -9,8 +9,8 @@ import pytest
 from experiments.config.schema import TrackingConfig
 from experiments.runs.folder import RunFolder
 from experiments.tracking import Tracker, publish
-from experiments.tracking.columns import shown_metrics, told
 from experiments.tracking.dashboard import VIEWS
+from experiments.tracking.notes import mean_and_deviation, shown_metrics
 from experiments.tracking.system import PREFIX, SystemMetrics, system_points
 from tests.browser import open_page
 from tests.runs.run_folders import begin_run, epoch_record, make_run, result_of
@@ -99,6 +99,20 @@ def test_rows_that_answer_another_question_are_not_in_the_description(
     assert "[bpr]" in note
 
 
+def test_the_description_says_what_to_beware_of_and_tells_configurations_apart(
+    tracking: TrackingConfig, tmp_path: Path
+) -> None:
+    publish(make_run(tmp_path / "runs", lr=0.1), tracking)
+    publish(make_run(tmp_path / "runs", lr=0.2, dirty=True), tracking)
+    note = client_of(tracking).get_experiment_by_name("ml-100k/loo").tags[NOTE]
+    clean, dirty = (
+        next(line for line in note.splitlines() if f"[sasrec learning_rate={lr}]" in line)
+        for lr in ("0.1", "0.2")
+    )
+    assert "uncommitted" in dirty
+    assert "uncommitted" not in clean
+
+
 def test_the_model_is_an_output_of_its_run_and_goes_with_it(
     tracking: TrackingConfig, tmp_path: Path
 ) -> None:
@@ -166,8 +180,8 @@ def test_columns_are_those_that_people_expect() -> None:
         "c20": ["test/c20/ndcg_at_5", "test/c20/hit_at_5", "test/c20/hit_at_1"],
     }
     assert shown_metrics(["test/full/recall_at_5"]) == {"full": ["test/full/recall_at_5"]}
-    assert told({"a": 0.12345, "a_std": 0.1}, "a") == "0.1235 ± 0.1000"
-    assert told({}, "a") == "–"
+    assert mean_and_deviation({"a": 0.12345, "a_std": 0.1}, "a") == "0.1235 ± 0.1000"
+    assert mean_and_deviation({}, "a") == "–"
 
 
 def test_the_real_dashboard_shows_the_leaderboard(

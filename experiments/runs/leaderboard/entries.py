@@ -1,93 +1,77 @@
-"""Run folders, read and compared: which runs answer the same question."""
+"""Run folders, read as plain values that compare."""
 
-from collections import Counter, defaultdict
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from experiments.errors import PaddockError
+from experiments.runs.compare import Run
 from experiments.runs.folder import RunFolder
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One run folder, read."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FolderRun(Run):
+    """One run folder, read.
 
-    run: dict[str, Any]
-    result: dict[str, Any]
+    Attributes
+    ----------
+    train_seconds : float or None
+        How long it trained, where that was measured.
+    full_ranking : str
+        What is particular about its full ranking, or "".
+    """
 
-    @property
-    def metrics(self) -> dict[str, float]:
-        return self.result["metrics"]
-
-    @property
-    def question(self) -> dict[str, str]:
-        """What two runs must share to be comparable."""
-        return {
-            "dataset": self.run["dataset"],
-            "protocol": self.run["protocol"],
-            **{f"{name} hash": value for name, value in self.run["hashes"].items()},
-        }
+    train_seconds: float | None = None
+    full_ranking: str = ""
 
     @property
-    def key(self) -> str:
-        return repr(sorted(self.question.items()))
+    def short_id(self) -> str:
+        """The path of the folder."""
+        return self.run_id
 
 
-def read_entries(folders: Sequence[RunFolder]) -> tuple[list[Entry], list[tuple[Entry, str]]]:
-    """The finished runs, and the others with the reason why they do not count."""
-    entries: list[Entry] = []
-    left_out: list[tuple[Entry, str]] = []
-    for folder in folders:
-        run = folder.run
-        if run["state"] != "finished":
-            left_out.append((Entry(run, {}), "not finished"))
-            continue
+def read_runs(folders: Sequence[RunFolder]) -> list[FolderRun]:
+    """The runs of the folders, those included that do not count and say why."""
+    return [_read(folder) for folder in folders]
+
+
+def _read(folder: RunFolder) -> FolderRun:
+    run = folder.run
+    result: Mapping[str, Any] = {}
+    unfit = "" if run["state"] == "finished" else "not finished"
+    if not unfit:
         try:
-            entries.append(Entry(run, folder.result))
+            result = folder.result
         except PaddockError as error:
-            left_out.append((Entry(run, {}), str(error)))
-    return entries, left_out
+            unfit = str(error)
+    config, tags, git = run.get("config", {}), run.get("tags", {}), run.get("git") or {}
+    return FolderRun(
+        run_id=str(folder.path),
+        model=run["model_key"],
+        seed=run["seed"],
+        config_hash=run["config_hash"],
+        unfit=unfit,
+        started=run["started"],
+        experiment=f"{run['dataset']}/{run['protocol']}",
+        question=run["hashes"],
+        selecting=config.get("protocol", {}).get("valid_metric", ""),
+        metrics=result.get("metrics", {}),
+        params=_flat({"model": config.get("model", {})}),
+        dirty=bool(git.get("dirty")),
+        commit=git.get("commit") or "",
+        mechanics_only=tags.get("paddock.mechanics_only") == "true",
+        train_seconds=result.get("phases", {}).get("train", {}).get("seconds"),
+        full_ranking=tags.get("paddock.full_ranking", ""),
+    )
 
 
-def by_configuration(entries: Sequence[Entry]) -> list[list[Entry]]:
-    """Entries by config_hash, apart where one configuration met two versions of the data."""
-    groups: dict[tuple[str, str], list[Entry]] = defaultdict(list)
-    for entry in entries:
-        groups[entry.run["config_hash"], entry.key].append(entry)
-    return list(groups.values())
-
-
-def shared_question(entries: Sequence[Entry]) -> dict[str, str]:
-    """The question that most runs answer; of equally many, the most recent one."""
-    if not entries:
-        return {}
-    asked = Counter(entry.key for entry in entries)
-    return max(entries, key=lambda entry: (asked[entry.key], entry.run["started"])).question
-
-
-def difference(question: Mapping[str, str], shown: Mapping[str, str]) -> str:
-    """The first thing that two questions do not share, in words; "" where they are equal."""
-    for name in {**shown, **question}:
-        ours, theirs = question.get(name), shown.get(name)
-        if ours == theirs:
-            continue
-        if name.endswith(" hash"):
-            ours, theirs = (value[:6] if value else None for value in (ours, theirs))
-        return f"{name} {ours or 'absent'}, the board's is {theirs or 'absent'}"
-    return ""
-
-
-def selector(entries: Sequence[Entry]) -> str:
-    """The test counterpart of the metric that selects epochs and hyper-parameters."""
-    if not entries:
-        return ""
-    return f"test/{entries[0].run['config']['protocol']['valid_metric']}"
-
-
-def mean(group: Sequence[Entry], name: str) -> float:
-    """The mean of a metric over seeds; NaN where not every seed reports it."""
-    values = np.array([entry.metrics.get(name) for entry in group], dtype=float)
-    return float(values.mean())
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """{"model": {"lr": 0.1}} to {"model.lr": "0.1"}; lists and null in JSON."""
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
+    return flat

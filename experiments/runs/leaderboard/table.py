@@ -1,14 +1,14 @@
 """The leaderboard as text: for a terminal, and in Markdown."""
 
-import re
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from experiments.metric_names import by_ranking, short
+from experiments.runs.compare import DECIMALS
 from experiments.runs.leaderboard.rows import Row
 
 _STYLES = {"best": "[bold]{}[/bold]", "second": "[underline]{}[/underline]"}
@@ -16,9 +16,9 @@ _MARKDOWN = {"best": "**{}**", "second": "<u>{}</u>"}
 
 
 def render(rows: Sequence[Row], console: Console | None = None) -> None:
-    """Print the board: the best value per metric bold, the second underlined."""
+    """Print the leaderboard: the best value per metric bold, the second underlined."""
     console = console or Console()
-    compared, left_out = _parted(rows)
+    compared, left_out = _split(rows)
     if compared:
         console.print(_table(compared))
     else:
@@ -28,13 +28,13 @@ def render(rows: Sequence[Row], console: Console | None = None) -> None:
 
 
 def to_markdown(rows: Sequence[Row]) -> str:
-    """The board as a Markdown table: the best value per metric bold, the second underlined."""
-    compared, left_out = _parted(rows)
+    """The leaderboard as a Markdown table: the best value per metric bold, the second underlined."""
+    compared, left_out = _split(rows)
     lines: list[str] = []
     if compared:
-        grouped = _by_ranking(compared[0].means)
+        grouped = by_ranking(compared[0].means)
         names = [name for group in grouped.values() for name in group]
-        heads = [f"{ranking} {_short(name)}" for ranking in grouped for name in grouped[ranking]]
+        heads = [f"{ranking} {short(name)}" for ranking in grouped for name in grouped[ranking]]
         titles = ["model", "seeds", *heads, "train s", "note"]
         lines.append(f"| {' | '.join(titles)} |")
         lines.append(f"|:---|{'---:|' * (len(titles) - 2)}:---|")
@@ -52,12 +52,12 @@ def _table(rows: Sequence[Row]) -> Table:
     table = Table(box=None, padding=(0, 1), header_style="")
     table.add_column("\nmodel", overflow="fold")
     table.add_column("\nseeds", justify="right")
-    grouped = _by_ranking(rows[0].means)
+    grouped = by_ranking(rows[0].means)
     for ranking, names in grouped.items():
         for position, name in enumerate(names):
-            # The ranking is told once, above the first of its columns.
+            # The ranking is named once, above the first of its columns.
             head = f"{ranking}\n" if position == 0 else "\n"
-            table.add_column(head + _short(name), justify="right")
+            table.add_column(head + short(name), justify="right")
     table.add_column("\ntrain s", justify="right")
     flagged = any(row.flags for row in rows)
     if flagged:
@@ -74,28 +74,17 @@ def _table(rows: Sequence[Row]) -> Table:
     return table
 
 
-def _parted(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+def _split(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     return [row for row in rows if not row.left_out], [row for row in rows if row.left_out]
-
-
-def _by_ranking(names: Iterable[str]) -> dict[str, list[str]]:
-    """Metrics by phase and ranking: full before candidates, "test/" left unsaid."""
-    groups: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        groups[name.rpartition("/")[0].removeprefix("test/")].append(name)
-    return dict(sorted(groups.items(), key=lambda item: (not item[0].endswith("full"), item[0])))
-
-
-def _short(name: str) -> str:
-    """The field's own spelling, which only MLflow refuses: ndcg@10 for test/full/ndcg_at_10."""
-    return re.sub(r"_at_(\d+)$", r"@\1", name.rpartition("/")[2])
 
 
 def _cell(row: Row, name: str) -> str:
     mean = row.means[name]
     if np.isnan(mean):
         return "–"
-    return f"{mean:.4f}" + (f" ± {row.stds[name]:.4f}" if name in row.stds else "")
+    return f"{mean:.{DECIMALS}f}" + (
+        f" ± {row.stds[name]:.{DECIMALS}f}" if name in row.stds else ""
+    )
 
 
 def _marked(cell: str, row: Row, name: str, forms: dict[str, str]) -> str:

@@ -1,0 +1,358 @@
+"""Which runs compare, and how configurations are grouped, told apart, ordered and marked.
+
+Run folders, MLflow runs and the rows of a report come here as plain values, so that every leaderboard
+shows the same. Runs compare that are finished and share the data, the split, the candidates and the
+slices: the same question, put to several models.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from experiments.metric_names import LOWER, NEITHER, parse
+
+DECIMALS = 4
+"""How many decimals a metric is shown with."""
+
+_LONGEST_LABEL = 60
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """One seed of one configuration.
+
+    Attributes
+    ----------
+    run_id : str
+        By which the reader finds it: MLflow's id, or the path of a folder.
+    model : str
+        The model's configuration name, such as "sasrec".
+    config_hash : str
+        What runs share that differ by their seed alone.
+    unfit : str
+        Why the run does not count, whatever the others are, such as "not finished"; "" if it does.
+    started : str or int
+        When it began: ISO 8601, or milliseconds since 1970.
+    experiment : str
+        The data set and the protocol, "ml-100k/loo"; "" where all runs share them.
+    question : dict
+        The hashes of data, split, candidates and slices.
+    selecting : str
+        The metric that chose its epoch, without a phase: "full/ndcg_at_10".
+    metrics : dict
+        By full name, such as "test/full/ndcg_at_10".
+    params : dict
+        Its hyper-parameters as text, such as {"model.lr": "0.1"}.
+    dirty : bool
+        Whether uncommitted code made it.
+    mechanics_only : bool
+        Whether its language model is a tiny one, which only shows that everything works.
+    """
+
+    run_id: str
+    model: str
+    seed: int
+    config_hash: str
+    unfit: str = ""
+    started: str | int = 0
+    experiment: str = ""
+    question: Mapping[str, str]
+    selecting: str = ""
+    metrics: Mapping[str, float]
+    params: Mapping[str, str] = field(default_factory=dict)
+    dirty: bool = False
+    commit: str = ""
+    mechanics_only: bool = False
+
+    @property
+    def short_id(self) -> str:
+        """Enough of the id to find the run by."""
+        return self.run_id[:8]
+
+
+AnyRun = TypeVar("AnyRun", bound=Run)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A run that does not count, and why."""
+
+    model: str
+    seed: int
+    run_id: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Configuration(Generic[AnyRun]):
+    """The runs that differ by their seed alone, in the order of the seeds.
+
+    Attributes
+    ----------
+    label : str
+        The model, and what sets this configuration apart where the model has several.
+    """
+
+    label: str
+    runs: Sequence[AnyRun]
+
+    @property
+    def model(self) -> str:
+        """The model's configuration name."""
+        return self.runs[0].model
+
+    @property
+    def config_hash(self) -> str:
+        """What the runs share."""
+        return self.runs[0].config_hash
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds, rising."""
+        return tuple(run.seed for run in self.runs)
+
+    @property
+    def dirty(self) -> bool:
+        """Whether uncommitted code made a run."""
+        return any(run.dirty for run in self.runs)
+
+    @property
+    def n_commits(self) -> int:
+        """How many commits the runs were made by."""
+        return len({run.commit for run in self.runs})
+
+    @property
+    def mechanics_only(self) -> bool:
+        """Whether its language model is a tiny one, which only shows that everything works."""
+        return self.runs[0].mechanics_only
+
+    def values(self, metric: str) -> list[float]:
+        """One value a seed; empty where not every seed reports the metric."""
+        found = [run.metrics.get(metric, np.nan) for run in self.runs]
+        return [] if np.isnan(found).any() else found
+
+    def mean(self, metric: str) -> float:
+        """The mean over seeds; NaN where not every seed reports the metric."""
+        values = self.values(metric)
+        return float(np.mean(values)) if values else float("nan")
+
+    def std(self, metric: str) -> float | None:
+        """The sample standard deviation over seeds; None of a single seed, or where there is no mean."""
+        values = self.values(metric)
+        return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparable(Generic[AnyRun]):
+    """Configurations that may be shown in one table, and what was left out of it.
+
+    Attributes
+    ----------
+    question : dict
+        The hashes that all share.
+    selecting : str
+        The metric that chose the epochs of most runs, without a phase; "" where nothing compares.
+    """
+
+    configurations: Sequence[Configuration[AnyRun]]
+    left_out: Sequence[LeftOut]
+    question: Mapping[str, str]
+    selecting: str
+
+
+def comparable(runs: Iterable[AnyRun], *, uncommitted: bool = True) -> Comparable[AnyRun]:
+    """Group the runs that answer the question which most of them answer.
+
+    Of equally many, the question of the most recent run counts. Of runs of one configuration with the
+    same seed the oldest counts.
+
+    Parameters
+    ----------
+    runs : iterable of Run
+    uncommitted : bool
+        Whether runs of uncommitted code count.
+    """
+    ordered = sorted(runs, key=lambda run: (run.started, run.run_id))
+    reasons = {run.run_id: _unfit(run, uncommitted=uncommitted) for run in ordered}
+    shown = _shared([run for run in ordered if not reasons[run.run_id]])
+    groups: dict[str, dict[int, AnyRun]] = defaultdict(dict)
+    for run in ordered:
+        if reasons[run.run_id] or shown is None:
+            continue
+        if reason := _difference(run, shown):
+            reasons[run.run_id] = reason
+            continue
+        first = groups[run.config_hash].setdefault(run.seed, run)
+        if first is not run:
+            reasons[run.run_id] = f"repeats run {first.short_id} with the same seed"
+    configurations = [
+        Configuration(label=group[min(group)].model, runs=[group[seed] for seed in sorted(group)])
+        for group in groups.values()
+    ]
+    return Comparable(
+        configurations=_labelled(configurations),
+        left_out=[
+            LeftOut(model=run.model, seed=run.seed, run_id=run.run_id, reason=reasons[run.run_id])
+            for run in ordered
+            if reasons[run.run_id]
+        ],
+        question={} if shown is None else shown.question,
+        selecting=_most_common(run.selecting for each in configurations for run in each.runs),
+    )
+
+
+def best_of_each_model(
+    configurations: Sequence[Configuration[AnyRun]],
+) -> tuple[list[Configuration[AnyRun]], list[Configuration[AnyRun]]]:
+    """Of each model the configuration with the best valid metric, and the others.
+
+    Choosing by the test would make the model with the most configurations look best. A model on a
+    tiny LLM is one of its own.
+    """
+    best: dict[tuple[str, bool], Configuration[AnyRun]] = {}
+    for each in configurations:
+        key = each.model, each.mechanics_only
+        if key not in best or _valid(each) > _valid(best[key]):
+            best[key] = each
+    chosen = list(best.values())
+    return chosen, [each for each in configurations if each not in chosen]
+
+
+def by_metric(
+    configurations: Iterable[Configuration[AnyRun]], metric: str
+) -> list[Configuration[AnyRun]]:
+    """The configurations by their mean of a metric, the best first; those without it come last.
+
+    Parameters
+    ----------
+    metric : str
+        A full name, such as "test/full/ndcg_at_10".
+    """
+    sign = 1 if parse(metric).better == LOWER else -1
+
+    def key(each: Configuration[AnyRun]) -> tuple[float, str]:
+        mean = each.mean(metric)
+        return (np.inf if np.isnan(mean) else sign * mean, each.label)
+
+    return sorted(configurations, key=key)
+
+
+def marks(means: Mapping[str, float], metric: str) -> dict[str, str]:
+    """The best and the second of several means of one metric.
+
+    Values that are shown equal share a mark: no reader can see why one of two equal numbers should
+    be bold. A value alone is not the best of anything, and of some metrics no value is better.
+
+    Parameters
+    ----------
+    means : mapping
+        By label; NaN where there is none.
+
+    Returns
+    -------
+    dict
+        By label, "best" or "second".
+    """
+    better = parse(metric).better
+    shown = {label: round(mean, DECIMALS) for label, mean in means.items() if not np.isnan(mean)}
+    if len(shown) < 2 or better == NEITHER:
+        return {}
+    ladder = sorted(set(shown.values()), reverse=better != LOWER)
+    names = dict(zip(ladder, ("best", "second"), strict=False))
+    return {label: names[value] for label, value in shown.items() if value in names}
+
+
+def cautions(configuration: Configuration[AnyRun]) -> list[str]:
+    """What a reader should know before trusting a row, in a few words each."""
+    known = {
+        "uncommitted": configuration.dirty,
+        f"{configuration.n_commits} commits": configuration.n_commits > 1,
+        "tiny LLM: mechanics only": configuration.mechanics_only,
+    }
+    return [text for text, holds in known.items() if holds]
+
+
+def _valid(configuration: Configuration[AnyRun]) -> tuple[float, str]:
+    score = configuration.mean(f"valid/{configuration.runs[0].selecting}")
+    return (-np.inf if np.isnan(score) else score, configuration.config_hash)
+
+
+def _unfit(run: Run, *, uncommitted: bool) -> str:
+    if run.unfit:
+        return run.unfit
+    if not run.config_hash:
+        return "has no config_hash, so that its seeds cannot be told from other configurations"
+    if run.dirty and not uncommitted:
+        return "made by uncommitted code, which cannot be made again (dirty=true keeps it)"
+    return ""
+
+
+def _shared(runs: Sequence[AnyRun]) -> AnyRun | None:
+    """A run with the question that most runs answer; of equally many, the most recent one's."""
+    asked = Counter(_key(run) for run in runs)
+    return max(runs, key=lambda run: (asked[_key(run)], run.started), default=None)
+
+
+def _key(run: Run) -> str:
+    return repr((run.experiment, sorted(run.question.items())))
+
+
+def _difference(run: Run, shown: Run) -> str:
+    """What the questions of two runs do not share, as a reason; "" where they are equal."""
+    found = (
+        [f"{run.experiment} instead of {shown.experiment}"]
+        if run.experiment != shown.experiment
+        else []
+    )
+    found += [
+        f"{name.replace('_', ' ')} hash {_six(run.question.get(name))} instead of "
+        f"{_six(shown.question.get(name))}"
+        for name in {**shown.question, **run.question}
+        if run.question.get(name) != shown.question.get(name)
+    ]
+    return f"answers another question: {', '.join(found)}" if found else ""
+
+
+def _six(value: str | None) -> str:
+    return value[:6] if value else "none"
+
+
+def _most_common(names: Iterable[str]) -> str:
+    counted = Counter(names).most_common(1)
+    return counted[0][0] if counted else ""
+
+
+def _labelled(configurations: Sequence[Configuration[AnyRun]]) -> list[Configuration[AnyRun]]:
+    """Where a model has several configurations, each is labelled by what sets it apart."""
+    by_model: dict[str, list[Configuration[AnyRun]]] = defaultdict(list)
+    for each in configurations:
+        by_model[each.model].append(each)
+    labelled: list[Configuration[AnyRun]] = []
+    for group in by_model.values():
+        if len(group) == 1:
+            labelled += group
+            continue
+        params = [
+            {key: value for key, value in each.runs[0].params.items() if key.startswith("model.")}
+            for each in group
+        ]
+        keys = sorted({key for each in params for key in each})
+        varied = [key for key in keys if len({each.get(key) for each in params}) > 1]
+        for each, own in zip(group, params, strict=True):
+            text = " ".join(
+                f"{key.removeprefix('model.')}={own.get(key, 'none')}" for key in varied
+            )
+            if not text or len(text) > _LONGEST_LABEL:
+                text = each.config_hash[:6]
+            labelled.append(replace(each, label=f"{each.model} {text}"))
+    # Two configurations may differ outside the model, by their device for example.
+    labels = Counter(each.label for each in labelled)
+    return [
+        replace(each, label=f"{each.label} {each.config_hash[:6]}")
+        if labels[each.label] > 1
+        else each
+        for each in labelled
+    ]
