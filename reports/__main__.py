@@ -21,7 +21,6 @@ def main() -> None:
         options = parse(words)
         begin = time.perf_counter()
         # Importing what draws takes seconds, which a misspelt key must not cost.
-        from reports.draw import draw
         from reports.read import read
         from reports.render import files
         from reports.summarise import summarise
@@ -30,7 +29,7 @@ def main() -> None:
         source = read(options)
         summary = summarise(source, options)
         folder = Path(options.out) / options.folder
-        write_folder(folder, files(summary, draw(summary)))
+        write_folder(folder, files(summary))
     except ReportError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(MISTAKE)

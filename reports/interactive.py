@@ -1,196 +1,115 @@
-"""The figures that answer to the mouse, in plotly's terms: "data" and "layout"."""
+"""A figure that answers to the mouse, in plotly's terms: "data" and "layout"."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
-from reports.series import Point, Versus
-from reports.summarise import Summary
+from reports.figures import LINES, MARKERS, Bars, Figure, Line, Panel, Point
 
 Plot = dict[str, Any]
 
-# Okabe and Ito's colours, which the colour-blind tell apart; the light ones darkened for white paper.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#B07800", "#000000", "#2A8FC4", "#882255")
-_LINES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}
-_MARKERS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond"}
-
-OUTCOMES = {"wins": "#0072B2", "ties": "#C8C8C8", "losses": "#D55E00"}
+_HEIGHT, _HEIGHT_BELOW = 380, 330
+"""Pixels: of a figure, and of each of several panels below each other."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Look:
-    """How a row is drawn in every figure, in matplotlib's terms."""
-
-    color: str
-    line: str
-    marker: str
-
-
-def looks(summary: Summary) -> dict[str, Look]:
-    """A look of its own for every row."""
-    every = [
-        Look(color=color, line=line, marker=marker)
-        for (line, marker), color in product(zip(_LINES, _MARKERS, strict=True), _COLORS)
-    ]
-    return {row.label: every[place % len(every)] for place, row in enumerate(summary.rows)}
-
-
-def curves(
-    found: Mapping[str, Sequence[Sequence[tuple[int, float]]]],
-    by_row: Mapping[str, Look],
-    title: str,
-) -> Plot:
-    """One line for every seed; a click on a model's name hides all of its."""
-    data = [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": label,
-            "legendgroup": label,
-            "showlegend": place == 0,
-            "line": {
-                "color": by_row[label].color,
-                "dash": _LINES[by_row[label].line],
-                "width": 1.5,
-            },
-            "x": [step for step, _ in curve],
-            "y": [round(value, 6) for _, value in curve],
-        }
-        for label, seeds in found.items()
-        for place, curve in enumerate(seeds)
-    ]
-    return {
-        "data": data,
-        "layout": _layout(xaxis={"title": {"text": "epoch"}}, yaxis={"title": {"text": title}}),
-    }
-
-
-def cost(found: Mapping[str, Sequence[Point]], by_row: Mapping[str, Look], title: str) -> Plot:
-    """Points by quality and cost, with a panel for each cost."""
+def plot(figure: Figure) -> Plot:
+    """A click on a label hides all that has it; a menu chooses among the figure's choices."""
     data: list[Plot] = []
-    layout = _layout(grid={"rows": 1, "columns": len(found), "pattern": "independent"})
-    for number, (axis, points) in enumerate(found.items(), start=1):
+    layout = _layout(figure)
+    labelled: set[str] = set()
+    for number, panel in enumerate(figure.panels, start=1):
         suffix = "" if number == 1 else str(number)
-        front = [point for point in points if point.front]
-        axes = {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"}
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": "Pareto front",
-                "legendgroup": "front",
-                "showlegend": number == 1,
-                "line": {"color": "#555555", "dash": "dash", "shape": "hv", "width": 1},
-                "x": [point.cost for point in front],
-                "y": [point.quality for point in front],
-                **axes,
-            }
-        )
-        data += [
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": point.label,
-                "legendgroup": point.label,
-                "showlegend": number == 1,
-                "marker": {
-                    "color": by_row[point.label].color,
-                    "symbol": _MARKERS[by_row[point.label].marker]
-                    + ("" if point.front else "-open"),
-                    "size": 11,
-                },
-                "x": [point.cost],
-                "y": [point.quality],
-                **axes,
-            }
-            for point in points
-        ]
-        layout[f"xaxis{suffix}"] = {"title": {"text": axis}, "type": "log"}
-        layout[f"yaxis{suffix}"] = {"title": {"text": title if number == 1 else ""}}
-    return {"data": data, "layout": layout}
-
-
-def slices(
-    found: Mapping[str, Mapping[str, Mapping[str, float]]],
-    by_row: Mapping[str, Look],
-    told: Callable[[str], str],
-) -> Plot:
-    """Bars by slice and row, with a panel for each ranking."""
-    layout = _layout(
-        barmode="group", grid={"rows": len(found), "columns": 1, "pattern": "independent"}
-    )
-    layout["height"] = 330 * len(found)
-    data: list[Plot] = []
-    for number, (metric, by_slice) in enumerate(found.items(), start=1):
-        suffix = "" if number == 1 else str(number)
-        layout[f"yaxis{suffix}"] = {"title": {"text": told(metric)}}
-        for label, look in by_row.items():
-            known = {name: means[label] for name, means in by_slice.items() if label in means}
+        for mark in panel.marks:
             data.append(
                 {
-                    "type": "bar",
-                    "name": label,
-                    "legendgroup": label,
-                    "showlegend": number == 1,
-                    "marker": {"color": look.color},
-                    "x": list(known),
-                    "y": [round(value, 6) for value in known.values()],
+                    **_trace(mark, panel),
+                    "name": mark.label,
+                    "legendgroup": mark.label,
+                    "showlegend": mark.label not in labelled,
                     "xaxis": f"x{suffix}",
                     "yaxis": f"y{suffix}",
                 }
             )
+            labelled.add(mark.label)
+        layout |= _axes(panel, suffix, named=number == 1 or not figure.beside)
     return {"data": data, "layout": layout}
 
 
-def versus(duels: Mapping[str, Sequence[Versus]], metric: str) -> Plot:
-    """Stacked bars of one row against the others; a menu chooses the row."""
-
-    def values(part: str, shown: Sequence[Versus]) -> list[float]:
-        return [round(100 * getattr(each, part), 3) for each in reversed(shown)]
-
-    def names(shown: Sequence[Versus]) -> list[str]:
-        return [each.against for each in reversed(shown)]
-
-    first = next(iter(duels.values()))
-    data = [
-        {
-            "type": "bar",
-            "orientation": "h",
-            "name": part,
-            "marker": {"color": color},
-            "x": values(part, first),
-            "y": names(first),
-        }
-        for part, color in OUTCOMES.items()
-    ]
-    buttons = [
-        {
-            "label": row,
-            "method": "restyle",
-            "args": [
-                {
-                    "x": [values(part, shown) for part in OUTCOMES],
-                    "y": [names(shown)] * len(OUTCOMES),
-                }
-            ],
-        }
-        for row, shown in duels.items()
-    ]
-    layout = _layout(barmode="stack", xaxis={"title": {"text": f"% of the users, by {metric}"}})
-    layout["yaxis"] = {"automargin": True}
-    layout["updatemenus"] = [{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.25}]
-    layout["margin"] = {"t": 70, "r": 20}
-    return {"data": data, "layout": layout}
-
-
-def _layout(**more: Any) -> Plot:
-    return {
-        "height": 380,
+def _layout(figure: Figure) -> Plot:
+    rows, columns = (1, len(figure.panels)) if figure.beside else (len(figure.panels), 1)
+    layout: Plot = {
+        "height": _HEIGHT if rows == 1 else _HEIGHT_BELOW * rows,
         "margin": {"t": 20, "r": 20},
         "font": {"family": "system-ui, sans-serif", "color": "#1a1a1a"},
         "paper_bgcolor": "#ffffff",
         "plot_bgcolor": "#ffffff",
         "legend": {"orientation": "h", "y": -0.25},
-        **more,
     }
+    if len(figure.panels) > 1:
+        layout["grid"] = {"rows": rows, "columns": columns, "pattern": "independent"}
+    if figure.panels[0].bars:
+        layout["barmode"] = "stack" if figure.panels[0].stacked else "group"
+    if figure.choices:
+        layout["margin"] = {"t": 70, "r": 20}
+        layout["updatemenus"] = [
+            {"buttons": _buttons(figure), "x": 0, "xanchor": "left", "y": 1.25}
+        ]
+    return layout
+
+
+def _axes(panel: Panel, suffix: str, *, named: bool) -> Plot:
+    """Both axes; panels beside each other name their y axis once."""
+    x_axis: Plot = {"title": {"text": panel.x_label}}
+    y_axis: Plot = {"title": {"text": panel.y_label if named else ""}}
+    if panel.x_log:
+        x_axis["type"] = "log"
+    if panel.stacked:
+        y_axis["automargin"] = True
+    return {f"xaxis{suffix}": x_axis, f"yaxis{suffix}": y_axis}
+
+
+def _trace(mark: Line | Point | Bars, panel: Panel) -> Plot:
+    look = mark.look
+    if isinstance(mark, Line):
+        line = {"color": look.color, "dash": LINES[look.line], "width": 1 if mark.steps else 1.5}
+        return {
+            "type": "scatter",
+            "mode": "lines",
+            "line": {**line, **({"shape": "hv"} if mark.steps else {})},
+            "x": list(mark.x),
+            "y": list(map(_rounded, mark.y)),
+        }
+    if isinstance(mark, Point):
+        symbol = MARKERS[look.marker] + ("" if mark.filled else "-open")
+        return {
+            "type": "scatter",
+            "mode": "markers",
+            "marker": {"color": look.color, "symbol": symbol, "size": 11},
+            "x": [mark.x],
+            "y": [_rounded(mark.y)],
+        }
+    x, y = _coordinates(mark, panel)
+    direction = {"orientation": "h"} if panel.stacked else {}
+    return {"type": "bar", "marker": {"color": look.color}, "x": x, "y": y, **direction}
+
+
+def _coordinates(bars: Bars, panel: Panel) -> tuple[list[Any], list[Any]]:
+    """x and y of bars; plotly counts lying ones from below."""
+    names = [name for name in panel.categories if name in bars.values]
+    if panel.stacked:
+        names.reverse()
+    values = [_rounded(bars.values[name]) for name in names]
+    return (values, names) if panel.stacked else (names, values)
+
+
+def _buttons(figure: Figure) -> list[Plot]:
+    buttons = []
+    for name, panel in figure.choices.items():
+        xs, ys = zip(*(_coordinates(bars, panel) for bars in panel.bars), strict=True)
+        buttons.append(
+            {"label": name, "method": "restyle", "args": [{"x": list(xs), "y": list(ys)}]}
+        )
+    return buttons
+
+
+def _rounded(value: float) -> float:
+    """Six digits, which is more than a reader sees."""
+    return float(f"{value:.6g}")

@@ -20,7 +20,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from reports.draw import draw
 from reports.errors import ReportError
 from reports.options import Options, parse
 from reports.read import read
@@ -55,7 +54,7 @@ def main() -> None:
 
 def _report(browser: Any, options: Options, folder: Path) -> None:
     summary = summarise(read(options), options)
-    write_folder(folder / "report", files(summary, draw(summary)))
+    write_folder(folder / "report", files(summary))
     page = browser.new_page(viewport={"width": 1240, "height": 1500})
     page.goto((folder / "report" / "index.html").as_uri())
     page.wait_for_function(_DRAWN)

@@ -59,6 +59,13 @@ class Source:
         """What is reported on."""
         return f"{self.experiment}, slice {self.slice}" if self.slice else self.experiment
 
+    @property
+    def dashboard(self) -> str:
+        """The address of the experiment in MLflow's dashboard; "" where no server has it."""
+        if not self.uri.startswith("http"):
+            return ""
+        return f"{self.uri.rstrip('/')}/#/experiments/{self.experiment_id}"
+
 
 def read(options: Options) -> Source:
     """All runs of the experiment, in the order in which they began.

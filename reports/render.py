@@ -2,87 +2,84 @@
 
 import base64
 import gzip
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
-from experiments.metric_names import long_title, title
-from reports import cells, text
-from reports.draw import Figure
+from reports import cells, interactive, sections, svg, text
+from reports.errors import ReportError
+from reports.figures import Figure
+from reports.html import asset, fill
+from reports.sections import Content, Section
 from reports.summarise import Summary
 
-_TEMPLATES = Path(__file__).resolve().parent / "templates"
+
+@dataclass(frozen=True, kw_only=True)
+class Filled:
+    """A section with what it holds in this report."""
+
+    section: Section
+    content: Content
 
 
-def files(summary: Summary, figures: Sequence[Figure]) -> dict[str, str]:
-    """The content of every file, by its path within the report's folder."""
+def files(summary: Summary) -> dict[str, str]:
+    """The content of every file, by its path within the report's folder.
+
+    Raises
+    ------
+    ReportError
+        Two sections draw figures of one name.
+    """
+    filled = [
+        Filled(section=section, content=section.content(summary)) for section in sections.SECTIONS
+    ]
+    figures = _figures(filled)
+    pictures = {name: svg.draw(figure) for name, figure in figures.items()}
     return {
-        "index.html": to_html(summary, figures),
+        "index.html": _page(summary, filled, figures, pictures),
         "summary.json": text.to_json(summary),
         "table.md": text.to_markdown(summary),
         "table.tex": text.to_tex(summary),
-        **{f"figures/{figure.name}.svg": figure.svg for figure in figures},
+        **{f"figures/{name}.svg": picture for name, picture in pictures.items()},
     }
 
 
-def to_html(summary: Summary, figures: Sequence[Figure]) -> str:
+def _figures(filled: Sequence[Filled]) -> dict[str, Figure]:
+    figures: dict[str, Figure] = {}
+    for each in filled:
+        for figure in each.content.figures:
+            if figure.name in figures:
+                raise ReportError(
+                    f"report section {each.section.name}: another section has a figure named "
+                    f"{figure.name}; choose another name"
+                )
+            figures[figure.name] = figure
+    return figures
+
+
+def _page(
+    summary: Summary,
+    filled: Sequence[Filled],
+    figures: dict[str, Figure],
+    pictures: dict[str, str],
+) -> str:
     """One page that needs nothing but itself."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"title": title, "long_title": long_title, "data_uri": _data_uri}
-    plots = {figure.name: figure.plot for figure in figures if figure.plot}
-    active = bool(plots) and summary.options.interactive
-    server = summary.source.uri.startswith("http")
-    return environment.get_template("index.html.j2").render(
+    plots = {
+        name: interactive.plot(figure)
+        for name, figure in figures.items()
+        if figure.interactive and summary.options.interactive
+    }
+    return fill(
+        "index.html.j2",
         summary=summary,
-        figures=figures,
+        sections=filled,
+        pictures=pictures,
+        plots=plots,
+        plotly=_plotly() if plots else "",
         cells=cells,
-        text=text,
-        comparisons=_comparisons(summary),
-        plots=_for_script(plots) if active else "",
-        plotly=_plotly() if active else "",
-        style=_asset("style.css"),
-        script=_asset("page.js"),
-        dashboard=f"{summary.source.uri.rstrip('/')}/#/experiments/{summary.source.experiment_id}"
-        if server
-        else "",
+        style=asset("style.css"),
+        script=asset("page.js"),
     )
-
-
-def _comparisons(summary: Summary) -> list[list[str]]:
-    """Every comparison that was made, in full."""
-    return [
-        [
-            cells.label(row),
-            made.against,
-            long_title(metric),
-            f"{made.difference:+.4f}",
-            cells.interval(made),
-            cells.probability(made.p_users),
-            cells.probability(made.p_holm),
-            cells.probability(made.p_seeds),
-            made.verdict,
-        ]
-        for ranking, metrics in summary.tables.items()
-        for row in summary.ranked(ranking)
-        for metric in metrics
-        if (value := row.values.get(metric)) and (made := value.comparison)
-    ]
-
-
-def _for_script(content: Mapping[str, Any]) -> Markup:
-    """JSON that may stand in a script element: no text in it ends the element."""
-    return Markup(json.dumps(content, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 @cache
@@ -91,13 +88,3 @@ def _plotly() -> str:
     from plotly.offline import get_plotlyjs
 
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
-
-
-@cache
-def _asset(name: str) -> Markup:
-    return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))
-
-
-def _data_uri(svg: str) -> str:
-    """An image of its own: the ids in one figure cannot meet those of another."""
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"

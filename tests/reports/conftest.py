@@ -10,7 +10,6 @@ import pytest
 
 from benchmarks.synthetic_store import Fake, make_store
 from reports import __main__ as reports_main
-from reports.draw import draw
 from reports.options import parse
 from reports.read import read
 from reports.render import files
@@ -92,7 +91,7 @@ def board_report(store: str, tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("board") / "made"
     options = parse([f"tracking.uri={store}"])
     summary = summarise(read(options), options)
-    write_folder(folder, files(summary, draw(summary)))
+    write_folder(folder, files(summary))
     return Made(folder, 0, "", "")
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from benchmarks.synthetic_store import Fake, make_store, make_study
-from reports.draw import draw
 from reports.options import parse
 from reports.read import read
 from reports.render import files
@@ -35,7 +34,7 @@ def made(fast_sqlite: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, words in (("lively", []), ("still", ["interactive=false"])):
         options = parse([f"tracking.uri={uri}", *words])
         summary = summarise(read(options), options)
-        write_folder(folder / name, files(summary, draw(summary)))
+        write_folder(folder / name, files(summary))
     return folder
 
 

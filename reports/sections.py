@@ -1,0 +1,187 @@
+"""The sections of the report's page, each one object; a plug-in adds one.
+
+A section is a function from the summary of a report to HTML, with a name and a title:
+
+    @paddock.report_section(name="fairness", title="Who is served worst")
+    def fairness(summary: Summary) -> str:
+        return table("The worst tenth of the users", ("model", "NDCG@10"), rows)
+
+`add` takes such a function and reads its declaration. Text from the store must be escaped, which
+`reports.html.table` does.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from experiments.metric_names import long_title
+from reports import cells, text
+from reports.errors import ReportError
+from reports.figures import Figure, figures_of
+from reports.html import fill, table
+from reports.summarise import Summary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What a section holds: HTML, and figures below it, which are kept as SVG files as well."""
+
+    html: str = ""
+    figures: Sequence[Figure] = ()
+
+
+Maker = Callable[[Summary], str | Content]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One section of the page.
+
+    Attributes
+    ----------
+    name : str
+        By which an address finds it: index.html#tables; made of a-z, 0-9 and "-".
+    title : str
+        Its heading.
+    make : callable
+        From the summary to HTML, or to a `Content` where figures belong to it.
+    link : str
+        How the page's list of sections calls it; "" for the title.
+    """
+
+    name: str
+    title: str
+    make: Maker
+    link: str = ""
+
+    def content(self, summary: Summary) -> Content:
+        """The section of one report."""
+        made = self.make(summary)
+        return made if isinstance(made, Content) else Content(html=made)
+
+
+SECTIONS: list[Section] = []
+"""In the order of the page."""
+
+
+def add(function: Any) -> None:
+    """Add the section that a function makes, at the end of the page.
+
+    Parameters
+    ----------
+    function : callable
+        A `Maker` that carries its declaration: `function.declaration` has `name` and `title`. Added
+        again, it changes nothing.
+
+    Raises
+    ------
+    ReportError
+        The name cannot be one, or is another section's.
+    """
+    declared = function.declaration
+    _register(Section(name=declared.name, title=declared.title, make=function))
+
+
+def _register(section: Section) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", section.name):
+        raise ReportError(
+            f"report section {section.name!r}: a name is made of a-z, 0-9 and '-', "
+            "and begins with a letter"
+        )
+    for other in SECTIONS:
+        if other.name == section.name:
+            if other.make is section.make:
+                return
+            raise ReportError(
+                f"report section {section.name}: there is one of this name; choose another name"
+            )
+    SECTIONS.append(section)
+
+
+def _section(name: str, title: str, *, link: str) -> Callable[[Maker], Maker]:
+    """Register one of the sections that every report has."""
+
+    def register(make: Maker) -> Maker:
+        _register(Section(name=name, title=title, make=make, link=link))
+        return make
+
+    return register
+
+
+@_section("tables", "Who wins", link="Tables")
+def tables(summary: Summary) -> str:
+    """A table for every ranking."""
+    return fill("sections/tables.html.j2", summary=summary, cells=cells, text=text)
+
+
+@_section("cost", "What it cost", link="Cost")
+def cost(summary: Summary) -> str:
+    """Parameters, seconds, memory and trials of every row."""
+    caption = "Cost and budget of each row, means over seeds"
+    note = "Seconds and memory are of the machine that each run was made on."
+    return table(caption, text.COST_HEAD, text.cost_body(summary)) + Markup(
+        '<p class="notes">{}</p>\n'
+    ).format(note)
+
+
+@_section("figures", "Figures", link="Figures")
+def figures(summary: Summary) -> Content:
+    """Every figure for which the store holds the numbers."""
+    found = figures_of(summary)
+    return Content(
+        html="" if found else "<p>The store holds the numbers of none.</p>", figures=found
+    )
+
+
+@_section("comparisons", "Significance in full", link="Significance")
+def comparisons(summary: Summary) -> str:
+    """Every comparison that was made."""
+    body = [
+        [
+            cells.label(row),
+            made.against,
+            long_title(metric),
+            f"{made.difference:+.4f}",
+            cells.interval(made),
+            cells.probability(made.p_users),
+            cells.probability(made.p_holm),
+            cells.probability(made.p_seeds),
+            made.verdict,
+        ]
+        for ranking, metrics in summary.tables.items()
+        for row in summary.ranked(ranking)
+        for metric in metrics
+        if (value := row.values.get(metric)) and (made := value.comparison)
+    ]
+    if not body:
+        return (
+            "<p>Nothing was tested: there is a single row, or the per-user tables are out of "
+            "reach.</p>"
+        )
+    head = (
+        "model",
+        "against",
+        "metric",
+        "difference",
+        "bootstrap interval",
+        "p over users",
+        "p after Holm",
+        "p over seeds, after Holm",
+        "verdict",
+    )
+    return table("Each row against the model that its gain is relative to", head, body)
+
+
+@_section("reproduce", "Make a number again", link="Reproduce")
+def reproduce(summary: Summary) -> str:
+    """The command of every run, and what all rows share."""
+    return fill("sections/reproduce.html.j2", summary=summary, cells=cells)
+
+
+@_section("left-out", "Left out", link="Left out")
+def left_out(summary: Summary) -> str:
+    """The runs that do not compare, with the reasons, and configurations that are not shown."""
+    return fill("sections/left-out.html.j2", summary=summary)
