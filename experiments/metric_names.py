@@ -13,18 +13,12 @@ from functools import cache
 
 PHASES = ("train", "valid", "test")
 
-ACCURACY = ("hit", "ndcg", "recall", "precision", "mrr", "map")
-"""Metrics of a ranking that rise with the rank of a target."""
-
-BEYOND_ACCURACY = ("coverage", "gini", "popularity", "novelty", "diversity")
-"""Metrics that say what the lists are like, whatever the targets are."""
-
 RATING_ERRORS = ("test/ratings/rmse", "test/ratings/mae")
 """Errors of predicted ratings, which only some models report."""
 
 HIGHER, LOWER, NEITHER = "higher", "lower", "neither"
 
-BETTER = {
+_better = {
     "rmse": LOWER,
     "mae": LOWER,
     "invalid": LOWER,
@@ -34,6 +28,9 @@ BETTER = {
     "users": NEITHER,
 }
 """Metric -> which value is the better one; of a metric that is not here, the higher one is."""
+
+_of_lists = {"coverage", "gini", "popularity", "novelty", "diversity"}
+"""Measures of what the recommended lists are like, whatever the targets are."""
 
 _ABBREVIATED = ("ndcg", "mrr", "map", "rmse", "mae")
 _USUAL: tuple[str, ...] = ("hit", "ndcg")
@@ -77,13 +74,13 @@ class MetricName:
     @property
     def better(self) -> str:
         """Which value is the better one: "higher", "lower" or "neither"."""
-        return BETTER.get(self.metric, HIGHER)
+        return _better.get(self.metric, HIGHER)
 
     @property
     def is_accuracy(self) -> bool:
         """Whether it is a metric of a whole ranking that a model is compared by.
 
-        Metrics beyond accuracy, of slices and of generated answers are not.
+        Measures of the lists alone, metrics of slices and of generated answers are not.
         """
         return (
             self.phase in ("", "test")
@@ -91,8 +88,24 @@ class MetricName:
             and not self.slice
             and "/" not in self.ranking
             and bool(self.ranking)
-            and self.metric not in BEYOND_ACCURACY
+            and self.metric not in _of_lists
         )
+
+
+def declare(metric: str, *, better: str, of_lists: bool = False) -> None:
+    """Say how to read a metric that a plug-in brings.
+
+    Parameters
+    ----------
+    metric : str
+    better : str
+        "higher", "lower" or "neither".
+    of_lists : bool
+        Whether it measures what the lists are like, whatever the targets are.
+    """
+    _better[metric] = better
+    if of_lists:
+        _of_lists.add(metric)
 
 
 def at(metric: str, cutoff: int) -> str:

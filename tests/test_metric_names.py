@@ -2,11 +2,9 @@
 
 import pytest
 
-from experiments.evaluation.beyond_accuracy import PER_USER, SYSTEM
-from experiments.evaluation.metrics import METRICS
+from experiments import metric_names
+from experiments.config.registry import functions
 from experiments.metric_names import (
-    ACCURACY,
-    BEYOND_ACCURACY,
     MetricName,
     by_ranking,
     default_columns,
@@ -18,6 +16,7 @@ from experiments.metric_names import (
     stored,
     title,
 )
+from paddock import ListMeasure, Metric
 
 
 @pytest.mark.parametrize(
@@ -61,9 +60,25 @@ def test_which_value_is_better() -> None:
     assert better == {"ndcg": "higher", "rmse": "lower", "mae": "lower", "gini": "neither"}
 
 
-def test_the_lists_of_metrics_are_those_that_are_measured() -> None:
-    assert set(ACCURACY) == set(METRICS)
-    assert (*SYSTEM, *PER_USER) == BEYOND_ACCURACY
+def test_paddocks_own_metrics_are_read_as_they_are_declared() -> None:
+    """A report reads a store without importing what measures."""
+    for kind in (Metric, ListMeasure):
+        for name, component in functions(kind).items():
+            made = parse(f"test/full/{name}_at_10")
+            assert made.better == component.declaration.better, name
+            assert made.is_accuracy == (kind is Metric), name
+
+
+def test_a_metric_of_a_plug_in_is_read_as_it_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metric_names, "_better", {})
+    monkeypatch.setattr(metric_names, "_of_lists", set())
+    assert parse("full/first_rank_at_10").better == "higher"
+    assert parse("full/age_at_10").is_accuracy
+    metric_names.declare("first_rank", better="lower")
+    metric_names.declare("age", better="neither", of_lists=True)
+    assert parse("full/first_rank_at_10").better == "lower"
+    assert parse("full/first_rank_at_10").is_accuracy
+    assert not parse("full/age_at_10").is_accuracy
 
 
 def test_default_columns() -> None:

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from experiments import metric_names
 from experiments.config.declared import declared_in
 from experiments.config.plugins import Plugin, loaded_plugins
 from experiments.config.source_hash import source_hash
@@ -199,6 +200,12 @@ def _functions(kind: type, plugins: tuple[Plugin, ...]) -> Mapping[str, Componen
                 kind, word, module, path, within=plugin.package, plugin=plugin
             ):
                 _add(found, component)
+                if kind in (Metric, ListMeasure):
+                    metric_names.declare(
+                        component.name,
+                        better=component.declaration.better,
+                        of_lists=kind is ListMeasure,
+                    )
     return found
 
 
