@@ -4,7 +4,7 @@ import sys
 import time
 from pathlib import Path
 
-from reports.errors import ReportError
+from experiments.errors import PaddockError
 from reports.options import parse, usage
 
 MISTAKE = 2
@@ -21,16 +21,18 @@ def main() -> None:
         options = parse(words)
         begin = time.perf_counter()
         # Importing what draws takes seconds, which a misspelt key must not cost.
+        from reports.plugins import load
         from reports.read import read
         from reports.render import files
         from reports.summarise import summarise
         from reports.write import write_folder
 
+        load(options.plugins)
         source = read(options)
         summary = summarise(source, options)
         folder = Path(options.out) / options.folder
         write_folder(folder, files(summary))
-    except ReportError as error:
+    except PaddockError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(MISTAKE)
     print(

@@ -1,5 +1,7 @@
-"""The one exception that a user's mistake raises."""
+"""The exception that a mistake of a report's user raises."""
+
+from experiments.errors import PaddockError
 
 
-class ReportError(ValueError):
-    """A mistake in the input, told in one sentence: what is at fault and what to do about it."""
+class ReportError(PaddockError):
+    """A mistake in the input, in one sentence: what is at fault and what to do about it."""

@@ -34,6 +34,8 @@ class Options:
         Whether runs of uncommitted code count.
     interactive : bool
         Whether figures answer to the mouse, which adds 2 MB to the file.
+    plugins : tuple of str
+        Folders and packages that bring sections of the page, as run.py takes them.
     tracking_uri : str
         The store. `parse` takes it from the environment variable MLFLOW_TRACKING_URI where the
         command does not name one.
@@ -51,6 +53,7 @@ class Options:
     alpha: float = 0.05
     dirty: bool = False
     interactive: bool = True
+    plugins: tuple[str, ...] = ()
     tracking_uri: str = "sqlite:///mlflow.db"
 
     @property

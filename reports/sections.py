@@ -2,12 +2,12 @@
 
 A section is a function from the summary of a report to HTML, with a name and a title:
 
-    @paddock.report_section(name="fairness", title="Who is served worst")
+    @paddock.report_section("fairness", title="Who is served worst")
     def fairness(summary: Summary) -> str:
         return table("The worst tenth of the users", ("model", "NDCG@10"), rows)
 
-`add` takes such a function and reads its declaration. Text from the store must be escaped, which
-`reports.html.table` does.
+What the function returns is HTML: text from the store must be escaped, which `reports.html.table`
+does. A section with figures returns a `Content`.
 """
 
 import re
@@ -18,6 +18,7 @@ from typing import Any
 from markupsafe import Markup
 
 from experiments.config.metric_names import long_title
+from paddock import ReportSection, report_section
 from reports import cells, text
 from reports.errors import ReportError
 from reports.figures import Figure, figures_of
@@ -67,57 +68,45 @@ SECTIONS: list[Section] = []
 """In the order of the page."""
 
 
-def add(function: Any) -> None:
+def add(function: Any, *, link: str = "") -> None:
     """Add the section that a function makes, at the end of the page.
 
     Parameters
     ----------
     function : callable
-        A `Maker` that carries its declaration: `function.declaration` has `name` and `title`. Added
-        again, it changes nothing.
+        A `Maker` under `paddock.report_section`, which attaches the declaration. Added again, it
+        changes nothing.
+    link : str
+        As in `Section`.
 
     Raises
     ------
     ReportError
         The name cannot be one, or is another section's.
     """
-    declared = function.declaration
-    _register(Section(name=declared.name, title=declared.title, make=function))
-
-
-def _register(section: Section) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9-]*", section.name):
+    declared: ReportSection = function.declaration
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", declared.name):
         raise ReportError(
-            f"report section {section.name!r}: a name is made of a-z, 0-9 and '-', "
+            f"report section {declared.name!r}: a name is made of a-z, 0-9 and '-', "
             "and begins with a letter"
         )
     for other in SECTIONS:
-        if other.name == section.name:
-            if other.make is section.make:
+        if other.name == declared.name:
+            if other.make is function:
                 return
             raise ReportError(
-                f"report section {section.name}: there is one of this name; choose another name"
+                f"report section {declared.name}: there is one of this name; choose another name"
             )
-    SECTIONS.append(section)
+    SECTIONS.append(Section(name=declared.name, title=declared.title, make=function, link=link))
 
 
-def _section(name: str, title: str, *, link: str) -> Callable[[Maker], Maker]:
-    """Register one of the sections that every report has."""
-
-    def register(make: Maker) -> Maker:
-        _register(Section(name=name, title=title, make=make, link=link))
-        return make
-
-    return register
-
-
-@_section("tables", "Who wins", link="Tables")
+@report_section("tables", title="Who wins")
 def tables(summary: Summary) -> str:
     """A table for every ranking."""
     return fill("sections/tables.html.j2", summary=summary, cells=cells, text=text)
 
 
-@_section("cost", "What it cost", link="Cost")
+@report_section("cost", title="What it cost")
 def cost(summary: Summary) -> str:
     """Parameters, seconds, memory and trials of every row."""
     caption = "Cost and budget of each row, means over seeds"
@@ -127,7 +116,7 @@ def cost(summary: Summary) -> str:
     ).format(note)
 
 
-@_section("figures", "Figures", link="Figures")
+@report_section("figures", title="Figures")
 def figures(summary: Summary) -> Content:
     """Every figure for which the store holds the numbers."""
     found = figures_of(summary)
@@ -136,7 +125,7 @@ def figures(summary: Summary) -> Content:
     )
 
 
-@_section("comparisons", "Significance in full", link="Significance")
+@report_section("comparisons", title="Significance in full")
 def comparisons(summary: Summary) -> str:
     """Every comparison that was made."""
     body = [
@@ -175,13 +164,28 @@ def comparisons(summary: Summary) -> str:
     return table("Each row against the model that its gain is relative to", head, body)
 
 
-@_section("reproduce", "Make a number again", link="Reproduce")
+@report_section("reproduce", title="Make a number again")
 def reproduce(summary: Summary) -> str:
     """The command of every run, and what all rows share."""
     return fill("sections/reproduce.html.j2", summary=summary, cells=cells)
 
 
-@_section("left-out", "Left out", link="Left out")
+@report_section("left-out", title="Left out")
 def left_out(summary: Summary) -> str:
     """The runs that do not compare, with the reasons, and configurations that are not shown."""
     return fill("sections/left-out.html.j2", summary=summary)
+
+
+def _add_own() -> None:
+    for function, link in (
+        (tables, "Tables"),
+        (cost, "Cost"),
+        (figures, "Figures"),
+        (comparisons, "Significance"),
+        (reproduce, "Reproduce"),
+        (left_out, "Left out"),
+    ):
+        add(function, link=link)
+
+
+_add_own()

@@ -2,12 +2,14 @@
 
 import json
 import re
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
+from experiments.config import plugins
+from paddock import report_section
 from reports import interactive, sections, svg
 from reports.errors import ReportError
 from reports.figures import Bars, Figure, Line, Look, Panel, figures_of
@@ -17,6 +19,7 @@ from reports.read import read
 from reports.render import files
 from reports.sections import Content
 from reports.summarise import Summary, summarise
+from tests.reports.conftest import Report
 
 BUILT_IN = ["tables", "cost", "figures", "comparisons", "reproduce", "left-out"]
 
@@ -34,9 +37,8 @@ def own_sections(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def declared(make: Any, *, name: str = "fairness", title: str = "Who is served worst") -> Any:
-    """The function, with the declaration that a plug-in's decorator attaches."""
-    make.declaration = SimpleNamespace(name=name, title=title)
-    return make
+    """The function, declared as a plug-in does."""
+    return report_section(name, title=title)(make)
 
 
 def figure(name: str = "worst") -> Figure:
@@ -141,3 +143,25 @@ def test_lying_bars_are_drawn_in_order_from_above() -> None:
         if text.text in bars.values
     }
     assert places["lr"] < places["dropout"]
+
+
+def test_a_folder_brings_a_section(
+    store: str, report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugins, "_loaded", {})
+    folder = tmp_path / "worst_plugin"
+    folder.mkdir()
+    (folder / "fairness.py").write_text(
+        "from paddock import report_section\n\n\n"
+        "@report_section('fairness', title='Who is served worst')\n"
+        "def fairness(summary):\n"
+        "    return f'<p>{len(summary.rows)} rows, served</p>'\n"
+    )
+    made = report(store, f"plugins=[{folder}]")
+    assert made.code == 0, made.err
+    page = (made.folder / "index.html").read_text(encoding="utf-8")
+    assert ids(page) == [*BUILT_IN, "fairness"]
+    assert "<p>3 rows, served</p>" in page
+    refused = report(store, f"plugins=[{tmp_path}/none]")
+    assert refused.code == 2
+    assert "there is no such folder" in refused.err
