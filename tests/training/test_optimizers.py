@@ -10,14 +10,14 @@ from experiments.training.strategy import Task
 EPOCHS, BATCHES = 4, 3
 
 
-def made(schedule, *, learner="sgd", clip=None):
+def made(schedule, *, learner="sgd", clip=None, weight_decay=0.0):
     torch.manual_seed(0)
     model = torch.nn.Linear(3, 1)
     config = {
         "learner": learner,
         "learning_rate": 0.1,
         "learning_rate_schedule": schedule,
-        "weight_decay": 0.0,
+        "weight_decay": weight_decay,
         "clip_grad_norm": clip,
         "epochs": EPOCHS,
     }
@@ -61,6 +61,17 @@ def test_constant_keeps_the_rate():
     for epoch, done in places():
         steps.step(model(torch.ones(1, 3)).sum(), epoch=epoch, done=done, batches=BATCHES)
         assert steps.optimizer.param_groups[0]["lr"] == 0.1
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.25])
+def test_weights_decay_by_their_share_of_the_rate(decay):
+    """The gradient is that of the loss plus decay / 2 times the squared weights."""
+    model, steps = made("constant", weight_decay=decay)
+    before = [weight.detach().clone() for weight in model.parameters()]
+    x_D = torch.tensor([[1.0, 2.0, 3.0]])
+    steps.step(model(x_D).sum(), epoch=0, done=0, batches=1)
+    for weight, start, gradient in zip(model.parameters(), before, (x_D, 1.0), strict=True):
+        torch.testing.assert_close(weight.detach(), start - 0.1 * (gradient + decay * start))
 
 
 def test_clipping_bounds_the_step():
