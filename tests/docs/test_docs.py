@@ -13,8 +13,6 @@ import yaml
 from experiments.config.check import check
 from experiments.config.compose import CONF, TUNED, compose, typed
 from experiments.errors import PaddockError
-from experiments.tuning.config import TuneConfig
-from experiments.tuning.read_space import read_space
 from reports.errors import ReportError
 from reports.options import parse
 
@@ -107,6 +105,9 @@ def composed(program: str, words: tuple[str, ...]) -> None:
         if program == "run.py":
             check(typed(compose(kept)))
         else:
+            from experiments.tuning.config import TuneConfig
+            from experiments.tuning.read_space import read_space
+
             config = typed(
                 compose(kept, name="tune", schema=TuneConfig),
                 schema=TuneConfig,
