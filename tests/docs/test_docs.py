@@ -232,3 +232,18 @@ def test_versions_and_licence_agree() -> None:
     assert str(citation["version"]) == project["version"] == released[0]
     assert citation["license"] == project["license"]["text"] == "MIT"
     assert (ROOT / "LICENSE").read_text(encoding="utf-8").startswith("MIT License")
+
+
+PATHS = re.compile(
+    r"`((?:experiments|models|reports|conf|benchmarks|paddock|datasets|tests)/[\w./-]*[\w/])`"
+)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_files_that_a_page_names_exist(path: Path) -> None:
+    made = ("datasets/prepared", "reports/out", "benchmarks/out")
+    text = FENCE.sub("", path.read_text(encoding="utf-8"))
+    named = {found for found in PATHS.findall(text) if not found.startswith(made)}
+    # Placeholders and the files of an example.
+    named -= {found for found in named if "NAME" in found or "tempmf" in found}
+    assert sorted(found for found in named if not (ROOT / found).exists()) == []
