@@ -1,6 +1,6 @@
 # Everything starts here: `make run` and `make test` set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help run report tune test test-slow smoke lint format ui bench pictures clean
+.PHONY: help run report tune test test-slow smoke lint format docs ui bench pictures clean
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -42,6 +42,10 @@ report: $(READY) ## Write the report of DATASET (ml-100k) to reports/out/
 
 tune: $(READY) ## Tune MODEL (bpr) on DATASET (ml-100k)
 	$(BIN)/python tune.py model=$(or $(MODEL),bpr) dataset=$(or $(DATASET),ml-100k)
+
+docs: $(READY) ## Build the documentation into docs/_build/html, every warning an error
+	rm -rf docs/_build docs/api/*/
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 ui: $(READY) ## Open the MLflow dashboard on http://127.0.0.1:5000
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db

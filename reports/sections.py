@@ -1,6 +1,6 @@
 """The sections of the report's page, each one object; a plug-in adds one.
 
-A section is a function from the summary of a report to HTML, with a name and a title:
+A section is a function from the summary of a report to HTML, with a name and a title::
 
     @paddock.report_section("fairness", title="Who is served worst")
     def fairness(summary: Summary) -> str:

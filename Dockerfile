@@ -1,0 +1,51 @@
+# docker build -t paddock . && docker run --rm paddock
+# Trains the quickstart on the CPU. Another command goes behind the image's name, and a volume keeps
+# what it writes:
+#   docker run --rm -v paddock-runs:/paddock/runs paddock python run.py model=sasrec dataset=tiny
+FROM python:3.11-slim AS base
+
+# scikit-learn and torch share their threads through libgomp, which the slim image lacks.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libgomp1 \
+    && rm -rf /var/lib/apt/lists/*
+
+RUN useradd --create-home --uid 1000 paddock \
+    && mkdir -p /paddock/runs \
+    && chown -R paddock:paddock /paddock
+USER paddock
+WORKDIR /paddock
+
+# In the user's home, where a development container may give it to a user of another number.
+ENV VIRTUAL_ENV=/home/paddock/venv \
+    PATH=/home/paddock/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv "$VIRTUAL_ENV"
+
+# The build of torch without CUDA, a fraction of the usual one's size: the packages below keep it.
+RUN pip install "torch>=2.6,<2.14" --index-url https://download.pytorch.org/whl/cpu
+
+# The dependencies by themselves, so that a change of the code installs none of them again.
+COPY --chown=paddock:paddock pyproject.toml README.md ./
+RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+        > /tmp/requirements.txt \
+    && pip install --requirement /tmp/requirements.txt \
+    && rm /tmp/requirements.txt
+
+COPY --chown=paddock:paddock . .
+RUN pip install --no-deps --editable .
+
+CMD ["python", "run.py", "experiment=quickstart"]
+
+# With the tools of `make lint`, `make test` and `make docs`, for .devcontainer.
+FROM base AS dev
+USER root
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends chromium git make \
+    && rm -rf /var/lib/apt/lists/*
+USER paddock
+RUN pip install --editable '.[dev]'
+
+# What `docker build` makes where no target is named.
+FROM base AS run
