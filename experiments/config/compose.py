@@ -77,7 +77,7 @@ def loosened(overrides: Sequence[str]) -> list[str]:
     kept = [re.sub(r"^~search\.([^=]+)$", r"search.\1=null", each) for each in overrides]
     placed = [_PART.sub(_placed, override) for override in kept]
     return [
-        re.sub(r"^(?=((model|search|grid_seeds|study\.slurm)\.[^=]+|grid_seeds)=)", "++", override)
+        re.sub(r"^(?=((model|search|grid_seeds|study\.slurm|protocol\.settings)\.[^=]+|grid_seeds)=)", "++", override)
         for override in placed
     ]
 

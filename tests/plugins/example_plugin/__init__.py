@@ -1,0 +1,1 @@
+"""A plug-in that brings one of each kind of component."""
