@@ -67,6 +67,8 @@ add_module_names = False
 # Docstrings write code in single backticks.
 default_role = "code"
 
+# A name without its module, as in a quoted annotation, may be of two classes (Split).
+suppress_warnings = ["ref.python"]
 # References to our own names must resolve; those to other packages are not looked up, for the build
 # reads no network.
 nitpicky = True

@@ -33,8 +33,8 @@ FENCE = re.compile(r"^ *(`{3,})(\S*).*?\n(.*?)^ *\1 *$", re.MULTILINE | re.DOTAL
 LINK = re.compile(r"(?<!`)\]\(([^)\s]+)\)|\{(?:image|include)\} (\S+)")
 COMMAND = re.compile(r"python (run\.py|tune\.py|-m reports)( .*)?")
 
-EXAMPLES = ("tempmf",)
-"""Models that a page shows how to add."""
+EXAMPLES = ("model=tempmf", "plugins=[my_plugin]")
+"""Of commands for what a page shows how to add."""
 
 REFUSED = ("model.learning_rat=", "model.temprature=")
 """Mistakes that a page makes on purpose."""
@@ -112,8 +112,9 @@ def composed(program: str, words: tuple[str, ...]) -> None:
                 compose(kept, name="tune", schema=TuneConfig),
                 schema=TuneConfig,
             )
-            check(config)
-            read_space(config.search, config.model)
+            resolved = check(config)
+            assert resolved is not None
+            read_space(config.search, config.model, resolved)
 
 
 def mistaken(words: tuple[str, ...]) -> bool:
@@ -121,7 +122,7 @@ def mistaken(words: tuple[str, ...]) -> bool:
 
 
 def of_example(words: tuple[str, ...]) -> bool:
-    return any(word in [f"model={model}" for model in EXAMPLES] for word in words)
+    return any(word in EXAMPLES for word in words)
 
 
 RIGHT = [each for each in COMMANDS if not mistaken(each[2]) and not of_example(each[2])]
