@@ -17,7 +17,7 @@ from experiments.config.compose import compose, typed
 from experiments.config.schema import TrackingConfig
 from experiments.runs.folder import RunFolder
 from experiments.tuning.config import TuneConfig
-from experiments.tuning.launch import shown_word
+from experiments.tuning.launch import without_secret
 from reports.errors import ReportError
 from reports.options import Options, parse
 from reports.read import read
@@ -214,6 +214,6 @@ def test_every_command_composes_the_same_store(name: str, monkeypatch: pytest.Mo
 def test_the_command_of_a_study_is_written_down_without_a_password() -> None:
     for key in ("tracking.uri", "study.storage"):
         override = f"{key}=http://me:{SECRET}@host:5000"
-        assert SECRET not in shown_word(override)
-        assert "http://me@host:5000" in shown_word(override)
+        assert SECRET not in without_secret(override)
+        assert "http://me@host:5000" in without_secret(override)
     assert without_password("http://host:5000") == "http://host:5000"
