@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from experiments.address import without_password
+from experiments.address import TRACKING_URI, absolute, without_password
 from experiments.errors import PaddockError
 from experiments.paths import IN_CHECKOUT, ROOT, program
 from experiments.runs.identity import spelled
