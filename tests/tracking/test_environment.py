@@ -16,8 +16,6 @@ from experiments.address import without_password
 from experiments.config.compose import compose, typed
 from experiments.config.schema import TrackingConfig
 from experiments.runs.folder import RunFolder
-from experiments.tuning.config import TuneConfig
-from experiments.tuning.launch import without_secret
 from reports.errors import ReportError
 from reports.options import Options, parse
 from reports.read import read
@@ -196,6 +194,8 @@ def test_reports_read_the_same_store(
 
 @pytest.mark.parametrize("name", ["config", "tune"])
 def test_every_command_composes_the_same_store(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from experiments.tuning.config import TuneConfig
+
     schemas: dict[str, Any] = {"config": {}, "tune": {"name": "tune", "schema": TuneConfig}}
     only_typed = {} if name == "config" else {"schema": TuneConfig}
 
@@ -212,6 +212,8 @@ def test_every_command_composes_the_same_store(name: str, monkeypatch: pytest.Mo
 
 
 def test_the_command_of_a_study_is_written_down_without_a_password() -> None:
+    from experiments.tuning.launch import without_secret
+
     for key in ("tracking.uri", "study.storage"):
         override = f"{key}=http://me:{SECRET}@host:5000"
         assert SECRET not in without_secret(override)
