@@ -56,7 +56,9 @@ def test_embeddings_are_computed_once(
     first = item_embeddings(TextEncoderConfig(), data)
     assert first.shape == (data.n_items + 1, 256)
     assert not first[0].any()
-    assert torch.equal(first[1:], torch.from_numpy(hashed_embeddings(texts_or_titles(data)[1:], width=256)))
+    assert torch.equal(
+        first[1:], torch.from_numpy(hashed_embeddings(texts_or_titles(data)[1:], width=256))
+    )
     assert torch.equal(item_embeddings(TextEncoderConfig(), data), first)
     assert len(calls) == 1
     assert item_embeddings(TextEncoderConfig(width=64), data).shape[1] == 64
