@@ -32,7 +32,7 @@ from benchmarks.measure import Measured
 from experiments.config.compose import compose, typed
 from experiments.config.language_keys import LLMConfig
 from experiments.config.resolve import resolve_model
-from experiments.language.encoder import told
+from experiments.language.encoder import texts_or_titles
 from experiments.language.load import context_of, width_of
 from experiments.language.tiny import tokenizer_of
 from experiments.protocol.shared_data import shared_data
@@ -119,7 +119,7 @@ def bench_of(
     composed = typed(compose(["model=a_llmrec", "dataset=ml-100k", *overrides]))
     shared = shared_data(composed)
     values = resolve_model(composed.model).stages["llm"]
-    tokenizer = tokenizer_of([*told(shared.data), *shared.data.item_titles], size=2000)
+    tokenizer = tokenizer_of([*texts_or_titles(shared.data), *shared.data.item_titles], size=2000)
     for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
         setattr(config, key, tokenizer.eos_token_id)
     torch.manual_seed(1)

@@ -5,6 +5,7 @@ call; the command line in a folder of its own; a SQLite store for each test.
 """
 
 import itertools
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from experiments.training.stages import Trained
     from tests.commands.command_line import CommandLine
     from tests.data.samples import Write
+
+# No test may reach the store of whoever runs the tests.
+os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 @pytest.fixture(scope="session")

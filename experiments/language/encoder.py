@@ -17,30 +17,45 @@ from experiments.config.language_keys import PACKAGE, TINY, TextEncoderConfig
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.language.hashed import hashed_embeddings
-from experiments.language.local import loaded, one_sentence
+from experiments.language.pretrained import from_pretrained, loading
 
 FORMAT = 1
 """Raise it when the arithmetic changes, so that kept embeddings are not taken for equal."""
 
-MISSING = "No Title, No Description"
+NO_TEXT = "No Title, No Description"
+"""What is encoded of an item that has neither text nor title."""
+
 BATCH = 32
+"""Texts that go through a transformer together."""
 
 
 def item_embeddings(
     keys: TextEncoderConfig, data: Prepared, *, device: torch.device | None = None
 ) -> Tensor:
-    """The embedding of every item's text, (N, W), float32; row 0 is padding and all zeros.
+    """The embedding of every item's text.
 
-    They are read from the prepared data set's folder where they were computed before.
+    Embeddings that were computed before are read from the prepared data set's folder.
+
+    Parameters
+    ----------
+    keys : TextEncoderConfig
+    data : Prepared
+    device : torch.device or None
+        Where a transformer computes; None: the CPU.
+
+    Returns
+    -------
+    Tensor
+        (N, W), float32, on the CPU; row 0 is padding and all zeros.
 
     Raises
     ------
     PaddockError
-        If the encoder cannot be loaded.
+        The encoder cannot be loaded.
     """
-    texts = item_texts(data)
+    texts = texts_to_encode(data)
     folder = model_folder(keys.name)
-    path = data.path / "embeddings" / f"{_key(keys, folder, texts)}.safetensors"
+    path = data.path / "embeddings" / f"{_file_name(keys, folder, texts)}.safetensors"
     if not path.exists():
         with files.lock(path.with_suffix(".lock")):
             if not path.exists():
@@ -52,23 +67,28 @@ def item_embeddings(
     return sections["items"][0]["texts"]
 
 
-def item_texts(data: Prepared) -> list[str]:
-    """What an encoder reads of every item, the padding left out."""
-    return [text.strip() or MISSING for text in told(data)[1:]]
+def texts_to_encode(data: Prepared) -> list[str]:
+    """The text of every item as an encoder reads it, the padding item left out."""
+    return [text.strip() or NO_TEXT for text in texts_or_titles(data)[1:]]
 
 
-def told(data: Prepared) -> list[str]:
-    """Every item in words: its text, or its title where there is no text."""
+def texts_or_titles(data: Prepared) -> list[str]:
+    """The text of every item, or its title where it has no text; the padding item comes first."""
     return [text or title for text, title in zip(data.item_texts, data.item_titles, strict=True)]
 
 
 def model_folder(name: str) -> str:
-    """Where the model of that name lies: a folder, or the name itself for the hub to find.
+    """The folder of an encoder that a Python package carries.
+
+    Parameters
+    ----------
+    name : str
+        "package:NAME", or a folder or a name of the hub, which is returned as it is.
 
     Raises
     ------
     PaddockError
-        If it is a package that is not installed.
+        The package is not installed.
     """
     if not name.startswith(PACKAGE):
         return name
@@ -82,7 +102,7 @@ def model_folder(name: str) -> str:
     return str(Path(next(iter(spec.submodule_search_locations))) / "model")
 
 
-def _key(keys: TextEncoderConfig, folder: str, texts: Sequence[str]) -> str:
+def _file_name(keys: TextEncoderConfig, folder: str, texts: Sequence[str]) -> str:
     weights = Path(folder) / "model.safetensors"
     return files.hash_of(
         {
@@ -100,15 +120,36 @@ def _embed(
 ) -> Tensor:
     if keys.name == TINY:
         return torch.from_numpy(hashed_embeddings(texts, width=keys.width))
-    return encoded(keys, folder, texts, device)
+    return encode(keys, folder, texts, device)
 
 
 @torch.no_grad()
-def encoded(
+def encode(
     keys: TextEncoderConfig, folder: str, texts: Sequence[str], device: torch.device
 ) -> Tensor:
-    """Embeddings by a transformer, (N, W) on the CPU; texts of like lengths go through together."""
-    tokenizer, model = encoder(keys, folder)
+    """Embeddings of texts by a transformer; texts of like lengths go through together.
+
+    Parameters
+    ----------
+    keys : TextEncoderConfig
+    folder : str
+        What `model_folder` gives.
+    texts : sequence of str
+        N of them.
+    device : torch.device
+        Where they are computed.
+
+    Returns
+    -------
+    Tensor
+        (N, W), float32, on the CPU, in the order of the texts.
+
+    Raises
+    ------
+    PaddockError
+        The encoder cannot be loaded.
+    """
+    tokenizer, model = load_encoder(keys, folder)
     model.to(device)
     order = np.argsort([len(text) for text in texts], kind="stable")
     rows: list[Tensor] = []
@@ -117,27 +158,47 @@ def encoded(
         read = tokenizer(
             batch, padding=True, truncation=True, max_length=keys.tokens, return_tensors="pt"
         ).to(device)
-        rows.append(pooled(keys, model(**read).last_hidden_state, read["attention_mask"]).cpu())
+        rows.append(pool(keys, model(**read).last_hidden_state, read["attention_mask"]).cpu())
     stacked = torch.cat(rows)
     back = torch.empty_like(stacked)
     back[torch.from_numpy(order)] = stacked
     return back
 
 
-def encoder(keys: TextEncoderConfig, folder: str) -> tuple[Any, Any]:
-    """The tokenizer and the model, in evaluation mode and float32."""
+def load_encoder(keys: TextEncoderConfig, folder: str) -> tuple[Any, Any]:
+    """The tokenizer and the frozen model, in evaluation mode, float32, on the CPU.
+
+    Raises
+    ------
+    PaddockError
+        The encoder is neither here nor can be fetched.
+    """
     from transformers import AutoModel, AutoTokenizer
 
     where = {"revision": keys.revision} if keys.revision else {}
-    path = "model.text_encoder.name"
-    with one_sentence(path, keys.name, instead="text_encoder=tiny"):
-        tokenizer = loaded(AutoTokenizer, folder, **where)
-        model = loaded(AutoModel, folder, dtype=torch.float32, **where)
+    with loading("model.text_encoder.name", keys.name, instead="text_encoder=tiny"):
+        tokenizer = from_pretrained(AutoTokenizer, folder, **where)
+        model = from_pretrained(AutoModel, folder, dtype=torch.float32, **where)
     return tokenizer, model.requires_grad_(False).eval()
 
 
-def pooled(keys: TextEncoderConfig, states_BLW: Tensor, mask_BL: Tensor) -> Tensor:
-    """One vector a text: the mean over its tokens or its first token's, of unit length if asked."""
+def pool(keys: TextEncoderConfig, states_BLW: Tensor, mask_BL: Tensor) -> Tensor:
+    """One vector for each text: the mean of its tokens' states, or its first token's state.
+
+    Parameters
+    ----------
+    keys : TextEncoderConfig
+        `pooling` is "mean" or "cls"; `normalise` asks for vectors of length one.
+    states_BLW : Tensor
+        The last layer's states.
+    mask_BL : Tensor
+        True or 1 at tokens, False or 0 at padding.
+
+    Returns
+    -------
+    Tensor
+        (B, W).
+    """
     if keys.pooling == "cls":
         vectors_BW = states_BLW[:, 0]
     else:

@@ -16,7 +16,24 @@ from numpy.typing import NDArray
 
 
 def hashed_embeddings(texts: Sequence[str], *, width: int) -> NDArray[np.float32]:
-    """Unit vectors, shape (N, W), equal on every machine; a text without a word is all zeros."""
+    """Embeddings by the words and letter triples of the texts, the rarer the heavier.
+
+    The random projection of Johnson and Lindenstrauss with signs in place of normal numbers
+    (Achlioptas, Database-friendly random projections, 2003), over TF-IDF weights with a square root
+    for the term frequency.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        N of them; what is rare is counted among them.
+    width : int
+        W.
+
+    Returns
+    -------
+    ndarray
+        (N, W), unit vectors, equal on every machine; a text without a word is all zeros.
+    """
     bags = [Counter(_features(text)) for text in texts]
     in_texts = Counter(feature for bag in bags for feature in bag)
     directions = {feature: _direction(feature, width) for feature in in_texts}

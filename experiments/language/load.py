@@ -10,14 +10,14 @@ import torch
 from experiments.config.language_keys import LLMConfig
 from experiments.errors import PaddockError
 from experiments.files import hash_of
-from experiments.language.local import loaded, one_sentence
+from experiments.language.pretrained import from_pretrained, loading
 from models.allmrec.frozen_llm import FrozenLLM
 
 INSTEAD = "llm=tiny"
-UNNAMED = frozenset(
+NOT_THE_NETWORK = frozenset(
     ("_name_or_path", "name_or_path", "transformers_version", "torch_dtype", "dtype")
 )
-"""Of a model's config: what names a place or a version and not the network."""
+"""Keys of a model's config that name a place, a version or a precision."""
 
 
 def load_llm(keys: LLMConfig, *, folder: Path | None, device: torch.device) -> FrozenLLM:
@@ -25,13 +25,17 @@ def load_llm(keys: LLMConfig, *, folder: Path | None, device: torch.device) -> F
 
     Parameters
     ----------
-    folder
-        Where it lies, for tiny.
+    keys : LLMConfig
+    folder : Path or None
+        Where tiny lies; None: the model that `keys.name` names.
+    device : torch.device
+        Where it computes, unless `keys.device_map` spreads it.
 
     Raises
     ------
     PaddockError
-        If it is neither local nor can be fetched, or needs a package that is missing.
+        It is neither here nor can be fetched, needs a package that is missing, or has a tokenizer
+        without an end-of-sequence token.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -40,11 +44,11 @@ def load_llm(keys: LLMConfig, *, folder: Path | None, device: torch.device) -> F
     if keys.quantisation is not None:
         options["quantization_config"] = _quantisation(keys, device)
     if keys.device_map is not None:
-        _need("accelerate", f"model.llm.device_map={keys.device_map}")
+        _require("accelerate", f"model.llm.device_map={keys.device_map}")
         options["device_map"] = keys.device_map
-    with one_sentence("model.llm.name", keys.name, instead=INSTEAD):
-        tokenizer = loaded(AutoTokenizer, name, **_revision(keys))
-        model = loaded(AutoModelForCausalLM, name, **options, **_revision(keys))
+    with loading("model.llm.name", keys.name, instead=INSTEAD):
+        tokenizer = from_pretrained(AutoTokenizer, name, **_revision(keys))
+        model = from_pretrained(AutoModelForCausalLM, name, **options, **_revision(keys))
     if keys.quantisation is None and keys.device_map is None:
         model.to(device)
     if tokenizer.eos_token_id is None:
@@ -65,7 +69,19 @@ def load_llm(keys: LLMConfig, *, folder: Path | None, device: torch.device) -> F
 
 
 def llm_config(keys: LLMConfig, folder: Path | None) -> Any:
-    """The model's config, read without its weights."""
+    """The language model's config of transformers, read without its weights.
+
+    Parameters
+    ----------
+    keys : LLMConfig
+    folder : Path or None
+        As for `load_llm`.
+
+    Raises
+    ------
+    PaddockError
+        It is neither here nor can be fetched.
+    """
     return _config(str(folder) if folder is not None else keys.name, keys)
 
 
@@ -73,8 +89,8 @@ def llm_config(keys: LLMConfig, folder: Path | None) -> Any:
 def _config(name: str, keys: LLMConfig) -> Any:
     from transformers import AutoConfig
 
-    with one_sentence("model.llm.name", keys.name, instead=INSTEAD):
-        return loaded(AutoConfig, name, **_revision(keys))
+    with loading("model.llm.name", keys.name, instead=INSTEAD):
+        return from_pretrained(AutoConfig, name, **_revision(keys))
 
 
 def width_of(config: Any) -> int:
@@ -84,7 +100,13 @@ def width_of(config: Any) -> int:
 
 
 def context_of(keys: LLMConfig, config: Any) -> int:
-    """How many positions a prompt with its answer may have."""
+    """How many positions a prompt with its answer may have: the model's, or fewer if asked.
+
+    Raises
+    ------
+    PaddockError
+        Neither the keys nor the model's config name a number.
+    """
     own = getattr(config.get_text_config(), "max_position_embeddings", None)
     known = [each for each in (keys.context, own) if each is not None]
     if not known:
@@ -96,12 +118,13 @@ def context_of(keys: LLMConfig, config: Any) -> int:
 
 
 def config_hash(config: Any) -> str:
-    """The hash of what the network is, whatever folder it came from."""
-    content = {key: value for key, value in config.to_dict().items() if key not in UNNAMED}
+    """The hash of a network's architecture, whatever folder it came from."""
+    content = {key: value for key, value in config.to_dict().items() if key not in NOT_THE_NETWORK}
     return hash_of({key: _plain(value) for key, value in content.items()})
 
 
 def dtype_of(keys: LLMConfig, device: torch.device) -> torch.dtype:
+    """The dtype of the weights; "auto" is bfloat16 on a GPU and float32 elsewhere."""
     if keys.dtype == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     found = getattr(torch, keys.dtype)
@@ -119,15 +142,15 @@ def _quantisation(keys: LLMConfig, device: torch.device) -> Any:
     path = f"model.llm.quantisation={keys.quantisation}"
     if device.type != "cuda":
         raise PaddockError(f"{path} needs a GPU: set it to null, or choose device=cuda")
-    _need("bitsandbytes", path)
-    _need("accelerate", path)
+    _require("bitsandbytes", path)
+    _require("accelerate", path)
     dtype = dtype_of(keys, device)
     if keys.quantisation == "4bit":
         return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=dtype)
     return BitsAndBytesConfig(load_in_8bit=True)
 
 
-def _need(package: str, path: str) -> None:
+def _require(package: str, path: str) -> None:
     if importlib.util.find_spec(package) is None:
         raise PaddockError(f"{path} needs the package {package}: pip install {package}")
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from experiments import files
 from experiments.config.language_keys import LLMConfig
-from experiments.language.local import quiet
+from experiments.language.pretrained import silence_transformers
 from models.allmrec.frozen_llm import FrozenLLM, answer_loss
 from models.allmrec.prompt import USER, Prompts, Rows
 
@@ -26,7 +26,7 @@ FORMAT = 2
 CONTEXT = 2048
 END = "</s>"
 BARE_SHARE = 0.6
-"""Of the steps, the first ones: bare rows, from which the user's token is learned to count."""
+"""The share of the steps, the first ones, that are bare rows: they teach that the user's token counts."""
 BARE_ROWS, PROMPT_ROWS, FULL_ROWS = 64, 16, 4
 SHAPES = ((0, 4), (2, 4), (3, 6), (2, 8), (10, 20))
 """(history items, candidates) of the prompts, in turns; the last is a full prompt."""
@@ -36,7 +36,7 @@ TEXT_EVERY, TEXT_ROWS, TEXT_TOKENS = 3, 16, 48
 
 LEARNING_RATE = 3e-3
 NOISE = 0.15
-"""Of the soft tokens in pretraining, as a share of their own size."""
+"""Standard deviation of the soft tokens' noise in pretraining, as a share of their own."""
 
 
 def tiny_folder(
@@ -47,11 +47,17 @@ def tiny_folder(
     words: dict[str, str],
     folder: Path,
 ) -> Path:
-    """The folder of the model for these texts, built there if it is not there yet.
+    """The folder of the model for these texts, built if it is not there yet.
 
     Parameters
     ----------
-    folder
+    keys : LLMConfig
+        Size, steps and seed.
+    titles, texts : sequence of str
+        Of every item; the padding item comes first.
+    words : dict
+        The prompt's words, `model.words`.
+    folder : Path
         Below it the model is kept, by the hash of all that made it.
     """
     size = (keys.layers, keys.width, keys.heads, keys.vocabulary, keys.steps, keys.seed)
@@ -75,7 +81,7 @@ def _build(
 ) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    quiet()
+    silence_transformers()
     tokenizer = tokenizer_of([*texts, *titles, *_phrases(words)], size=keys.vocabulary)
     torch.manual_seed(keys.seed)
     config = LlamaConfig(
@@ -98,7 +104,19 @@ def _build(
 
 
 def tokenizer_of(texts: Sequence[str], *, size: int) -> Any:
-    """A byte-level BPE tokenizer of these texts: nothing is unknown to it, in any script."""
+    """A byte-level BPE tokenizer that is trained on texts: nothing is unknown to it, in any script.
+
+    Parameters
+    ----------
+    texts : sequence of str
+    size : int
+        Of the vocabulary, at most.
+
+    Returns
+    -------
+    transformers.PreTrainedTokenizerFast
+        END begins, ends and pads.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -136,8 +154,8 @@ def _pretrain(
     """Prompts whose soft tokens are sums of title tokens, and the texts as they are.
 
     The user's token is the answer's sum, with noise, and an item's token is its title's: so the
-    model learns that the first position tells what the answer is like, which the user's projection
-    can then make use of. Bare rows come first; in full prompts alone it is not learned in time.
+    model learns that the first position describes the answer, which the user's projection can then
+    make use of. Bare rows come first; in full prompts alone it is not learned in time.
     """
     llm = FrozenLLM(
         model, tokenizer, name=keys.name, revision=None, config_hash="", context=CONTEXT
@@ -159,7 +177,9 @@ def _pretrain(
             answers_B = torch.randint(1, len(titles), (BARE_ROWS,), generator=generator)
             rows = prompts.bare(answers_B, candidates=CANDIDATES)
         else:
-            answers_B, rows = _drawn(prompts, SHAPES[step % len(SHAPES)], len(titles), generator)
+            answers_B, rows = _draw_prompts(
+                prompts, SHAPES[step % len(SHAPES)], len(titles), generator
+            )
         loss = _answer_loss(llm, rows, answers_B, title_tokens, generator)
         if step % TEXT_EVERY == 0:
             loss = loss + _text_loss(llm, text_tokens, generator)
@@ -171,20 +191,20 @@ def _pretrain(
     model.eval()
 
 
-def _drawn(
+def _draw_prompts(
     prompts: Prompts, shape: tuple[int, int], n_items: int, generator: torch.Generator
 ) -> tuple[Tensor, Rows]:
     """Prompts of random items, with one of the candidates as the answer."""
     history, candidates = shape
     size = FULL_ROWS if shape == SHAPES[-1] else PROMPT_ROWS
-    items_BX = _distinct(size, history + candidates, n_items, generator)
+    items_BX = _draw_items(size, history + candidates, n_items, generator)
     candidates_BC = items_BX[:, history:]
     drawn_B1 = torch.randint(candidates, (size, 1), generator=generator)
     answers_B = candidates_BC.gather(1, drawn_B1)[:, 0]
     return answers_B, prompts.build(items_BX[:, :history], candidates_BC, answers_B)
 
 
-def _distinct(rows: int, n: int, n_items: int, generator: torch.Generator) -> Tensor:
+def _draw_items(rows: int, n: int, n_items: int, generator: torch.Generator) -> Tensor:
     """Different random items in every row, where there are enough."""
     keys = torch.rand((rows, n_items - 1), generator=generator)
     order = keys.argsort(dim=1)[:, :n] + 1
@@ -199,6 +219,7 @@ def _answer_loss(
     title_tokens: Sequence[Tensor],
     generator: torch.Generator,
 ) -> Tensor:
+    """The loss of the answers, with soft tokens made of title tokens and noise."""
     tokens_BL = rows.tokens_BL
     embeds_BLH = llm.embed(tokens_BL.clamp(min=0))
     soft_rows, places = (tokens_BL < 0).nonzero(as_tuple=True)
@@ -219,6 +240,7 @@ def _answer_loss(
 def _text_loss(
     llm: FrozenLLM, text_tokens: Sequence[list[int]], generator: torch.Generator
 ) -> Tensor:
+    """The loss of every next token of texts that are drawn."""
     picked = torch.randint(len(text_tokens), (TEXT_ROWS,), generator=generator).tolist()
     rows = [torch.tensor([llm.eos, *text_tokens[place]]) for place in picked]
     lengths = torch.tensor([len(row) for row in rows])

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from experiments.address import TRACKING_URI, absolute, without_password
 from experiments.config.schema import Config, TrackingConfig
 from experiments.errors import PaddockError
+from experiments.paths import program
 from experiments.runs.folder import RunFolder, find_runs
 from experiments.tracking.child import Child, open_child
 from experiments.tracking.dashboard import arrange
@@ -159,7 +160,7 @@ def _send_artifacts(client: Any, run_id: str, path: Path) -> None:
 def _upload_command(folder: RunFolder, tracking: TrackingConfig) -> str:
     """The command that uploads `folder`, and what waits beside it, to the store of `tracking`."""
     default = TrackingConfig()
-    command = ["python", "run.py", "mode=upload"]
+    command = [*program("run"), "mode=upload"]
     runs_dir = folder.path.parents[3] if len(folder.path.parents) > 3 else Path(Config.runs_dir)
     if str(runs_dir) != Config.runs_dir:
         command.append(_override("runs_dir", str(runs_dir)))

@@ -23,6 +23,7 @@ from experiments.address import (
 from experiments.config.schema import TrackingConfig
 from experiments.errors import PaddockError
 from experiments.files import lock
+from experiments.paths import program
 
 _DEFAULT_ARTIFACTS = "mlartifacts"
 _LOCK_SECONDS = 60
@@ -174,7 +175,7 @@ def reason(error: Exception, tracking: TrackingConfig) -> str:
 def ui_command(tracking: TrackingConfig) -> str:
     """What opens the dashboard: a command, or a server's address."""
     if tracking.uri is None:
-        return "python run.py mode=leaderboard"
+        return " ".join([*program("run"), "mode=leaderboard"])
     shown = without_password(tracking.uri)
     if is_remote(shown):
         return shown

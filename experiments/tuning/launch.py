@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from experiments.address import without_password
+from experiments.address import TRACKING_URI, absolute, without_password
 from experiments.errors import PaddockError
 from experiments.paths import IN_CHECKOUT, ROOT, program
 from experiments.runs.identity import spelled
-from experiments.tuning.storage import absolute
 from experiments.tuning.study import TuningStudy
 from experiments.tuning.trial_queue import QueueState
 from experiments.tuning.worker import LAUNCHER
@@ -38,9 +37,13 @@ def worker_overrides(study: TuningStudy) -> list[str]:
     """The overrides of the command that starts a worker of this study."""
     given = [*study.experiment.places, *study.overrides]
     kept = [each for each in given if not each.lstrip("+").startswith(_STARTED_HERE)]
-    storage = absolute(study.config.study.storage)
-    storage = storage if _UNQUOTED.fullmatch(storage) else spelled(storage)
-    return [*kept, f"study.storage={storage}", "study.worker=true", "progress=false"]
+    tracked_in = study.config.tracking.uri
+    if os.environ.get(TRACKING_URI) and tracked_in is not None:
+        # Another machine's environment may name another store, or none.
+        kept = [each for each in kept if not each.startswith("tracking.uri=")]
+        kept.append(_address("tracking.uri", absolute(tracked_in)))
+    storage = _address("study.storage", absolute(study.config.study.storage))
+    return [*kept, storage, "study.worker=true", "progress=false"]
 
 
 def worker_command(study: TuningStudy) -> str:
@@ -59,11 +62,15 @@ def without_secret(override: str) -> str:
     override
         As in study.storage=postgresql://USER:PASSWORD@HOST/NAME, whose password is left out.
     """
-    key, given, value = override.partition("=")
+    key, _, value = override.partition("=")
     if key not in ("study.storage", "tracking.uri"):
         return override
-    address = without_password(value.strip("'\""))
-    return f"{key}{given}{address if _UNQUOTED.fullmatch(address) else spelled(address)}"
+    return _address(key, without_password(value.strip("'\"")))
+
+
+def _address(key: str, uri: str) -> str:
+    """An override that names a database or a server."""
+    return f"{key}={uri if _UNQUOTED.fullmatch(uri) else spelled(uri)}"
 
 
 def cores() -> int:

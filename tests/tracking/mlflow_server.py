@@ -1,5 +1,6 @@
-"""An MLflow server of one's own."""
+"""An MLflow server of one's own, and one that asks for a password."""
 
+import base64
 import os
 import shutil
 import signal
@@ -9,7 +10,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import Any
+
+_PASSED = ("content-type", "accept")
 
 
 def free_port() -> int:
@@ -70,3 +76,62 @@ class Server:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
+
+
+class PasswordGate:
+    """A web server that lets requests through to another one if they carry a name and a password.
+
+    Parameters
+    ----------
+    target : str
+        The address that requests are passed on to.
+    user, password : str
+        What a request must say by HTTP's basic authentication.
+    """
+
+    def __init__(self, target: str, *, user: str, password: str) -> None:
+        expected = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        self.refused: list[str] = []
+        gate = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                if self.path != "/health" and self.headers.get("Authorization") != expected:
+                    gate.refused.append(self.path)
+                    self._send(401, {}, b"who are you?")
+                    return
+                passed = {k: v for k, v in self.headers.items() if k.lower() in _PASSED}
+                request = urllib.request.Request(
+                    target + self.path,
+                    data=content if self.command != "GET" else None,
+                    headers=passed,
+                    method=self.command,
+                )
+                try:
+                    with urllib.request.urlopen(request) as found:
+                        self._send(found.status, found.headers, found.read())
+                except urllib.error.HTTPError as error:
+                    self._send(error.code, error.headers, error.read())
+
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
+
+            def _send(self, status: int, headers: Any, content: bytes) -> None:
+                self.send_response(status)
+                for name in ("Content-Type", "Content-Disposition"):
+                    if name in headers:
+                        self.send_header(name, headers[name])
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_: Any) -> None:
+                """Silence."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.host = f"127.0.0.1:{self.server.server_port}"
+        Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
-from omegaconf.errors import InterpolationResolutionError
 
+from experiments.config.compose import compose, typed
 from experiments.config.schema import TrackingConfig
 from experiments.errors import PaddockError
 from experiments.runs.folder import RunFolder
@@ -93,16 +92,15 @@ def test_the_dashboard_is_opened_by():
 
 def test_the_configurations_fit_the_schema(monkeypatch):
     def load(name: str) -> TrackingConfig:
-        loaded = OmegaConf.load(ROOT / "conf" / "tracking" / f"{name}.yaml")
-        return OmegaConf.merge(OmegaConf.structured(TrackingConfig), loaded)
+        return typed(compose([f"tracking={name}"])).tracking
 
-    assert load("local") == OmegaConf.structured(TrackingConfig)
-    assert load("off").uri is None
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(InterpolationResolutionError, match="MLFLOW_TRACKING_URI"):
-        _ = load("server").uri
+    assert load("local") == TrackingConfig()
+    assert load("off").uri is None
+    with pytest.raises(PaddockError, match="MLFLOW_TRACKING_URI"):
+        load("server")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
-    assert load("server").uri == "http://127.0.0.1:5000"
+    assert load("server").uri == load("local").uri == "http://127.0.0.1:5000"
 
 
 def test_a_file_that_is_no_database_is_refused_at_once(tmp_path):

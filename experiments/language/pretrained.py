@@ -10,9 +10,26 @@ from typing import Any
 from experiments.errors import PaddockError
 
 
-def loaded(kind: Any, name: str, **options: Any) -> Any:
-    """`kind.from_pretrained(name)`, the local cache asked before the hub; remote code never runs."""
-    quiet()
+def from_pretrained(kind: Any, name: str, **options: Any) -> Any:
+    """A model, a tokenizer or a config; the local cache is asked before the hub.
+
+    Code that comes with a model never runs.
+
+    Parameters
+    ----------
+    kind : type
+        A class of transformers, such as AutoModel.
+    name : str
+        A folder, or a name that the cache or the hub knows.
+    **options
+        Passed on to `kind.from_pretrained`.
+
+    Raises
+    ------
+    OSError
+        It is nowhere; HF_HUB_OFFLINE=1 keeps the hub from being asked.
+    """
+    silence_transformers()
     options = {"trust_remote_code": False, **options}
     if Path(name).is_dir():
         return kind.from_pretrained(name, local_files_only=True, **options)
@@ -24,8 +41,8 @@ def loaded(kind: Any, name: str, **options: Any) -> Any:
         return kind.from_pretrained(name, **options)
 
 
-def quiet() -> None:
-    """Neither bars nor advice of transformers on the terminal."""
+def silence_transformers() -> None:
+    """Keep bars and advice of transformers off the terminal."""
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
@@ -34,21 +51,28 @@ def quiet() -> None:
 
 
 @contextmanager
-def one_sentence(path: str, name: str, *, instead: str) -> Iterator[None]:
-    """Tell in one sentence that a model is neither here nor can be fetched.
+def loading(key: str, name: str, *, instead: str) -> Iterator[None]:
+    """A block that loads a model; what goes wrong in it becomes one sentence.
 
     Parameters
     ----------
-    path
-        The key that names it.
-    instead
-        What runs without a network.
+    key : str
+        The key of the configuration that names the model.
+    name : str
+        Its value.
+    instead : str
+        The override that chooses a model which needs no network.
+
+    Raises
+    ------
+    PaddockError
+        The model is neither here nor can be fetched.
     """
     try:
         yield
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = " ".join(str(error).split()).partition(". ")[0][:200]
         raise PaddockError(
-            f"{path}={name} is neither a local folder nor a model that can be fetched here "
+            f"{key}={name} is neither a local folder nor a model that can be fetched here "
             f"({reason}); name a folder, or choose {instead}"
         ) from error
