@@ -1,6 +1,6 @@
 # Everything starts here: `make run` and `make test` set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help run report tune test test-slow smoke lint format docs ui bench pictures clean
+.PHONY: help run report tune test test-slow smoke mutate lint format docs ui bench pictures clean
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -27,6 +27,9 @@ test-slow: $(READY) ## Run the slow tests
 
 smoke: $(READY) ## Train every baseline on the tiny data set and compare with golden values
 	$(BIN)/python -m pytest -m smoke
+
+mutate: $(READY) ## Show which changes of MODULES (those that differ from BASE, main) no test notices
+	$(BIN)/python -m tests.mutate $(MODULES) $(if $(BASE),--base $(BASE)) $(if $(TESTS),--tests $(TESTS))
 
 lint: $(READY) ## Check style, format and types
 	$(BIN)/ruff check .

@@ -36,6 +36,9 @@ FLOORS = (
 The modules that lie in no folder of the engine (errors, files, ...) are its ground.
 """
 
+REPORTS = ("paddock", "experiments.runs.compare", "experiments.config.metric_names", "ground")
+"""What a report shares with the engine; for the rest it reads the tracking store."""
+
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     **{floor: FLOORS[number:] for number, floor in enumerate(FLOORS)},
     "models": ("models", "paddock"),
@@ -48,7 +51,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "experiments.tuning.cli",
         "reports.__main__",
     ),
-    "reports": ("reports", "experiments.runs.compare", "experiments.config.metric_names", "ground"),
+    "reports": (*REPORTS, "reports"),
+    "reports.plugins": (
+        *REPORTS,
+        "reports",
+        "experiments.config.plugins",
+        "experiments.config.registry",
+    ),
     "run": ("experiments.commands.run",),
     "tune": ("experiments.tuning.cli",),
 }
@@ -113,7 +122,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "experiments.training.strategies",
         "reports.sections",
     )
-}
+} | {("experiments.config.source_hash", "experiments.training"): "a folder whose sources it hashes"}
 """(module, what it imports) -> why, against the tables above. They make no circle either."""
 
 

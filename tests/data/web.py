@@ -34,75 +34,87 @@ class Site:
         return [headers.get("Range") for _, headers in self.requests]
 
 
-@contextmanager
-def serve(site: Site) -> Iterator[Site]:
-    """Serve the site on a free port."""
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def __init__(self, site: Site) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.site = site
 
-        def do_GET(self) -> None:
-            site.requests.append((self.path, self.headers))
-            self.close_connection = True
-            if site.statuses:
-                self._short(site.statuses.pop(0))
-            elif self.path in site.redirect:
-                self.send_response(302)
-                self.send_header("Location", site.redirect[self.path])
-                self.send_header("Connection", "close")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-            elif self.path.endswith("missing.zip"):
-                self._short(404)
-            else:
-                self._content(site.paths.get(self.path, site.content))
 
-        def _short(self, status: int) -> None:
-            self.send_response(status)
+class _Handler(BaseHTTPRequestHandler):
+    """Answers as the server's site says."""
+
+    protocol_version = "HTTP/1.1"
+
+    @property
+    def _site(self) -> Site:
+        assert isinstance(self.server, _Server)
+        return self.server.site
+
+    def do_GET(self) -> None:
+        self._site.requests.append((self.path, self.headers))
+        self.close_connection = True
+        if self._site.statuses:
+            self._short(self._site.statuses.pop(0))
+        elif self.path in self._site.redirect:
+            self.send_response(302)
+            self.send_header("Location", self._site.redirect[self.path])
             self.send_header("Connection", "close")
             self.send_header("Content-Length", "0")
             self.end_headers()
+        elif self.path.endswith("missing.zip"):
+            self._short(404)
+        else:
+            self._content(self._site.paths.get(self.path, self._site.content))
 
-        def _content(self, content: bytes) -> None:
-            start = 0
-            asked = self.headers.get("Range")
-            same = self.headers.get("If-Range") in (None, site.etag)
-            if asked and site.ranges and same:
-                start = int(asked.removeprefix("bytes=").removesuffix("-"))
-                if start >= len(content):
-                    self._short(416)
-                    return
-                self.send_response(206)
-                self.send_header(
-                    "Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}"
-                )
-            else:
-                self.send_response(200)
-            if site.etag:
-                self.send_header("ETag", site.etag)
-            if site.length:
-                self.send_header("Content-Length", str(len(content) - start))
-            self.send_header("Connection", "close")
-            self.end_headers()
-            stop = site.cut_after.pop(0) if site.cut_after else len(content)
-            body = content[start : start + stop]
-            for at in range(0, len(body), 1 << 16):
-                if site.stall and at:
-                    stall, site.stall = site.stall, 0.0
-                    time.sleep(stall)
-                time.sleep(site.pace)
-                self.wfile.write(body[at : at + (1 << 16)])
-                self.wfile.flush()
+    def _short(self, status: int) -> None:
+        self.send_response(status)
+        self.send_header("Connection", "close")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            """Silence."""
+    def _content(self, content: bytes) -> None:
+        start = 0
+        asked = self.headers.get("Range")
+        same = self.headers.get("If-Range") in (None, self._site.etag)
+        if asked and self._site.ranges and same:
+            start = int(asked.removeprefix("bytes=").removesuffix("-"))
+            if start >= len(content):
+                self._short(416)
+                return
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        else:
+            self.send_response(200)
+        if self._site.etag:
+            self.send_header("ETag", self._site.etag)
+        if self._site.length:
+            self.send_header("Content-Length", str(len(content) - start))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        stop = self._site.cut_after.pop(0) if self._site.cut_after else len(content)
+        body = content[start : start + stop]
+        for at in range(0, len(body), 1 << 16):
+            if self._site.stall and at:
+                stall, self._site.stall = self._site.stall, 0.0
+                time.sleep(stall)
+            time.sleep(self._site.pace)
+            self.wfile.write(body[at : at + (1 << 16)])
+            self.wfile.flush()
 
-        def handle(self) -> None:
-            with suppress(BrokenPipeError, ConnectionResetError):
-                super().handle()
+    def log_message(self, *_: object) -> None:
+        """Silence."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    def handle(self) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):
+            super().handle()
+
+
+@contextmanager
+def serve(site: Site) -> Iterator[Site]:
+    """Serve the site on a free port."""
+    server = _Server(site)
     site.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
