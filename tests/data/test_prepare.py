@@ -22,6 +22,7 @@ from experiments.data.filters import by_user_and_time, k_core
 from experiments.data.prepare import dataset_name, prepare
 from experiments.data.prepared import MANIFEST, Prepared, open_prepared
 from experiments.errors import PaddockError
+from experiments.paths import SHARE
 
 from .samples import INTER, ITEM, USER, Write, dataset_of, folders
 
@@ -232,7 +233,7 @@ class TestSmall:
         assert OmegaConf.is_missing(dataset, "name")
         assert prepare(dataset, data_dir=data_dir).name == "small"
 
-    def test_source_beside_paddock_from_any_folder(
+    def test_the_source_of_a_configuration_is_found_from_any_folder(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
@@ -254,7 +255,7 @@ class TestSmall:
         monkeypatch.chdir(tmp_path)
         with pytest.raises(PaddockError) as caught:
             prepare(DatasetConfig(name="", source="datasets/mime"), data_dir=tmp_path)
-        for place in (tmp_path, ROOT):
+        for place in (tmp_path, SHARE):
             assert str(place / "datasets" / "mime") in str(caught.value)
         assert "it holds mine" in str(caught.value)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from experiments.data.sources.unpack import is_archive
 from experiments.errors import PaddockError
-from experiments.paths import ROOT
+from experiments.paths import SHARE
 
 CARRIED = "recbole:"
 _ROWS = (".csv", ".tsv", ".parquet", ".json", ".jsonl", ".dat", ".txt")
@@ -19,13 +19,13 @@ def is_url(source: str) -> bool:
 def path_of(source: str) -> Path:
     """The absolute path that a source names, whether or not something is there.
 
-    A relative one is of the working folder, or else of the folder that holds Paddock, where that has
-    something of this path: the configurations under conf/ name the data sets beside them.
+    A relative one is of the working folder, or else of the checkout or installed package, where that
+    has something of this path: the configurations in conf/ name the data sets beside that folder.
     """
     place = Path(source).expanduser()
-    beside_paddock = ROOT / place
-    if not place.exists() and beside_paddock.exists():
-        return beside_paddock.resolve()
+    carried = SHARE / place
+    if not place.exists() and carried.exists():
+        return carried.resolve()
     return place.resolve()
 
 
@@ -53,9 +53,9 @@ def local(source: str, *, files: bool) -> Path:
     around = f"{parent}: {content(parent)}" if parent.is_dir() else f"nor is {parent}"
     kind = "a folder or file" if files else "a folder"
     missing = f"{place} is not there"
-    beside_paddock = ROOT / Path(source).expanduser()
-    if beside_paddock != place:
-        missing += f", nor is {beside_paddock}"
+    carried = SHARE / Path(source).expanduser()
+    if carried != place:
+        missing += f", nor is {carried}"
     raise PaddockError(f"dataset.source: {source!r} is not {kind} ({missing}); {around}")
 
 
