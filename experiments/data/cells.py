@@ -12,7 +12,23 @@ _DATE = r"^\d{4}-\d{2}-\d{2}"
 
 
 def tokens(file: Table, column: str) -> pl.Series:
-    """The strings of a column of ids, none of them empty."""
+    """The strings of a column of ids, none of them empty.
+
+    Parameters
+    ----------
+    file : Table
+        Of R rows.
+    column : str
+
+    Returns
+    -------
+    polars.Series of String, shape (R,)
+
+    Raises
+    ------
+    PaddockError
+        For an empty cell, or a column that is no token.
+    """
     if file.types[column] != "token":
         raise _retype(file, column, "token", "ids")
     cells = file.cells[column]
@@ -26,7 +42,24 @@ def tokens(file: Table, column: str) -> pl.Series:
 
 
 def numbers(file: Table, column: str) -> np.ndarray:
-    """The numbers of a column that lacks none: float64, all finite."""
+    """The numbers of a column that lacks none.
+
+    Parameters
+    ----------
+    file : Table
+        Of R rows.
+    column : str
+
+    Returns
+    -------
+    np.ndarray of float64, shape (R,)
+        All finite.
+
+    Raises
+    ------
+    PaddockError
+        For a cell that is empty or no finite number, or a column that is not of numbers.
+    """
     if file.types[column] not in ("float", "time"):
         raise _retype(file, column, "float", "numbers")
     cells = file.cells[column]
@@ -35,10 +68,26 @@ def numbers(file: Table, column: str) -> np.ndarray:
 
 
 def times(file: Table, column: str) -> np.ndarray:
-    """The time of each row: int64 when all are whole numbers, else float64.
+    """The time of each row.
 
     Float32, which RecBole reads times into, is 64 seconds coarse for seconds since 1970. Where a
-    column of type time begins with an ISO date, all its cells are dates, told in seconds since 1970.
+    column of type time begins with an ISO date, all its cells must be dates.
+
+    Parameters
+    ----------
+    file : Table
+        Of R rows.
+    column : str
+
+    Returns
+    -------
+    np.ndarray of int64 or float64, shape (R,)
+        Int64 where all are whole numbers. In the unit of the file; dates are seconds since 1970.
+
+    Raises
+    ------
+    PaddockError
+        For a cell that is no time, or too large to be exact.
     """
     if file.types[column] == "time" and file.cells[column].head(1).str.contains(_DATE).any():
         return _dates(file, column)
@@ -60,12 +109,21 @@ def features(file: Table) -> pl.DataFrame:
     """All columns by their types: String, Float64, List(String), List(Float64).
 
     An empty cell is null, in a sequence column an empty list.
+
+    Raises
+    ------
+    PaddockError
+        For a cell that is not of its column's type.
     """
     return pl.DataFrame([_feature(file, column) for column in file.cells.columns])
 
 
 def encode(cells: pl.Series) -> tuple[np.ndarray, pl.Series]:
     """Number tokens from 0 in the order of their first appearance.
+
+    Parameters
+    ----------
+    cells : polars.Series of String, shape (R,)
 
     Returns
     -------

@@ -8,20 +8,23 @@ import polars as pl
 
 
 class Fingerprint:
-    """Hashes values, not files: library versions that write other bytes give the same hash."""
+    """A SHA-256 of values, not of files: library versions that write other bytes give the same."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
 
     def add_array(self, name: str, values: np.ndarray) -> None:
+        """Add an array of numbers with its name and type, of whatever byte order."""
         plain = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
         self._add(f"{name}:{plain.dtype.str}", plain.data.cast("B") if plain.size else b"")
 
     def add_frame(self, name: str, frame: pl.DataFrame, types: Mapping[str, str]) -> None:
+        """Add a frame with its name, and of each column name, type and values, missing ones apart."""
         for column in frame.columns:
             self._add_series(f"{name}/{column}:{types[column]}", frame[column])
 
     def hexdigest(self) -> str:
+        """The hash of all that was added, in its order: 64 hexadecimal digits."""
         return self._digest.hexdigest()
 
     def _add_series(self, name: str, values: pl.Series) -> None:

@@ -50,7 +50,7 @@ COUNTRIES = ("no", "kr", "br", "ke")
 
 
 def make_tiny(folder: Path) -> None:
-    """Write tiny.inter, tiny.item and tiny.user into `folder`."""
+    """Write tiny.inter, tiny.item and tiny.user into `folder`, which is made where it is not there."""
     random = np.random.RandomState(20240229)
     names = list(GENRES)
     titles = [

@@ -8,8 +8,8 @@ Rules that fix the result:
 - The rows of a user are in time order by a stable sort of the exact times; rows of the same time stay
   in file order. Without a time column the file order is the time order.
 - Repeated interactions of a user with an item are all kept.
-- Atomic files must tell every item and user of theirs once. Elsewhere metadata may lack some, which
-  then have no title, and of repeated rows the first counts.
+- Files of items and users that come with atomic files must have one row for each that interacts.
+  Elsewhere metadata may lack some, which then have no title, and of repeated rows the first counts.
 """
 
 import glob
@@ -24,13 +24,17 @@ import pyarrow as pa
 from experiments import files
 from experiments.data import prepared
 from experiments.data.cells import encode, first_true, numbers, times, tokens
-from experiments.data.filters import k_core
+from experiments.data.feature_tables import (
+    FeatureTable,
+    feature_table,
+    texts_of,
+    titles_and_texts,
+)
+from experiments.data.filters import by_user_and_time, k_core
 from experiments.data.fingerprint import Fingerprint
-from experiments.data.order import by_user_and_time
 from experiments.data.prepared import Prepared, open_prepared
-from experiments.data.readers.formats import check_format, read_tables
+from experiments.data.readers.formats import check_format, read_tables, reader_settings
 from experiments.data.readers.table import Table, shown
-from experiments.data.sides import Side, of_ids, read_side, side_texts, told, type_of, uncovered
 from experiments.data.sources.find import Sources, dataset_name, find_sources
 from experiments.errors import PaddockError
 
@@ -87,15 +91,9 @@ def _recipe(dataset: Any, sources: Sources) -> dict[str, Any]:
             f"dataset.filters.min_rating is {filters.min_rating} but dataset.columns.rating names "
             f"no column; set it, or drop the filter"
         )
-    reader: dict[str, Any] = {"format": dataset.format}
-    if dataset.format == "csv":
-        reader["csv"] = {
-            "separator": dataset.csv.separator,
-            "encoding": dataset.csv.encoding,
-            "header": list(dataset.csv.header) if dataset.csv.header else None,
-        }
+    reader = {} if dataset.format == "atomic" else {"reader": reader_settings(dataset)}
     return {
-        **({"reader": reader} if dataset.format != "atomic" else {}),
+        **reader,
         "format": prepared.FORMAT,
         "name": dataset_name(dataset),
         "licence": dataset.licence or "",
@@ -128,10 +126,10 @@ def _write(recipe: dict[str, Any], sources: Sources, folder: Path) -> None:
     """Read, filter, number and order the sources, and write the product into `folder`."""
     columns = recipe["columns"]
     tables = read_tables(recipe, sources)
-    user_side = read_side(tables.user, columns["user"])
-    item_side = read_side(tables.item, columns["item"])
-    texts = side_texts(item_side, recipe["text"], sources)
-    rows = _read_interactions(tables.inter, columns, user_side, item_side)
+    user_table = feature_table(tables.user, columns["user"])
+    item_table = feature_table(tables.item, columns["item"])
+    texts = titles_and_texts(item_table, recipe["text"], sources)
+    rows = _read_interactions(tables.inter, columns, user_table, item_table)
     del tables
     kept, dropped = _filter(rows, recipe["filters"])
 
@@ -146,13 +144,13 @@ def _write(recipe: dict[str, Any], sources: Sources, folder: Path) -> None:
         arrays["rating"] = rows.ratings[kept][order].astype(np.float32)
 
     frames = {
-        "user": of_ids(user_side.features, user_side.column, user_tokens),
-        "item": of_ids(item_side.features, item_side.column, item_tokens),
-        "text": told(texts, item_tokens),
+        "user": user_table.features_of(user_tokens),
+        "item": item_table.features_of(item_tokens),
+        "text": texts_of(texts, item_tokens),
     }
     types = {
-        "user": {name: type_of(user_side, name) for name in frames["user"].columns},
-        "item": {name: type_of(item_side, name) for name in frames["item"].columns},
+        "user": {name: user_table.type_of(name) for name in frames["user"].columns},
+        "item": {name: item_table.type_of(name) for name in frames["item"].columns},
         "text": {"title": "token", "text": "token"},
     }
     fingerprint = Fingerprint()
@@ -186,8 +184,8 @@ def _write(recipe: dict[str, Any], sources: Sources, folder: Path) -> None:
                 "users": len(user_tokens),
                 "items_read": len(rows.item_tokens),
                 "items": len(item_tokens),
-                **uncovered(item_side, item_tokens, "items"),
-                **uncovered(user_side, user_tokens, "users"),
+                **item_table.count_without_row(item_tokens, "items"),
+                **user_table.count_without_row(user_tokens, "users"),
             },
             "feature_types": {
                 "user": list(types["user"].items()),
@@ -199,15 +197,15 @@ def _write(recipe: dict[str, Any], sources: Sources, folder: Path) -> None:
 
 
 def _read_interactions(
-    file: Table, columns: dict[str, str | None], user_side: Side, item_side: Side
+    file: Table, columns: dict[str, str | None], user_table: FeatureTable, item_table: FeatureTable
 ) -> _Interactions:
     if file.cells.height == 0:
         raise PaddockError(
             f"{file.path}, line 2: no interaction below the header ({', '.join(file.types)}); "
             f"write one row an interaction"
         )
-    users, user_tokens = _known(file, user_side)
-    items, item_tokens = _known(file, item_side)
+    users, user_tokens = _ids(file, user_table)
+    items, item_tokens = _ids(file, item_table)
     time, rating = columns["time"], columns["rating"]
     return _Interactions(
         users=users,
@@ -219,23 +217,25 @@ def _read_interactions(
     )
 
 
-def _known(file: Table, side: Side) -> tuple[np.ndarray, pl.Series]:
-    """Code and tokens of a column of ids, all of which the side's own file must know."""
-    codes, found = encode(tokens(file, side.column))
+def _ids(file: Table, table: FeatureTable) -> tuple[np.ndarray, pl.Series]:
+    """Code of every row's user or item, and token of every code; a complete file must have them all."""
+    codes, found = encode(tokens(file, table.column))
     code = first_true(found.str.contains(r"[\t\n]"))
     if code is not None:
         row = int(np.argmax(codes == code))
-        raise file.error(row, side.column, f"{shown(found[code])} is an id that holds a line break")
-    if side.file is not None and side.file.complete:
-        unknown = ~found.is_in(side.file.cells[side.column].implode())
+        raise file.error(
+            row, table.column, f"{shown(found[code])} is an id that holds a line break"
+        )
+    if table.file is not None and table.file.complete:
+        unknown = ~found.is_in(table.file.cells[table.column].implode())
         code = first_true(unknown)
         if code is not None:
             # Codes are in the order of first appearance, so this is the first unknown row.
             row = int(np.argmax(codes == code))
             raise file.error(
                 row,
-                side.column,
-                f"{shown(found[code])} is unknown to {side.file.path.name}, which lacks "
+                table.column,
+                f"{shown(found[code])} is unknown to {table.file.path.name}, which lacks "
                 f"{unknown.sum()} of {len(found)}; add its row there, or drop its interactions",
             )
     return codes, found

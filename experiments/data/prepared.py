@@ -44,23 +44,27 @@ class Prepared:
 
     @property
     def hash(self) -> str:
-        """The hash of the content, equal on every machine."""
+        """SHA-256 of the content, 64 hexadecimal digits, equal on every machine."""
         return self.manifest["hash"]
 
     @property
     def name(self) -> str:
+        """The data set's name, as folders have it."""
         return self.manifest["name"]
 
     @property
     def n_users(self) -> int:
+        """Users, the padding left out."""
         return self.manifest["counts"]["users"]
 
     @property
     def n_items(self) -> int:
+        """Items, the padding left out."""
         return self.manifest["counts"]["items"]
 
     @property
     def n_interactions(self) -> int:
+        """R, repeated interactions of a user with an item included."""
         return self.manifest["counts"]["rows_kept"]
 
     @cached_property
@@ -75,7 +79,10 @@ class Prepared:
 
     @cached_property
     def timestamps(self) -> np.ndarray | None:
-        """Time of each interaction, int64 or float64, shape (R,); None where the data has none."""
+        """Time of each interaction, int64 or float64, shape (R,); None where the data has none.
+
+        In the unit of the source; ISO dates are seconds since 1970.
+        """
         return (
             self._interaction_column("time") if "time" in self._interactions.schema.names else None
         )
@@ -104,11 +111,11 @@ class Prepared:
         return [PADDING, *self.item_features.to_series(0).to_list()]
 
     def user_id(self, token: object) -> int | None:
-        """The id of a user by the source's name, None where it is unknown."""
+        """The id of a user, from 1, by the source's name; None where it is unknown."""
         return self._user_ids.get(str(token))
 
     def item_id(self, token: object) -> int | None:
-        """The id of an item by the source's name, None where it is unknown."""
+        """The id of an item, from 1, by the source's name; None where it is unknown."""
         return self._item_ids.get(str(token))
 
     @cached_property
@@ -118,7 +125,7 @@ class Prepared:
 
     @cached_property
     def item_texts(self) -> list[str]:
-        """Each item told in words, length n_items + 1, "" where there is nothing to tell."""
+        """The text of each item, by the template, length n_items + 1, "" where there is none."""
         return ["", *self._texts["text"].to_list()]
 
     @cached_property
@@ -162,6 +169,10 @@ class Prepared:
 
 def open_prepared(path: Path | str) -> Prepared:
     """Open a folder that `prepare` wrote.
+
+    Parameters
+    ----------
+    path : Path or str
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Items told in words: titles, and a template that joins columns."""
+"""The titles of items, and their texts by a template that joins columns."""
 
 import string
 
@@ -9,7 +9,24 @@ from experiments.errors import PaddockError
 
 
 def item_titles(file: Table, title: str | None) -> pl.Series:
-    """The title of each row, "" where it is missing, its blanks as they are in the file."""
+    """The title of each row, "" where it is missing, its blanks as they are in the file.
+
+    Parameters
+    ----------
+    file : Table
+        Of I items.
+    title : str or None
+        The column; lists are joined by blanks. None: no titles.
+
+    Returns
+    -------
+    polars.Series of String, shape (I,)
+
+    Raises
+    ------
+    PaddockError
+        Where the file has no such column.
+    """
     if not title:
         return pl.Series("title", [""] * file.cells.height, dtype=pl.String)
     _check_column(file, title, "dataset.text.title")
@@ -24,6 +41,22 @@ def item_texts(file: Table, template: str) -> pl.Series:
 
     Where a column is empty, the brackets and marks that it leaves bare go with it; where all are,
     the text is "".
+
+    Parameters
+    ----------
+    file : Table
+        Of I items.
+    template : str
+        Columns in braces, as in "{title} ({year})"; lists are joined by ", ".
+
+    Returns
+    -------
+    polars.Series of String, shape (I,)
+
+    Raises
+    ------
+    PaddockError
+        Where the template is malformed, or names a column that the file lacks.
     """
     parts = _parse(file, template)
     columns = [part for is_column, part in parts if is_column]
@@ -54,7 +87,7 @@ def item_texts(file: Table, template: str) -> pl.Series:
 
 
 def _parse(file: Table, template: str) -> list[tuple[bool, str]]:
-    """The template's pieces in order: (is a column, its name or the words between)."""
+    """The template's pieces in order: (is a column, its name or the text between)."""
     key = "dataset.text.template"
     try:
         pieces = list(string.Formatter().parse(template))
@@ -63,9 +96,9 @@ def _parse(file: Table, template: str) -> list[tuple[bool, str]]:
             f"{key} {template!r}: {error}; columns stand in braces, a plain brace is written twice"
         ) from None
     parts: list[tuple[bool, str]] = []
-    for words, column, form, conversion in pieces:
-        if words:
-            parts.append((False, words))
+    for between, column, form, conversion in pieces:
+        if between:
+            parts.append((False, between))
         if column is None:
             continue
         if form or conversion:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from experiments import files
 from experiments.errors import PaddockError
-from experiments.protocol.draws import words_of
+from experiments.protocol.random_bits import random_bits
 from experiments.protocol.sequences import sorted_distinct
 from experiments.protocol.split import Interactions, Phase, Split
 
@@ -53,8 +53,12 @@ def candidates(
 
     Parameters
     ----------
+    data : Interactions
+    split : Split
+        Of the data.
+    phase : "valid" or "test"
     size : int
-        Items of a row, the target included.
+        C, items of a row, the target included.
     seed : int
         Names the draw: the same seed and split give the same file on every machine.
     folder : Path
@@ -81,13 +85,13 @@ def _draw(data: Interactions, split: Split, phase: Phase, *, size: int, seed: in
     users = sequences.row_of_item().astype(np.int32)
     seen = _Seen(data)
     _check_enough(seen, users, size)
-    words = words_of(seed, phase, split.hash)
+    bits = random_bits(seed, phase, split.hash)
     items_TC = np.empty((len(users), size), dtype=np.int32)
     for start in range(0, len(users), _ROWS_AT_A_TIME):
         chunk = slice(start, start + _ROWS_AT_A_TIME)
-        ranks_SM = _distinct(words, seen.n_unseen[users[chunk]], size - 1)
+        ranks_SM = _distinct(bits, seen.n_unseen[users[chunk]], size - 1)
         negatives_SM = seen.unseen_items(users[chunk], ranks_SM)
-        items_TC[chunk] = _insert(words, negatives_SM, sequences.items[chunk])
+        items_TC[chunk] = _insert(bits, negatives_SM, sequences.items[chunk])
     return Candidates(
         users=users,
         targets=sequences.items,
@@ -132,16 +136,16 @@ def _check_enough(seen: _Seen, users: NDArray[np.int32], size: int) -> None:
         )
 
 
-def _below(words: np.random.Philox, bounds: NDArray[np.int64]) -> NDArray[np.int64]:
+def _below(bits: np.random.Philox, bounds: NDArray[np.int64]) -> NDArray[np.int64]:
     """A uniform integer from 0 to bound - 1 for every bound.
 
-    The remainder of a 64-bit word: uneven by less than bound / 2**64.
+    The remainder of 64 random bits: uneven by less than bound / 2**64.
     """
-    raw = words.random_raw(bounds.size).reshape(bounds.shape)
+    raw = bits.random_raw(bounds.size).reshape(bounds.shape)
     return (raw % bounds.astype(np.uint64)).astype(np.int64)
 
 
-def _distinct(words: np.random.Philox, bounds_S: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+def _distinct(bits: np.random.Philox, bounds_S: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     """For every bound, n different integers from 0 to bound - 1 in uniformly random order.
 
     Repeats are drawn again. Only equality decides what is drawn again, hence no value is favoured,
@@ -151,13 +155,13 @@ def _distinct(words: np.random.Philox, bounds_S: NDArray[np.int64], n: int) -> N
     drawn_SM = np.empty((len(bounds_S), n), dtype=np.int64)
     dense = 2 * n > bounds_S
     if dense.any():
-        drawn_SM[dense] = _shuffled(words, bounds_S[dense], n)
+        drawn_SM[dense] = _shuffled(bits, bounds_S[dense], n)
     open_rows = np.flatnonzero(~dense)
     redraw = np.ones((len(open_rows), n), dtype=bool)
     while len(open_rows):
         drawn = drawn_SM[open_rows]
         bounds = np.broadcast_to(bounds_S[open_rows, None], drawn.shape)
-        drawn[redraw] = _below(words, bounds[redraw])
+        drawn[redraw] = _below(bits, bounds[redraw])
         drawn_SM[open_rows] = drawn
         redraw = _repeats(drawn)
         unfinished = redraw.any(axis=1)
@@ -165,10 +169,10 @@ def _distinct(words: np.random.Philox, bounds_S: NDArray[np.int64], n: int) -> N
     return drawn_SM
 
 
-def _shuffled(words: np.random.Philox, bounds_S: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+def _shuffled(bits: np.random.Philox, bounds_S: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     """The first n of 0 to bound - 1 in random order, for every bound."""
     width = int(bounds_S.max())
-    keys = words.random_raw(len(bounds_S) * width).reshape(len(bounds_S), width)
+    keys = bits.random_raw(len(bounds_S) * width).reshape(len(bounds_S), width)
     # Past its bound a row's numbers get the highest key; the stable sort keeps them last.
     keys[np.arange(width) >= bounds_S[:, None]] = np.iinfo(np.uint64).max
     return np.argsort(keys, axis=1, kind="stable")[:, :n]
@@ -184,11 +188,11 @@ def _repeats(values_SM: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def _insert(
-    words: np.random.Philox, negatives_SM: NDArray[np.int64], targets_S: NDArray[np.int32]
+    bits: np.random.Philox, negatives_SM: NDArray[np.int64], targets_S: NDArray[np.int32]
 ) -> NDArray[np.int64]:
     """Put every target at a random place among its negatives."""
     rows, n = negatives_SM.shape
-    place = _below(words, np.full(rows, n + 1, dtype=np.int64))
+    place = _below(bits, np.full(rows, n + 1, dtype=np.int64))
     items_SC = np.empty((rows, n + 1), dtype=np.int64)
     is_target = np.arange(n + 1) == place[:, None]
     items_SC[is_target] = targets_S

@@ -29,7 +29,7 @@ class Sequences:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Items of each row."""
+        """Items of each row: int64, (rows,)."""
         return np.diff(self.indptr)
 
     def of(self, row: int) -> NDArray[np.int32]:
@@ -37,11 +37,16 @@ class Sequences:
         return self.items[self.indptr[row] : self.indptr[row + 1]]
 
     def row_of_item(self) -> NDArray[np.int64]:
-        """The row of every entry of `items`."""
+        """The row of every entry of `items`: int64, (len(items),)."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
     def take(self, rows_B: NDArray[np.integer]) -> "Sequences":
-        """The given rows, in the given order, as rows 0 to B - 1."""
+        """The given rows, in the given order, as rows 0 to B - 1.
+
+        Parameters
+        ----------
+        rows_B : int, (B,)
+        """
         starts, lengths = self.indptr[rows_B], self.indptr[np.asarray(rows_B) + 1]
         lengths = lengths - starts
         indptr = np.concatenate(([0], np.cumsum(lengths)))
@@ -50,7 +55,14 @@ class Sequences:
 
 
 def by_user(users: NDArray[np.integer], items: NDArray[np.int32], n_users: int) -> Sequences:
-    """Rows grouped by user, ascending, as one sequence per user id."""
+    """One sequence per user id, (n_users + 1), of rows that are grouped by user, ascending.
+
+    Parameters
+    ----------
+    users, items : int, (R,)
+    n_users : int
+        The padding left out.
+    """
     counts = np.bincount(users, minlength=n_users + 1)
     return Sequences(indptr=np.concatenate(([0], np.cumsum(counts))), items=items)
 

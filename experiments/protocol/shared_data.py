@@ -12,7 +12,15 @@ from experiments.protocol.split import Phase, Split, split_interactions
 
 @dataclass(frozen=True, kw_only=True)
 class SharedData:
-    """What every model of an experiment shares: data, split, candidates."""
+    """What every model of an experiment shares.
+
+    Attributes
+    ----------
+    data : Prepared
+    split : Split
+    candidates : dict
+        Phase -> ranking -> its candidates, for the rankings with candidates.
+    """
 
     data: Prepared
     split: Split
@@ -35,7 +43,17 @@ class SharedData:
 def shared_data(config: Config, *, elsewhere: Path | None = None) -> SharedData:
     """Prepare the data set, split it, and draw or read the frozen candidates.
 
-    `elsewhere` is where runs share what they train, instead of beside the data.
+    Parameters
+    ----------
+    config : Config
+        Its data set, protocol and `data_dir`.
+    elsewhere : Path, optional
+        Where runs share what they train, instead of beside the data.
+
+    Raises
+    ------
+    PaddockError
+        Where the data cannot be prepared, split, or ranked among so many candidates.
     """
     data = prepare(config.dataset, data_dir=config.data_dir, progress=config.progress)
     data = replace(data, elsewhere=elsewhere)

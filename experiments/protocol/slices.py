@@ -28,8 +28,20 @@ def slices(split: Split, phase: Phase, config: SlicesConfig) -> dict[str, Mask]:
     users_unseen
         All targets of users without a training interaction.
 
-    Equals stay together: they are in the share if the middle of their ranks is. A slice may hence be
-    smaller or larger than its share, and is empty where nearly all are equal.
+    Equal counts stay together: they are in the share if the middle of their ranks is. A slice may
+    hence be smaller or larger than its share, and is empty where nearly all are equal.
+
+    Parameters
+    ----------
+    split : Split
+    phase : "valid" or "test"
+    config : SlicesConfig
+        The share of the items and of the users, from 0 to 1; None: no such slice.
+
+    Returns
+    -------
+    dict
+        Name of the slice -> bool, (T,).
     """
     targets, users_U = split.targets(phase), split.users(phase)
     interactions_N = np.bincount(split.train_items, minlength=split.n_items + 1)
@@ -50,15 +62,26 @@ def slices(split: Split, phase: Phase, config: SlicesConfig) -> dict[str, Mask]:
 
 
 def definition_hash(config: SlicesConfig) -> str:
-    """What two runs share if their slices mean the same."""
+    """A hash that two runs share if and only if their slices are of the same shares."""
     return hash_of({"items": config.items, "users": config.users})
 
 
 def outer_shares(values: NDArray[np.integer], among: Mask, share: float) -> tuple[Mask, Mask]:
-    """The lowest and the highest values `among` the chosen ones, equals together.
+    """The lowest and the highest values `among` the chosen ones, equal values together.
 
     A value belongs to the lowest if its mean rank, from 0 to 1, is below the share, and to the
     highest if it is above 1 - share.
+
+    Parameters
+    ----------
+    values : int, (n,)
+    among : bool, (n,)
+    share : float
+        From 0 to 1.
+
+    Returns
+    -------
+    lowest, highest : bool, (n,)
     """
     ordered = np.sort(values[among])
     below = np.searchsorted(ordered, values, side="left")

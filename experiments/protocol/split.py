@@ -15,7 +15,7 @@ from experiments.config.protocol_keys import check_split
 from experiments.config.registry import functions
 from experiments.config.schema import ProtocolConfig
 from experiments.errors import PaddockError
-from experiments.protocol.draws import words_of
+from experiments.protocol.random_bits import random_bits
 from experiments.protocol.sequences import Sequences, by_user, sorted_distinct
 from experiments.protocol.splits.parts import TEST, TRAIN, VALID, Interactions, Parts, Phase
 from paddock import Split as Declaration
@@ -41,11 +41,11 @@ class Unseen(NamedTuple):
     Attributes
     ----------
     users, of_users : int
-        Users with a target; those without a training interaction.
+        Users with a target who have no training interaction, and all users with a target.
     items, of_items : int
-        Different items among the targets; those without a training interaction.
+        Different items among the targets that have no training interaction, and all of them.
     targets, of_targets : int
-        Targets; those that are such items.
+        Targets that are such items, and all targets.
     """
 
     users: int
@@ -57,7 +57,7 @@ class Unseen(NamedTuple):
 
     @property
     def many(self) -> bool:
-        """True for one in a hundred users or targets, below which nobody need be told."""
+        """Whether they are at least one in a hundred users or targets, which is worth a warning."""
         return 100 * self.users >= self.of_users or 100 * self.targets >= self.of_targets
 
     def __str__(self) -> str:
@@ -82,9 +82,10 @@ class Split:
     hash : str
         Of the same and of who is scored.
     scored_users : int | None
-        Of the users that a phase could score, so many are, the first by their words; None: all.
-    words_U : uint64
-        A random word of every user id.
+        Of the users with a target, so many are scored in each phase, those of the least random
+        number; None: all.
+    bits_U : uint64, (n_users + 1,), or None
+        A random number of every user id.
     """
 
     name: str
@@ -96,19 +97,21 @@ class Split:
     hash: str
     parts_hash: str
     scored_users: int | None = None
-    words_U: NDArray[np.uint64] | None = None
+    bits_U: NDArray[np.uint64] | None = None
     _made: dict[tuple[str, str], Sequences] = field(default_factory=dict, init=False, repr=False)
 
     def rows(self, part: int) -> NDArray[np.int64]:
-        """Row numbers of one part (TRAIN, VALID or TEST), ascending."""
+        """Row numbers of one part (TRAIN, VALID or TEST), ascending: int64, (R of the part,)."""
         return np.flatnonzero(self.part == part)
 
     @property
     def train_users(self) -> NDArray[np.int32]:
+        """User of each training interaction."""
         return self.row_users[self.part == TRAIN]
 
     @property
     def train_items(self) -> NDArray[np.int32]:
+        """Item of each training interaction."""
         return self.row_items[self.part == TRAIN]
 
     def history(self, phase: Phase) -> Sequences:
@@ -116,17 +119,36 @@ class Split:
 
         The train rows for "valid"; the train and valid rows for "test". Where the split is not by
         time (random), that may hold what happened after a target.
+
+        Returns
+        -------
+        Sequences
+            One row a user id, (n_users + 1).
+
+        Raises
+        ------
+        PaddockError
+            For a phase that is neither "valid" nor "test"; so do the other methods.
         """
         return self._once("history", phase, self._history)
 
     def targets(self, phase: Phase) -> Sequences:
-        """The phase's items of every user, in time order; an item that repeats counts once."""
+        """The phase's items of every scored user, in time order; an item that repeats counts once.
+
+        Returns
+        -------
+        Sequences
+            One row a user id, (n_users + 1), empty for those that are not scored.
+        """
         return self._once("targets", phase, self._targets)
 
     def masked(self, phase: Phase) -> Sequences:
-        """The items out of competition: every user's history without his targets.
+        """The items that no target competes with: every user's history without his targets.
 
-        Each item once, by ascending id.
+        Returns
+        -------
+        Sequences
+            One row a user id, (n_users + 1); each item once, by ascending id.
         """
         return self._once("masked", phase, self._masked)
 
@@ -135,7 +157,7 @@ class Split:
         return np.flatnonzero(self.targets(phase).lengths)
 
     def unseen(self, phase: Phase) -> Unseen:
-        """The users and items that the phase asks for although training never showed them."""
+        """How many users and items the phase asks for although training never showed them."""
         targets, users = self.targets(phase), self.users(phase)
         new_users = np.bincount(self.train_users, minlength=self.n_users + 1)[users] == 0
         is_new = np.bincount(self.train_items, minlength=self.n_items + 1)[targets.items] == 0
@@ -163,9 +185,9 @@ class Split:
 
     def _targets(self, phase: Phase) -> Sequences:
         rows = self.rows(PART_OF[phase])
-        if self.scored_users is not None and self.words_U is not None:
+        if self.scored_users is not None and self.bits_U is not None:
             able = np.unique(self.row_users[rows])
-            chosen = able[np.argsort(self.words_U[able], kind="stable")[: self.scored_users]]
+            chosen = able[np.argsort(self.bits_U[able], kind="stable")[: self.scored_users]]
             rows = rows[np.isin(self.row_users[rows], chosen)]
         users = self.row_users[rows]
         if np.any(users[1:] == users[:-1]):
@@ -191,10 +213,18 @@ class Split:
 def split_interactions(data: Interactions, protocol: ProtocolConfig) -> Split:
     """Split the data as `protocol.split` says.
 
+    Parameters
+    ----------
+    data : Interactions
+        Of R interactions.
+    protocol : ProtocolConfig
+        The split, its settings, and how many users are scored.
+
     Raises
     ------
     PaddockError
-        For an unknown split, settings that it cannot work with, or one that leaves no user to train on, to validate or to test.
+        For an unknown split, settings that it cannot work with, or one that leaves no user to train
+        on, to validate or to test.
     """
     check_split(protocol)
     name = protocol.split
@@ -218,8 +248,8 @@ def split_interactions(data: Interactions, protocol: ProtocolConfig) -> Split:
     if wanted is None or all(len(split.users(phase)) <= wanted for phase in get_args(Phase)):
         return split
     content.update(f"\n{wanted} users".encode())
-    words_U = words_of("scored users", data.hash).random_raw(data.n_users + 1)
-    return replace(split, hash=content.hexdigest(), scored_users=wanted, words_U=words_U)
+    bits_U = random_bits("scored users", data.hash).random_raw(data.n_users + 1)
+    return replace(split, hash=content.hexdigest(), scored_users=wanted, bits_U=bits_U)
 
 
 def _check(name: str, data: Interactions, part: Parts) -> None:
@@ -229,9 +259,9 @@ def _check(name: str, data: Interactions, part: Parts) -> None:
     }
     empty = [label for label, count in counts.items() if count == 0]
     if empty:
-        told = ", ".join(f"{count} in {label}" for label, count in counts.items())
+        found = ", ".join(f"{count} in {label}" for label, count in counts.items())
         raise PaddockError(
             f"protocol.split {name!r} leaves no user in {' and '.join(empty)}: of "
-            f"{data.n_users} users with {len(data.users)} interactions there are {told}; "
+            f"{data.n_users} users with {len(data.users)} interactions there are {found}; "
             f"take more data or loosen dataset.filters"
         )

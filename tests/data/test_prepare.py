@@ -18,11 +18,11 @@ from omegaconf import OmegaConf
 
 from experiments.config.schema import DatasetConfig
 from experiments.data import prepare as prepare_module
-from experiments.data.filters import k_core
-from experiments.data.order import by_user_and_time
+from experiments.data.filters import by_user_and_time, k_core
 from experiments.data.prepare import dataset_name, prepare
 from experiments.data.prepared import MANIFEST, Prepared, open_prepared
 from experiments.errors import PaddockError
+from experiments.paths import SHARE
 
 from .samples import INTER, ITEM, USER, Write, dataset_of, folders
 
@@ -232,6 +232,32 @@ class TestSmall:
         dataset = OmegaConf.structured(DatasetConfig(source="small"))
         assert OmegaConf.is_missing(dataset, "name")
         assert prepare(dataset, data_dir=data_dir).name == "small"
+
+    def test_the_source_of_a_configuration_is_found_from_any_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        made = prepare(composed("tiny"), data_dir="prepared")
+        assert made.n_users == 200
+        # What is written stays in the working folder.
+        assert made.path.resolve().parent == tmp_path / "prepared"
+        # A source of that path in the working folder comes first.
+        (tmp_path / "datasets" / "tiny").mkdir(parents=True)
+        (tmp_path / "datasets" / "tiny" / "tiny.inter").write_bytes(INTER)
+        dataset = composed("tiny")
+        dataset.text.title = dataset.text.template = None
+        assert prepare(dataset, data_dir="prepared").n_users == 3
+
+    def test_missing_source_names_both_places(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "datasets" / "mine").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(PaddockError) as caught:
+            prepare(DatasetConfig(name="", source="datasets/mime"), data_dir=tmp_path)
+        for place in (tmp_path, SHARE):
+            assert str(place / "datasets" / "mime") in str(caught.value)
+        assert "it holds mine" in str(caught.value)
 
     def test_prefix(self, write: Write, data_dir: Path) -> None:
         folder = write()

@@ -5,23 +5,73 @@ is `name:type`, the type one of token, float, token_seq, float_seq. Quotes are p
 CRLF line ends and a byte order mark are accepted.
 
 A file that breaks these rules is refused with its line (the header is line 1), column and value.
+
+polars reads the cells, while pyarrow reads the files of `delimited`: pyarrow ends a line at a lone
+carriage return too, which is a character of a cell here, and polars knows neither other encodings
+nor the row that it refuses.
 """
 
 import mmap
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from experiments.data.readers.table import OPTIONAL, Table, cell_error, check_text, require, shown
+from experiments.data.readers.table import (
+    OPTIONAL,
+    Table,
+    Tables,
+    cell_error,
+    check_text,
+    require,
+    shown,
+)
+from experiments.data.sources.find import Sources
 from experiments.errors import PaddockError
+from paddock import reader
 
 TYPES = ("token", "float", "token_seq", "float_seq")
 
 _BOM = b"\xef\xbb\xbf"
 _CHUNK = 1 << 24
 _FIRST_ROW = 2
+
+
+@reader("atomic", columns=True)
+def read_atomic_files(
+    sources: Sources,
+    columns: Mapping[str, str | None],
+    required: Mapping[str, str],
+    settings: Mapping[str, Any],
+) -> Tables:
+    """RecBole's atomic files NAME.inter, NAME.item and NAME.user, with the columns that are configured.
+
+    Parameters
+    ----------
+    sources : Sources
+    columns : mapping of str to str or None
+        "user", "item", "time", "rating" -> the column that holds it.
+    required : mapping of str to str
+        Columns that the interactions must have, each with the configuration key that asks for it.
+    settings : mapping
+        Not read: the files say all there is to know.
+
+    Raises
+    ------
+    PaddockError
+        Naming file, line, column and value.
+    """
+
+    def features(path: Path | None, role: str) -> Table | None:
+        column = columns[role]
+        if path is None or column is None:
+            return None
+        return read_atomic(path, required={column: f"dataset.columns.{role}"})
+
+    user, item = features(sources.user, "user"), features(sources.item, "item")
+    return Tables(read_atomic(sources.inter, required=required, rest=False), item, user)
 
 
 def read_atomic(path: Path, *, required: Mapping[str, str], rest: bool = True) -> Table:

@@ -1,4 +1,9 @@
-"""Files of one row a line: CSV, TSV and the like, gzipped or not, and Parquet."""
+"""Files of one row a line: CSV, TSV and the like, gzipped or not, and Parquet.
+
+pyarrow reads text: it streams, decompresses, decodes and says which row it refuses. The csv module
+of the standard library reads headers, and finds the line of a row for an error message, which pyarrow
+cannot tell where quoted cells hold line breaks.
+"""
 
 import csv
 import gzip
@@ -7,6 +12,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, cast
 
@@ -14,13 +20,94 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pc
 
-from experiments.data.readers.dialect import UNIT, Dialect, Parted, find_separator
-from experiments.data.readers.table import Table, cell_error, check_text, line_error, require, shown
+from experiments.data.readers.table import (
+    Table,
+    Tables,
+    cell_error,
+    check_text,
+    interaction_types,
+    line_error,
+    require,
+    shown,
+)
+from experiments.data.sources.find import Sources
 from experiments.errors import PaddockError
+from paddock import reader
 
+SEPARATORS = ("\t", ",", ";", "|", "::")
+_UNIT = "\x1f"
+"""What stands for a separator of two characters, which parsers do not know."""
 _BLOCK = 1 << 24
 _Read = Callable[[list[str]], pl.DataFrame]
 _BREAKS = r"\s*[\t\r\n]+\s*"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """How cells stand in a line.
+
+    Attributes
+    ----------
+    separator : str, optional
+        One character or "::"; found in the first line where it is not given.
+    encoding : str
+    header : list of str, optional
+        The columns of a file whose first line is data. Quotes are plain characters there.
+    """
+
+    separator: str | None = None
+    encoding: str = "utf-8"
+    header: list[str] | None = None
+
+
+@reader("csv", columns=True)
+def read_csv(
+    sources: Sources,
+    columns: Mapping[str, str | None],
+    required: Mapping[str, str],
+    settings: Mapping[str, Any],
+) -> Tables:
+    """CSV, TSV and the like, gzipped or not, and Parquet, with the columns that are configured.
+
+    Parameters
+    ----------
+    sources : Sources
+    columns : mapping of str to str or None
+        "user", "item", "time", "rating" -> the column that holds it.
+    required : mapping of str to str
+        Columns that the interactions must have, each with the configuration key that asks for it.
+    settings : mapping
+        Under "csv", the arguments of `Dialect`; its header is that of the interactions.
+
+    Raises
+    ------
+    PaddockError
+        Naming file, line, column and value.
+    """
+    dialect = Dialect(**settings["csv"])
+
+    def features(path: Path | None, role: str) -> Table | None:
+        column = columns[role]
+        if path is None or column is None:
+            return None
+        return read_delimited(
+            path,
+            None,
+            required={column: f"dataset.columns.{role}"},
+            types={column: "token"},
+            dialect=Dialect(encoding=dialect.encoding),
+            complete=False,
+        )
+
+    interactions = read_delimited(
+        sources.inter,
+        {name: name for name in required},
+        required=required,
+        types=interaction_types(columns),
+        dialect=dialect,
+        tidy=False,
+    )
+    return Tables(interactions, features(sources.item, "item"), features(sources.user, "user"))
 
 
 def read_delimited(
@@ -43,6 +130,10 @@ def read_delimited(
         Columns that must be there, each with the configuration key that asks for it.
     types : mapping of str to str
         The types of the columns that are no tokens.
+    dialect : Dialect
+        How cells stand in the lines of a text file.
+    complete : bool
+        As of `Table`.
     tidy : bool
         Whether line breaks and tabs inside of cells become blanks.
 
@@ -65,13 +156,13 @@ def read_delimited(
         column: (types or {}).get(column, _type(cells.schema[name]))
         for column, name in found.items()
     }
-    told = cells.select(_as_text(name, cells.schema[name]).alias(c) for c, name in found.items())
+    texts = cells.select(_as_text(name, cells.schema[name]).alias(c) for c, name in found.items())
     if tidy:
-        told = told.with_columns(pl.col(pl.String).str.replace_all(_BREAKS, " "))
+        texts = texts.with_columns(pl.col(pl.String).str.replace_all(_BREAKS, " "))
     return Table(
         path=path,
         types=kinds,
-        cells=told,
+        cells=texts,
         line_of=line_of,
         complete=complete,
         names=found,
@@ -116,7 +207,7 @@ class _Text:
         self._path = path
         self._encoding = dialect.encoding
         first = self._first_line()
-        self._separator = dialect.separator or find_separator(first, wanted)
+        self._separator = dialect.separator or _find_separator(first, wanted)
         if self._separator != "::" and (len(self._separator) != 1 or self._separator > "~"):
             raise PaddockError(
                 f"dataset.csv.separator: {shown(self._separator)} is neither one ASCII character "
@@ -135,7 +226,7 @@ class _Text:
     @property
     def _delimiter(self) -> str:
         """The separator as one character, which is what parsers take."""
-        return UNIT if len(self._separator) == 2 else self._separator
+        return _UNIT if len(self._separator) == 2 else self._separator
 
     def _parted(self, lines: Iterable[str]) -> Iterator[str]:
         return (line.replace(self._separator, self._delimiter) for line in lines)
@@ -179,7 +270,10 @@ class _Text:
             with (
                 raw,
                 pc.open_csv(
-                    pa.PythonFile(Parted(raw, self._separator.encode()) if two else raw, mode="r"),
+                    pa.PythonFile(
+                        _OneCharacterSeparator(raw, self._separator.encode()) if two else raw,
+                        mode="r",
+                    ),
                     read_options=pc.ReadOptions(
                         use_threads=False,
                         block_size=_BLOCK,
@@ -198,9 +292,9 @@ class _Text:
                         strings_can_be_null=True,
                         null_values=[""],
                     ),
-                ) as reader,
+                ) as batches,
             ):
-                frames = [cast(pl.DataFrame, pl.from_arrow(batch)) for batch in reader]
+                frames = [cast(pl.DataFrame, pl.from_arrow(batch)) for batch in batches]
         except pa.ArrowInvalid as error:
             self._explain(error, refused)
         except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -213,7 +307,7 @@ class _Text:
         if refused:
             row = refused[0]
             line = self.line_of(row.number - 1 - self._has_header)
-            cells = row.text.replace(UNIT, self._separator)
+            cells = row.text.replace(_UNIT, self._separator)
             known = self.header
             if row.actual_columns < row.expected_columns:
                 column = known[row.actual_columns]
@@ -264,5 +358,38 @@ class _Text:
             if self._quote is None:
                 yield from (number for number, line in enumerate(text, 1) if line.strip("\r\n"))
                 return
-            reader = csv.reader(self._parted(text), delimiter=self._delimiter)
-            yield from (reader.line_num for cells in reader if cells)
+            rows = csv.reader(self._parted(text), delimiter=self._delimiter)
+            yield from (rows.line_num for cells in rows if cells)
+
+
+class _OneCharacterSeparator(io.RawIOBase):
+    """A stream in which one character stands for the separator of two."""
+
+    def __init__(self, stream: BinaryIO, separator: bytes) -> None:
+        self._stream = stream
+        self._separator = separator
+        self._held = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        while True:
+            chunk = self._stream.read(max(size - len(self._held), 2) if size >= 0 else -1)
+            out = (self._held + chunk).replace(self._separator, _UNIT.encode())
+            self._held = b""
+            # Half a separator at the end of a chunk waits for the other half.
+            if chunk and out.endswith(self._separator[:1]):
+                out, self._held = out[:-1], out[-1:]
+            if out or not chunk:
+                return out
+
+
+def _find_separator(line: str, wanted: list[str]) -> str:
+    """The separator that parts the first line into the wanted columns, or into the most cells."""
+
+    def merit(separator: str) -> tuple[int, int]:
+        cells = [cell.strip('"') for cell in line.split(separator)]
+        return sum(name in cells for name in wanted), len(cells)
+
+    return max(SEPARATORS, key=merit)

@@ -9,17 +9,87 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, cast
 
 import polars as pl
 
-from experiments.data.readers.table import Table, line_error, require, shown
+from experiments.data.readers.table import (
+    Table,
+    Tables,
+    interaction_types,
+    line_error,
+    require,
+    shown,
+)
+from experiments.data.sources.find import Sources
 from experiments.errors import PaddockError
+from paddock import reader
 
 _BATCH = 20_000
 _CUT = (EOFError, gzip.BadGzipFile, zlib.error)
 _BREAKS = r"\s*[\t\r\n]+\s*"
+
+
+@reader("json", columns=True)
+def read_json(
+    sources: Sources,
+    columns: Mapping[str, str | None],
+    required: Mapping[str, str],
+    settings: Mapping[str, Any],
+) -> Tables:
+    """One JSON object a line, gzipped or not, with the fields that are configured.
+
+    Parameters
+    ----------
+    sources : Sources
+    columns : mapping of str to str or None
+        "user", "item", "time", "rating" -> the field that holds it.
+    required : mapping of str to str
+        Fields that interactions must have, each with the configuration key that asks for it.
+    settings : mapping
+        Not read.
+
+    Raises
+    ------
+    PaddockError
+        Naming file, line and what stands there.
+    """
+
+    def features(path: Path | None, role: str) -> Table | None:
+        column = columns[role]
+        if path is None or column is None:
+            return None
+        table = read_objects(
+            path,
+            {name: name for name in known_fields(path)},
+            required={column: f"dataset.columns.{role}"},
+            complete=False,
+        )
+        sequences = [
+            name
+            for name in table.cells.columns
+            if name != column and _holds_lists(table.cells[name].drop_nulls())
+        ]
+        return replace(
+            table,
+            types=table.types | dict.fromkeys(sequences, "token_seq"),
+            cells=table.cells.with_columns(lists(table.cells[name]) for name in sequences),
+        )
+
+    interactions = read_objects(
+        sources.inter,
+        {name: name for name in required},
+        required=required,
+        types=interaction_types(columns),
+        tidy=False,
+    )
+    return Tables(interactions, features(sources.item, "item"), features(sources.user, "user"))
+
+
+def _holds_lists(cells: pl.Series) -> bool:
+    return len(cells) > 0 and cells.str.starts_with("[").all()
 
 
 def read_objects(
@@ -37,11 +107,13 @@ def read_objects(
     Parameters
     ----------
     fields : mapping of str to str
-        Column to the field of the file that fills it. What is no string is told as JSON.
+        Column to the field of the file that fills it. What is no string is written as JSON.
     required : mapping of str to str
         Columns that the first object must have, each with the configuration key that asks for it.
     types : mapping of str to str
         The types of the columns that are no tokens.
+    complete : bool
+        As of `Table`.
     tidy : bool
         Whether line breaks and tabs inside of strings become blanks.
     keep : (str, polars.Series), optional
@@ -74,7 +146,13 @@ def read_objects(
 
 
 def known_fields(path: Path) -> list[str]:
-    """The fields of the first objects of a file, in the order of their appearance."""
+    """The fields of the first 100 objects of a file, in the order of their appearance.
+
+    Raises
+    ------
+    PaddockError
+        Where one of these lines holds no object, naming it.
+    """
     names: dict[str, None] = {}
     _, loads = _first_object(path)
     for place, (number, line) in enumerate(_lines(path)):
@@ -85,22 +163,32 @@ def known_fields(path: Path) -> list[str]:
 
 
 def lists(texts: pl.Series) -> pl.Series:
-    """Lists told as JSON as lists of strings: nested ones flattened, a plain text a list of one."""
+    """Lists of strings, read from JSON: nested ones flattened, a plain text as a list of one.
+
+    Parameters
+    ----------
+    texts : polars.Series of String, shape (R,)
+
+    Returns
+    -------
+    polars.Series of List(String), shape (R,)
+        Without empty strings; an empty list where the text is null.
+    """
     frame = pl.DataFrame({"row": pl.int_range(len(texts), eager=True), "text": texts})
     text = pl.col("text")
     nested = text.str.contains(r"^\[\s*\[.*\]$")
     flat = text.str.contains(r'^\[\s*(".*)?\]$') & ~nested
     parts = [frame.filter(~(nested | flat))]
     for rows, dtype in ((flat, pl.List(pl.String)), (nested, pl.List(pl.List(pl.String)))):
-        told = frame.filter(rows)
+        part = frame.filter(rows)
         try:
-            decoded = told.with_columns(text.str.json_decode(dtype)).explode("text")
-            told = decoded.explode("text") if rows is nested else decoded
+            decoded = part.with_columns(text.str.json_decode(dtype)).explode("text")
+            part = decoded.explode("text") if rows is nested else decoded
         except pl.exceptions.PolarsError:
-            # A text that only looks like a list is told as it is, which takes a look at each.
+            # A text that only looks like a list stays as it is, which takes a look at each.
             each = text.map_elements(_listed, return_dtype=pl.List(pl.String))
-            told = told.with_columns(each).explode("text")
-        parts.append(told)
+            part = part.with_columns(each).explode("text")
+        parts.append(part)
     found = pl.concat(parts).filter(text != "").group_by("row", maintain_order=True).agg("text")
     joined = frame.select("row").join(found, on="row", how="left", maintain_order="left")
     return joined["text"].fill_null([]).alias(texts.name)
@@ -140,7 +228,7 @@ def _read_literals(path: Path, fields: Mapping[str, str]) -> pl.DataFrame:
     rows: list[list[str | None]] = []
     for number, line in _lines(path):
         found = _parse(path, number, line, _literal)
-        rows.append([_told(found.get(field)) for field in fields.values()])
+        rows.append([_text_of(found.get(field)) for field in fields.values()])
         if len(rows) == _BATCH:
             batches.append(pl.DataFrame(rows, schema=schema, orient="row"))
             rows = []
@@ -148,8 +236,8 @@ def _read_literals(path: Path, fields: Mapping[str, str]) -> pl.DataFrame:
     return pl.concat(batches).select(pl.when(pl.all() != "").then(pl.all()))
 
 
-def _told(value: object) -> str | None:
-    """A value as the JSON reader tells it: strings as they are, all else as JSON."""
+def _text_of(value: object) -> str | None:
+    """A value as the JSON reader gives it: strings as they are, all else as JSON."""
     if value is None:
         return None
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

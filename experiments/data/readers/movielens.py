@@ -4,14 +4,17 @@ Columns: user_id, item_id, rating, timestamp; of films title, year and genres. T
 files write in brackets behind the title, is a column of its own.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from experiments.data.readers.delimited import read_delimited
-from experiments.data.readers.dialect import Dialect
-from experiments.data.readers.table import Table
+from experiments.data.readers.delimited import Dialect, read_delimited
+from experiments.data.readers.table import Table, Tables, require_known
+from experiments.data.sources.find import Sources
+from paddock import reader
 
 RATINGS = {"user_id": "userId", "item_id": "movieId", "rating": "rating", "timestamp": "timestamp"}
 MOVIES = {"item_id": "movieId", "title": "title", "genres": "genres"}
@@ -26,7 +29,39 @@ _NO_GENRE = "(no genres listed)"
 _YEAR = r"\s*\((\d{4})(?:[-–]\d{0,4})?\)\s*$"
 
 
-def read_ratings(path: Path, required: dict[str, str]) -> Table:
+@reader("movielens")
+def read_movielens(
+    sources: Sources,
+    columns: Mapping[str, str | None],
+    required: Mapping[str, str],
+    settings: Mapping[str, Any],
+) -> Tables:
+    """MovieLens as GroupLens publishes it: 1M and 10M ('::'), 20M, 25M and 32M (CSV).
+
+    Parameters
+    ----------
+    sources : Sources
+    columns : mapping of str to str or None
+        Not read: the columns have the names of this module.
+    required : mapping of str to str
+        Columns that the interactions must have, each with the configuration key that asks for it.
+    settings : mapping
+        Not read.
+
+    Raises
+    ------
+    PaddockError
+        Naming file, line, column and value.
+    """
+    require_known(sources.inter, required, RATINGS)
+    return Tables(
+        _ratings(sources.inter, required),
+        _movies(sources.item) if sources.item else None,
+        _users(sources.user) if sources.user else None,
+    )
+
+
+def _ratings(path: Path, required: Mapping[str, str]) -> Table:
     """The ratings; `required` maps the columns that are used to the keys that ask for them."""
     return read_delimited(
         path,
@@ -38,7 +73,7 @@ def read_ratings(path: Path, required: dict[str, str]) -> Table:
     )
 
 
-def read_movies(path: Path) -> Table:
+def _movies(path: Path) -> Table:
     """Title, year and genres of each film."""
     table = read_delimited(
         path,
@@ -62,8 +97,8 @@ def read_movies(path: Path) -> Table:
     return replace(table, types=types, cells=cells)
 
 
-def read_users(path: Path) -> Table:
-    """What the 1M release tells of its users."""
+def _users(path: Path) -> Table:
+    """Gender, age, occupation and zip code of the users of the 1M release."""
     return read_delimited(
         path,
         USERS,

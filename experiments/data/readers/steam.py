@@ -4,13 +4,17 @@ Reviews give user_id (the name shown), item_id and timestamp (the day); games gi
 developer, genres and tags.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from experiments.data.readers.jsonlines import lists, read_objects
-from experiments.data.readers.table import Table
+from experiments.data.readers.table import Table, Tables, require_known
+from experiments.data.sources.find import Sources
+from paddock import reader
 
 REVIEWS = {
     "user_id": "username",
@@ -28,7 +32,37 @@ GAMES = {
 }
 
 
-def read_reviews(path: Path, required: dict[str, str]) -> Table:
+@reader("steam")
+def read_steam(
+    sources: Sources,
+    columns: Mapping[str, str | None],
+    required: Mapping[str, str],
+    settings: Mapping[str, Any],
+) -> Tables:
+    """Steam reviews of 2010 to 2018, with the games' metadata.
+
+    Parameters
+    ----------
+    sources : Sources
+    columns : mapping of str to str or None
+        Not read: the columns have the names of this module.
+    required : mapping of str to str
+        Columns that the interactions must have, each with the configuration key that asks for it.
+    settings : mapping
+        Not read.
+
+    Raises
+    ------
+    PaddockError
+        Naming file, line, column and value.
+    """
+    require_known(sources.inter, required, REVIEWS)
+    reviews = _reviews(sources.inter, required)
+    games = _games(sources.item, reviews.cells["item_id"]) if sources.item else None
+    return Tables(reviews, games, None)
+
+
+def _reviews(path: Path, required: Mapping[str, str]) -> Table:
     """The reviews; `required` maps the columns that are used to the keys that ask for them."""
     return read_objects(
         path,
@@ -39,8 +73,8 @@ def read_reviews(path: Path, required: dict[str, str]) -> Table:
     )
 
 
-def read_games(path: Path, items: pl.Series) -> Table:
-    """What is told of the given games."""
+def _games(path: Path, items: pl.Series) -> Table:
+    """Title, publisher, developer, genres and tags of those of the given games that have some."""
     table = read_objects(
         path,
         GAMES,

@@ -1,4 +1,4 @@
-"""The cells of one source file, whatever its format, and how a wrong one is told."""
+"""The cells of one source file, whatever its format, and the errors that refuse one."""
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
@@ -44,17 +44,41 @@ class Table:
         return self.line_of(row)
 
     def error(self, row: int, column: str, problem: str) -> PaddockError:
-        """The exception that refuses the cell of `row` in `column`."""
+        """The exception that refuses one cell, for the caller to raise.
+
+        Parameters
+        ----------
+        row : int
+            From 0; -1 is the header.
+        column : str
+            As in `cells`; the message has the file's own name of it.
+        problem : str
+            What is wrong and what to do, without the place.
+        """
         return cell_error(self.path, self.line(row), self.names.get(column, column), problem)
 
     def take(self, rows: np.ndarray) -> "Table":
-        """The given rows, which keep their lines."""
+        """The given rows, which keep their lines.
+
+        Parameters
+        ----------
+        rows : np.ndarray of int, shape (K,)
+            Row numbers, from 0.
+        """
         line_of = self.line_of
         return replace(self, cells=self.cells[rows], line_of=lambda row: line_of(int(rows[row])))
 
 
 class Tables(NamedTuple):
-    """One data set as its files tell it."""
+    """The tables of one data set, as a reader gives them.
+
+    Attributes
+    ----------
+    inter : Table
+        One row an interaction, in the order of the file, with at least the required columns.
+    item, user : Table or None
+        One row an item or user, where the data set has such a file.
+    """
 
     inter: Table
     item: Table | None
@@ -71,12 +95,20 @@ def line_error(path: Path, line: int, problem: str) -> PaddockError:
     return PaddockError(f"{path}, line {line}: {problem}")
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """What to say about a column that is not there: the nearest one, and all of them."""
+def nearest(word: str, known: Iterable[str], *, what: str = "columns") -> str:
+    """The end of a message about a name that is not known: the nearest one, and all of them.
+
+    Parameters
+    ----------
+    word : str
+    known : iterable of str
+    what : str
+        What the names are the names of, in the plural.
+    """
     names = list(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.0)
     hint = f"the nearest is {close[0]!r}; " if close else ""
-    return f"{hint}the columns are {', '.join(names)}"
+    return f"{hint}the {what} are {', '.join(names)}"
 
 
 def shown(value: object) -> str:
@@ -86,7 +118,23 @@ def shown(value: object) -> str:
 
 
 def require(path: Path, column: str, key: str, known: Iterable[str], *, line: int = 1) -> None:
-    """Refuse a file that lacks a column, naming the key that asks for it."""
+    """Refuse a file that lacks a column, naming the key that asks for it.
+
+    Parameters
+    ----------
+    path : Path
+    column, key : str
+        The column, and the configuration key that asks for it.
+    known : iterable of str
+        The columns that the file has.
+    line : int
+        The line that names them, counted from 1.
+
+    Raises
+    ------
+    PaddockError
+        Naming the nearest column.
+    """
     names = list(known)
     if column not in names:
         without = f", or {key}=null" if key.endswith(OPTIONAL) else ""
@@ -96,6 +144,38 @@ def require(path: Path, column: str, key: str, known: Iterable[str], *, line: in
             column,
             f"no such column; {nearest(column, names)}; write {key}=COLUMN{without}",
         )
+
+
+def interaction_types(columns: Mapping[str, str | None]) -> dict[str, str]:
+    """Column to type, for interactions whose columns the configuration names.
+
+    Parameters
+    ----------
+    columns : mapping of str to str or None
+        "user", "item", "time", "rating" -> the column that holds it; None where there is none.
+    """
+    types = {"user": "token", "item": "token", "time": "time", "rating": "float"}
+    return {name: types[role] for role, name in columns.items() if name}
+
+
+def require_known(path: Path, required: Mapping[str, str], known: Iterable[str]) -> None:
+    """Refuse a column that a release does not have under that name.
+
+    Parameters
+    ----------
+    path : Path
+    required : mapping of str to str
+        Columns, each with the configuration key that asks for it.
+    known : iterable of str
+        The columns of the release, as Paddock calls them.
+
+    Raises
+    ------
+    PaddockError
+        Naming the nearest column.
+    """
+    for column, key in required.items():
+        require(path, column, key, known)
 
 
 OPTIONAL = (".time", ".rating")
@@ -115,8 +195,18 @@ def check_text(
 
     Parameters
     ----------
+    path : Path
     chunk : bytes
         Whole lines, of which the first is line `line` and begins at byte `offset`.
+    columns : list of str
+        The names of the cells of a line; cells past them go by their number.
+    separator : bytes
+        What parts the cells.
+
+    Raises
+    ------
+    PaddockError
+        Naming line, column and byte.
     """
     problem = ""
     at = chunk.find(b"\0")

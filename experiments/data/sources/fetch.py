@@ -8,13 +8,22 @@ import hashlib
 import re
 import time
 from pathlib import Path
+from types import TracebackType
 from urllib.parse import unquote, urlsplit
 
 import requests
 import urllib3
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from experiments import files
-from experiments.data.sources.bar import DownloadBar
 from experiments.errors import PaddockError
 
 _CHUNK = 1 << 18
@@ -29,6 +38,49 @@ _PASSING = (408, 425, 429, 500, 502, 503, 504)
 
 class _AgainError(Exception):
     """The transfer ended early; another try may go on."""
+
+
+class _DownloadBar:
+    """A bar on the terminal, on stderr; a line at the start where there is no terminal."""
+
+    def __init__(self, name: str, *, shown: bool) -> None:
+        self._console = Console(stderr=True)
+        self._name = name
+        self._announced = False
+        self._progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not shown or not self._console.is_terminal,
+        )
+        self._task = self._progress.add_task(f"Downloading {name}", total=None)
+
+    def __enter__(self) -> "_DownloadBar":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def begin(self, done: int, total: int | None) -> None:
+        """Say how many bytes are there already and how many there will be."""
+        self._progress.update(self._task, completed=done, total=total)
+        if not self._console.is_terminal and not self._announced:
+            self._announced = True
+            size = "" if total is None else f" ({total / 1e6:.1f} MB)"
+            self._console.print(f"Downloading {self._name}{size}", highlight=False)
+
+    def advance(self, done: int) -> None:
+        """Say how many bytes are there."""
+        self._progress.update(self._task, completed=done)
 
 
 def fetch(
@@ -50,6 +102,8 @@ def fetch(
         The file is kept below it, at the host and path of the URL.
     checksum : str, optional
         "sha256:DIGITS" or "md5:DIGITS".
+    progress : bool
+        Whether a bar is shown, where there is a terminal.
     timeout : float
         Seconds without a byte after which a try is given up.
     tries : int
@@ -68,7 +122,7 @@ def fetch(
         with files.lock(target.with_name(f".{target.name}.lock")):
             if not target.is_file():
                 part = target.with_name(f".{target.name}.part")
-                with DownloadBar(target.name, shown=progress) as bar:
+                with _DownloadBar(target.name, shown=progress) as bar:
                     _load(url, part, bar, timeout=timeout, tries=tries, pause=pause)
                 if checksum:
                     _check(url, part, checksum)
@@ -94,7 +148,7 @@ def _facts(part: Path) -> Path:
 
 
 def _load(
-    url: str, part: Path, bar: DownloadBar, *, timeout: float, tries: int, pause: float
+    url: str, part: Path, bar: _DownloadBar, *, timeout: float, tries: int, pause: float
 ) -> None:
     """Bring the whole file into `part`, over as many tries as bring bytes."""
     failed = 0
@@ -116,7 +170,7 @@ def _load(
             raise PaddockError(f"{url} cannot be downloaded: {error}") from None
 
 
-def _transfer(url: str, part: Path, bar: DownloadBar, timeout: float) -> None:
+def _transfer(url: str, part: Path, bar: _DownloadBar, timeout: float) -> None:
     """One request: the rest of the file where the server goes on with the same one, else all."""
     start, headers = _resume(part)
     with requests.get(

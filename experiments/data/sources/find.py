@@ -16,6 +16,7 @@ from experiments.data.sources.locate import (
     find_file,
     is_url,
     local,
+    path_of,
 )
 from experiments.data.sources.unpack import is_archive, unpack
 from experiments.errors import PaddockError
@@ -23,9 +24,16 @@ from experiments.errors import PaddockError
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """The files of one data set; `item` and `user` may be absent.
+    """The files of one data set.
 
-    `item_name` is what the file of items is called, or would be.
+    Attributes
+    ----------
+    inter : Path
+        The file of the interactions.
+    item, user : Path or None
+        The files of the items and users, where there are such.
+    item_name : str
+        What the file of items is called, or would be, as an error message names it.
     """
 
     inter: Path
@@ -35,11 +43,17 @@ class Sources:
 
     @property
     def present(self) -> list[Path]:
+        """The files that there are: of interactions, items, users."""
         return [path for path in (self.inter, self.item, self.user) if path is not None]
 
 
 def dataset_name(dataset: Any) -> str:
     """The data set's name, by default the last part of its source.
+
+    Parameters
+    ----------
+    dataset : DatasetConfig
+        Or an OmegaConf node of that type.
 
     Raises
     ------
@@ -55,9 +69,8 @@ def dataset_name(dataset: Any) -> str:
             )
         return name
     source = _source(dataset)
-    last = Path(source.removeprefix(CARRIED)).expanduser()
-    if not source.startswith(CARRIED) and not is_url(source):
-        last = last.resolve()
+    outside = source.startswith(CARRIED) or is_url(source)
+    last = Path(source.removeprefix(CARRIED)) if outside else path_of(source)
     stem = re.sub(r"(\.(tar|zip|gz|tgz|csv|tsv|jsonl?|parquet))+$", "", last.name)
     return re.sub(r"[^\w.-]+", "-", stem).strip(".-") or "dataset"
 
@@ -67,10 +80,18 @@ def find_sources(dataset: Any, *, data_dir: Path, progress: bool = True) -> Sour
 
     What a URL names is downloaded into `data_dir`, once, and archives are unpacked there.
 
+    Parameters
+    ----------
+    dataset : DatasetConfig
+        Or an OmegaConf node of that type.
+    data_dir : Path
+    progress : bool
+        Whether downloads show a bar on the terminal.
+
     Raises
     ------
     PaddockError
-        When a file is not there, telling what is, or cannot be downloaded.
+        When a file is not there, naming what is, or cannot be downloaded.
     """
     source = _source(dataset)
     names = _file_names(dataset)

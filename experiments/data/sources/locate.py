@@ -5,24 +5,46 @@ from pathlib import Path
 
 from experiments.data.sources.unpack import is_archive
 from experiments.errors import PaddockError
+from experiments.paths import SHARE
 
 CARRIED = "recbole:"
 _ROWS = (".csv", ".tsv", ".parquet", ".json", ".jsonl", ".dat", ".txt")
 
 
 def is_url(source: str) -> bool:
+    """Whether a source is downloaded."""
     return source.startswith(("http://", "https://"))
+
+
+def path_of(source: str) -> Path:
+    """The absolute path that a source names, whether or not something is there.
+
+    A relative one is of the working folder, or else of the checkout or installed package, where that
+    has something of this path: the configurations in conf/ name the data sets beside that folder.
+    """
+    place = Path(source).expanduser()
+    carried = SHARE / place
+    if not place.exists() and carried.exists():
+        return carried.resolve()
+    return place.resolve()
 
 
 def local(source: str, *, files: bool) -> Path:
     """The folder or archive that `source` names, or the file where `files` allows one.
 
+    Parameters
+    ----------
+    source : str
+        A path; see `path_of`.
+    files : bool
+        Whether it may be a file that is no archive.
+
     Raises
     ------
     PaddockError
-        When there is none, telling what is there.
+        When there is none, naming what is there.
     """
-    place = Path(source).expanduser().resolve()
+    place = path_of(source)
     if place.is_dir() or (place.is_file() and (files or is_archive(place.name))):
         return place
     if place.exists():
@@ -30,13 +52,28 @@ def local(source: str, *, files: bool) -> Path:
     parent = place.parent
     around = f"{parent}: {content(parent)}" if parent.is_dir() else f"nor is {parent}"
     kind = "a folder or file" if files else "a folder"
-    raise PaddockError(f"dataset.source: {source!r} is not {kind} ({place} is not there); {around}")
+    missing = f"{place} is not there"
+    carried = SHARE / Path(source).expanduser()
+    if carried != place:
+        missing += f", nor is {carried}"
+    raise PaddockError(f"dataset.source: {source!r} is not {kind} ({missing}); {around}")
 
 
 def find_file(folder: Path, name: str | None) -> Path | None:
     """The file of that name in the folder, or the first below it, gzipped or not.
 
     Without a name it is the only file of rows that the folder holds.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str or None
+        Relative to the folder.
+
+    Returns
+    -------
+    Path or None
+        None where there is none, or without a name several.
     """
     if name is None:
         rows = [path for path in sorted(folder.iterdir()) if _holds_rows(path)]
@@ -52,7 +89,13 @@ def find_file(folder: Path, name: str | None) -> Path | None:
 
 
 def carried_folder(name: str) -> Path:
-    """The folder of a data set that the installed recbole package carries."""
+    """The folder of a data set that the installed recbole package carries.
+
+    Raises
+    ------
+    PaddockError
+        Where it carries none of that name, naming those that it does.
+    """
     # The package is only located: importing it would load torch.
     spec = importlib.util.find_spec("recbole")
     if spec is None or not spec.submodule_search_locations:
@@ -67,7 +110,7 @@ def carried_folder(name: str) -> Path:
 
 
 def content(folder: Path) -> str:
-    """What a folder holds, as an error message tells it."""
+    """The end of an error message: what a folder holds."""
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     if not names:
         return "it is empty"

@@ -28,6 +28,12 @@ def is_archive(name: str) -> bool:
 def unpack(archive: Path, folder: Path) -> Path:
     """Unpack an archive into a folder of its own below `folder`, once.
 
+    Parameters
+    ----------
+    archive : Path
+        An archive by its name (`is_archive`). An archive that was written anew is unpacked anew.
+    folder : Path
+
     Returns
     -------
     Path

@@ -11,8 +11,20 @@ from paddock import split
 def leave_one_out(data: Interactions, protocol: ProtocolConfig) -> Parts:
     """The last interaction tests, the one before validates, all others train.
 
-    A user with fewer than three interactions only trains, for nothing would be left of him to
+    A user with fewer than three interactions only trains: otherwise nothing of his would be left to
     train on.
+
+    Parameters
+    ----------
+    data : Interactions
+        Of R interactions.
+    protocol : ProtocolConfig
+        Not read.
+
+    Returns
+    -------
+    int8, (R,)
+        TRAIN, VALID or TEST of every interaction.
     """
     after = data.indptr[data.users + 1] - 1 - np.arange(len(data.users))
     part = np.select([after == 0, after == 1], [TEST, VALID], TRAIN)

@@ -45,7 +45,7 @@ RATIOS = Key(
     items=float,
     doc="Shares of train, valid and test.",
 )
-"""The key that splits by shares read."""
+"""The key of the splits that split by shares."""
 
 _SUM_TOLERANCE = 1e-6
 
@@ -53,10 +53,15 @@ _SUM_TOLERANCE = 1e-6
 def check_ratios(ratios: Sequence[float]) -> None:
     """Refuse shares that are not three, or do not sum to 1.
 
+    Parameters
+    ----------
+    ratios : sequence of float
+        Shares of train, valid and test.
+
     Raises
     ------
     ValueError
-        Beginning with the key.
+        With a message that begins with the key, for the caller to put `protocol.` before.
     """
     shown = f"ratios=[{','.join(map(str, ratios))}]"
     if len(ratios) != 3:

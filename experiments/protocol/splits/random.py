@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.config.schema import ProtocolConfig
 from experiments.errors import PaddockError
-from experiments.protocol.draws import words_of
+from experiments.protocol.random_bits import random_bits
 from experiments.protocol.splits.parts import (
     RATIOS,
     TEST,
@@ -38,13 +38,30 @@ def random_by_user(data: Interactions, protocol: ProtocolConfig) -> Parts:
 
     Time plays no part: a training interaction may be later than a test one, and the history of a
     user may hold what came after his target. Numbers of this split say how well held-out tastes are
-    filled in, not how well the future is foretold.
+    filled in, not how well the future is predicted.
+
+    Parameters
+    ----------
+    data : Interactions
+        Of R interactions.
+    protocol : ProtocolConfig
+        `ratios` of train, valid and test, and `seed`.
+
+    Returns
+    -------
+    int8, (R,)
+        TRAIN, VALID or TEST of every interaction.
+
+    Raises
+    ------
+    PaddockError
+        If one of the two keys is missing.
     """
     if protocol.ratios is None or protocol.seed is None:
         raise PaddockError("protocol.split=random needs protocol.ratios and protocol.seed")
-    words_R = words_of(int(protocol.seed), "random", data.hash).random_raw(len(data.users))
-    # The users stay in place, and each one's rows come in the order of their words.
-    order_R = np.lexsort((words_R, data.users))
+    bits_R = random_bits(int(protocol.seed), "random", data.hash).random_raw(len(data.users))
+    # The users stay in place, and each one's rows come in the order of their random numbers.
+    order_R = np.lexsort((bits_R, data.users))
     place_R = np.empty(len(order_R), dtype=np.int64)
     place_R[order_R] = np.arange(len(order_R)) - data.indptr[data.users]
     train_U, valid_U, _ = counts_by_ratio(np.diff(data.indptr), protocol.ratios)

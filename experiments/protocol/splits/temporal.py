@@ -68,6 +68,18 @@ def temporal(data: Interactions, protocol: ProtocolConfig) -> Parts:
     The times must be one clock for all users. Positions inside each user's history look the same
     and would cut every user at equal lengths: nothing in the data tells them apart.
 
+    Parameters
+    ----------
+    data : Interactions
+        Of R interactions.
+    protocol : ProtocolConfig
+        `ratios`, or `cut_times` in the unit of the data's times.
+
+    Returns
+    -------
+    int8, (R,)
+        TRAIN, VALID or TEST of every interaction.
+
     Raises
     ------
     PaddockError
@@ -80,13 +92,13 @@ def temporal(data: Interactions, protocol: ProtocolConfig) -> Parts:
     part_R = np.select([times_R < first, times_R < second], [TRAIN, VALID], TEST)
     counts = np.bincount(part_R, minlength=3)
     if not counts.all():
-        told = ", ".join(
+        found = ", ".join(
             f"{count} in {name}"
             for count, name in zip(counts, ("train", "valid", "test"), strict=True)
         )
         raise PaddockError(
             f"protocol.split=temporal cuts at the times {first} and {second}, which leaves of "
-            f"{len(times_R)} interactions {told}; the times run from {times_R.min()} to "
+            f"{len(times_R)} interactions {found}; the times run from {times_R.min()} to "
             f"{times_R.max()}: choose protocol.cut_times or protocol.ratios that leave some in each"
         )
     return part_R.astype(np.int8)

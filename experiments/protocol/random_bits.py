@@ -1,0 +1,27 @@
+"""Random bits that a name stands for: the same on every machine, in every version of numpy."""
+
+import hashlib
+import json
+
+import numpy as np
+
+
+def random_bits(*name: int | str) -> np.random.Philox:
+    """A stream of random bits, the same wherever the same name is given.
+
+    Read it by `random_raw`, 64 bits a number: numpy keeps these the same in every version, unlike
+    what its distribution methods make of them.
+
+    Parameters
+    ----------
+    *name : int or str
+        What the bits are for, in any number of parts.
+
+    Returns
+    -------
+    numpy.random.Philox
+        Keyed by the first 128 bits of the name's SHA-256 (Philox 4x64-10; Salmon et al., "Parallel
+        random numbers: as easy as 1, 2, 3", SC 2011).
+    """
+    digest = hashlib.sha256(json.dumps(list(name)).encode()).digest()
+    return np.random.Philox(key=np.frombuffer(digest[:16], dtype="<u8").astype(np.uint64))
