@@ -22,7 +22,15 @@ from experiments.tuning import trial_queue
 from experiments.tuning.heartbeat import this_worker
 from experiments.tuning.storage import connect, create_study, exclusive
 from experiments.tuning.trial_queue import Budget, QueueState, TakenTrial, TrialQueue
-from experiments.tuning.trials import DRAWN, INTERRUPTED, REASON
+from experiments.tuning.trials import (
+    DEATHS,
+    DRAWN,
+    INTERRUPTED,
+    MOST_DEATHS,
+    REASON,
+    counts,
+    unrepeated,
+)
 
 from .tuner import outcome
 
@@ -254,3 +262,18 @@ def test_state_of_an_exhausted_grid(file: Path) -> None:
     assert queue.state(trials("complete", "running")) is QueueState.all_running
     # A trial that was cut off is queued again.
     assert queue.state(trials("complete", "waiting")) is QueueState.open
+
+
+@pytest.mark.parametrize(
+    ("attributes", "is_counted"),
+    [
+        ({DEATHS: MOST_DEATHS - 1}, True),
+        ({DEATHS: MOST_DEATHS - 2}, False),
+        # Stopping its worker is no fault of the values, however many workers they have cost.
+        ({DEATHS: MOST_DEATHS - 1, INTERRUPTED: True}, False),
+    ],
+)
+def test_failed_trials_that_count(attributes: dict[str, Any], is_counted: bool) -> None:
+    trial = create_trial(state=TrialState.FAIL, user_attrs=attributes)
+    assert counts(trial) is is_counted
+    assert unrepeated([trial]) == ([] if is_counted else [trial])
