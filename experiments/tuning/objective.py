@@ -5,7 +5,8 @@ Only the valid part is ever scored: a study never sees the test part.
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -106,10 +107,16 @@ class Objective:
 
 
 class _Reports(Callback):
-    """Reports a trial's epochs, and ends it where it is hopeless or the time is over.
+    """Reports the epochs of a trial, and ends it if it is pruned or the time is over.
 
     Parameters
     ----------
+    study
+        The study of the trial.
+    trial
+        A trial that is running in this process's name.
+    watch
+        Called after every epoch; what it raises ends the trial.
     prunes
         The defaults are trained to their end, so that what is found is never below them.
     """
@@ -150,20 +157,23 @@ class _Reports(Callback):
             raise TrialPruned
 
 
-class scratch:
-    """A folder for the files of one trial, removed with it; those of dead workers go too."""
+@contextmanager
+def scratch(parent: Path) -> Iterator[Path]:
+    """Give a folder for the files of one trial, and remove it with them.
 
-    def __init__(self, parent: Path) -> None:
-        self._root = parent / "scratch"
-        self._path = self._root / str(os.getpid())
-
-    def __enter__(self) -> Path:
-        if self._root.exists():
-            for left in self._root.iterdir():
-                if not psutil.pid_exists(int(left.name)):
-                    shutil.rmtree(left, ignore_errors=True)
-        self._path.mkdir(parents=True, exist_ok=True)
-        return self._path
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._path, ignore_errors=True)
+    Parameters
+    ----------
+    parent
+        The folder of the study; what dead workers left below it is removed as well.
+    """
+    root = parent / "scratch"
+    if root.exists():
+        for left in root.iterdir():
+            if not psutil.pid_exists(int(left.name)):
+                shutil.rmtree(left, ignore_errors=True)
+    path = root / str(os.getpid())
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)

@@ -89,6 +89,7 @@ class Space:
     usual
         The same, resolved: its own values.
     parameters
+        What is tuned.
     """
 
     model: Mapping[str, Any]

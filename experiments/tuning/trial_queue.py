@@ -8,6 +8,13 @@ by the next worker under the lock:
 - a running trial without a worker's name: its creator died within the lock;
 - a running trial whose process is gone, or whose heartbeats are missing: its worker died;
 - a failed trial without a reason that no trial repeats: whoever found it dead died too.
+
+Optuna's own queue (a study whose whole budget is enqueued, Study.optimize, fail_stale_trials and
+RetryHeartbeatStaleTrialCallback) does not keep the count exact. A trial whose worker dies before
+its first heartbeat runs for ever; a trial whose finder dies between failing it and queueing it
+again is lost; and a worker that finds the queue emptied by another makes a trial beyond the
+budget. It also repeats a trial behind all that are enqueued, so that TPE draws other values than
+in a study that was not stopped.
 """
 
 from collections.abc import Sequence

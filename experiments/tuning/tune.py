@@ -64,33 +64,34 @@ def tune(
     _announce(study, console)
     label = study.name.rpartition("/")[2]
     with View(study.queue, label=label, log=study.folder / "study.log", console=console) as view:
-        state = study.queue.state(study.queue.trials)
-        if state is QueueState.finished:
-            pass
-        elif config.study.workers == 1 and config.study.launcher == "local":
-            tracker.start()
-            state = work(study, on_trial_end=tracker.trial)
-        else:
-            number = config.study.workers
-            begun = "1 worker" if number == 1 else f"{number} workers"
-            view.say(f"{label}: {begun}; one more: {worker_command(study)}")
-            state = launch(study)
+        state = _run_trials(study, tracker, view)
     if state is QueueState.failing:
         why = equal_failures(study.queue.trials, since=study.queue.began)
         raise PaddockError(f"the study {study.name} stopped: the last trials all failed: {why}")
     return _conclude(study, tracker, console)
 
 
+def _run_trials(study: TuningStudy, tracker: StudyTracker, view: View) -> QueueState:
+    """Run the trials that are left, in this process or in workers of its own."""
+    state = study.queue.state(study.queue.trials)
+    if state is QueueState.finished:
+        return state
+    settings = study.config.study
+    if settings.workers == 1 and settings.launcher == "local":
+        tracker.start()
+        return work(study, on_trial_end=tracker.trial)
+    begun = "1 worker" if settings.workers == 1 else f"{settings.workers} workers"
+    view.say(f"{view.label}: {begun}; one more: {worker_command(study)}")
+    return launch(study)
+
+
 def _announce(study: TuningStudy, console: Console) -> None:
     finished = sum(map(counts, study.queue.trials))
     goes_on = f", {finished} trials finished before" if finished else ""
-    console.print(
-        f"{study.name}{goes_on}; storage {study.config.study.storage}"
-        if "@" not in study.config.study.storage
-        else f"{study.name}{goes_on}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    storage = study.config.study.storage
+    # An address with a user may hold a password as well.
+    place = "" if "@" in storage else f"; storage {storage}"
+    console.print(f"{study.name}{goes_on}{place}", highlight=False, soft_wrap=True)
 
 
 def _conclude(study: TuningStudy, tracker: StudyTracker, console: Console) -> list[RunFolder]:

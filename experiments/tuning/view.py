@@ -41,7 +41,7 @@ class View:
 
     def __init__(self, queue: TrialQueue, *, label: str, log: Path, console: Console) -> None:
         self._queue = queue
-        self._label = label
+        self.label = label
         self._log = log
         self._console = console
         self._done = Event()
@@ -88,9 +88,9 @@ class View:
         for trial in sorted(trials, key=lambda each: each.datetime_complete or datetime.max):
             if trial.state.is_finished() and trial.number not in self._announced:
                 self._announced.add(trial.number)
-                self.say(f"{self._label}: {line(trial, trials, self._queue.budget)}")
+                self.say(f"{self.label}: {line(trial, trials, self._queue.budget)}")
         if self._live is not None:
-            self._live.update(table(trials, self._queue.budget, title=self._label), refresh=True)
+            self._live.update(table(trials, self._queue.budget, title=self.label), refresh=True)
 
 
 def line(trial: "FrozenTrial", trials: Sequence["FrozenTrial"], budget: Budget) -> str:
