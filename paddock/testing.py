@@ -24,8 +24,8 @@ from torch import Tensor
 
 from experiments import checkpoint
 from experiments.bridge.scorer import RecBoleScorer
+from experiments.components.plugins import load_plugins
 from experiments.config.compose import compose, typed
-from experiments.config.plugins import load_plugins
 from experiments.config.resolve import ResolvedModel, resolve_model
 from experiments.data.prepare import prepare
 from experiments.data.prepared import Prepared

@@ -22,8 +22,8 @@ def load(plugins: Sequence[str]) -> None:
     if not plugins and not entry_points(group="paddock.plugins"):
         return
     # A report without plug-ins needs nothing of the engine.
-    from experiments.config.plugins import load_plugins
-    from experiments.config.registry import functions
+    from experiments.components.plugins import load_plugins
+    from experiments.components.registry import functions
     from paddock import ListMeasure, Metric, ReportSection
 
     load_plugins(plugins)

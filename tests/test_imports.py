@@ -28,6 +28,7 @@ FLOORS = (
     "experiments.protocol",
     "experiments.config",
     "experiments.data",
+    "experiments.components",
     "ground",
     "paddock",
 )
@@ -55,8 +56,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "reports.plugins": (
         *REPORTS,
         "reports",
-        "experiments.config.plugins",
-        "experiments.config.registry",
+        "experiments.components.plugins",
+        "experiments.components.registry",
     ),
     "run": ("experiments.commands.run",),
     "tune": ("experiments.tuning.cli",),
@@ -113,7 +114,10 @@ HOMES: dict[str, tuple[str, ...]] = {
 """Package of others -> the only units that import it."""
 
 EXCEPTIONS: dict[tuple[str, str], str] = {
-    ("experiments.config.registry", name): "knows where each kind of component is declared, by name"
+    (
+        "experiments.components.registry",
+        name,
+    ): "knows where each kind of component is declared, by name"
     for name in (
         "experiments.evaluation.beyond_accuracy",
         "experiments.evaluation.metrics",
@@ -123,10 +127,10 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "reports.sections",
     )
 } | {
-    ("experiments.config.source_hash", "experiments.training"): "a folder whose sources it hashes",
-    ("experiments.data.readers.formats", "experiments.config.registry"): (
-        "finds the readers, of plug-ins too, where all components are found"
-    ),
+    (
+        "experiments.components.source_hash",
+        "experiments.training",
+    ): "a folder whose sources it hashes",
 }
 """(module, what it imports) -> why, against the tables above. They make no circle either."""
 

@@ -8,7 +8,7 @@ from recbole.data.transform import construct_transform
 from recbole.utils import ModelType
 
 import models  # makes RecBole run on the installed packages
-from experiments.config.registry import models as declared_models
+from experiments.components.registry import models as declared_models
 
 UNIFORM = {
     "distribution": "uniform",

@@ -204,7 +204,7 @@ def _optional() -> Iterator[Finding]:
 
 
 def _plugins() -> Iterator[Finding]:
-    from experiments.config.plugins import loaded_plugins
+    from experiments.components.plugins import loaded_plugins
 
     for plugin in loaded_plugins():
         yield Finding(area="plug-in", name=plugin.given, state="ok", detail=str(plugin.folder))

@@ -13,8 +13,8 @@ from threadpoolctl import threadpool_limits
 from experiments import checkpoint
 from experiments.commands.phases import Phases
 from experiments.commands.progress import RunProgress
+from experiments.components.registry import callbacks as plugin_callbacks
 from experiments.config.experiment import Experiment
-from experiments.config.registry import callbacks as plugin_callbacks
 from experiments.evaluation.scoring import evaluation, validate
 from experiments.files import (
     atomic_folder,

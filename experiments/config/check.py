@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
-from experiments.config.plugins import load_plugins
+from experiments.components.plugins import load_plugins
+from experiments.components.registry import strategy_config
 from experiments.config.protocol_keys import check_protocol, check_times
-from experiments.config.registry import strategy_config
 from experiments.config.resolve import ResolvedModel, resolve_model
 from experiments.config.schema import Config, Mode
 from experiments.config.values import PRECISIONS, at_least, nearest

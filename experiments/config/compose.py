@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.address import from_environment
-from experiments.config.plugins import absolute_plugin, loaded_plugins, plugin_folders
-from experiments.config.registry import strategies
+from experiments.components.plugins import absolute_plugin, loaded_plugins, plugin_folders
+from experiments.components.registry import strategies
 from experiments.config.schema import Config, RankingConfig
 from experiments.config.values import named, nearest
 from experiments.errors import PaddockError
@@ -77,7 +77,11 @@ def loosened(overrides: Sequence[str]) -> list[str]:
     kept = [re.sub(r"^~search\.([^=]+)$", r"search.\1=null", each) for each in overrides]
     placed = [_PART.sub(_placed, override) for override in kept]
     return [
-        re.sub(r"^(?=((model|search|grid_seeds|study\.slurm|protocol\.settings)\.[^=]+|grid_seeds)=)", "++", override)
+        re.sub(
+            r"^(?=((model|search|grid_seeds|study\.slurm|protocol\.settings)\.[^=]+|grid_seeds)=)",
+            "++",
+            override,
+        )
         for override in placed
     ]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from experiments.config.registry import functions
+from experiments.components.registry import functions
 from paddock import ListMeasure, Metric
 
 PHASES = ("train", "valid", "test")

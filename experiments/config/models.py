@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from experiments.config.plugins import Plugin, loaded_plugins
+from experiments.components.plugins import Plugin, loaded_plugins
+from experiments.components.registry import Component, models, strategies
 from experiments.config.recbole_models import (
     RecBoleKey,
     RecBoleModel,
     recbole_models,
     refusal,
 )
-from experiments.config.registry import Component, models, strategies
 from experiments.config.values import nearest
 from experiments.errors import PaddockError
 from paddock import Key, ModelConfig, StrategyConfig

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from experiments.components.registry import functions
 from experiments.config.metric_names import names_of
-from experiments.config.registry import functions
 from experiments.config.schema import DatasetConfig, ProtocolConfig
 from experiments.config.values import at_least, checked, nearest, spelled_value
 from experiments.errors import PaddockError

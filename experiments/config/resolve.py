@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from experiments.components.registry import strategies, strategy_config
 from experiments.config.language_keys import LLMConfig, TextEncoderConfig
 from experiments.config.models import STAGE_KEY, Model, fits, fitting, model
-from experiments.config.registry import strategies, strategy_config
 from experiments.config.values import checked, checked_schema, nearest, together
 from experiments.errors import PaddockError
 from paddock import Key, Schema

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.config.registry import functions
+from experiments.components.registry import functions
 from paddock import ListMeasure, list_measure
 
 if TYPE_CHECKING:

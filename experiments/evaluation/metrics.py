@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.config.registry import Component, functions
+from experiments.components.registry import Component, functions
 from experiments.config.values import nearest
 from experiments.errors import PaddockError
 from paddock import Metric, metric

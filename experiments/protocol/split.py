@@ -11,8 +11,8 @@ from typing import NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.components.registry import functions
 from experiments.config.protocol_keys import check_split
-from experiments.config.registry import functions
 from experiments.config.schema import ProtocolConfig
 from experiments.errors import PaddockError
 from experiments.protocol.random_bits import random_bits

@@ -12,9 +12,9 @@ from typing import Any
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import OmegaConf
 
+from experiments.components.registry import functions
 from experiments.config.compose import compose
 from experiments.config.experiment import Experiment
-from experiments.config.registry import functions
 from experiments.config.schema import Config
 from experiments.files import hash_of
 from experiments.paths import program

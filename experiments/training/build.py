@@ -8,7 +8,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 
 from experiments.bridge.config import recbole_config
 from experiments.bridge.dataset import TrainingRows, recbole_dataset
-from experiments.config.registry import strategy_config
+from experiments.components.registry import strategy_config
 from experiments.config.resolve import BACKBONE, ENGINE_KEYS
 from experiments.training.context import TrainingContext
 from experiments.training.reuse import load_product

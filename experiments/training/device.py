@@ -2,7 +2,7 @@
 
 import torch
 
-from experiments.config.registry import strategy_config
+from experiments.components.registry import strategy_config
 from experiments.config.resolve import ResolvedModel
 from experiments.errors import PaddockError
 

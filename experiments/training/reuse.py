@@ -15,8 +15,8 @@ import torch
 from recbole.model.abstract_recommender import AbstractRecommender
 
 from experiments import checkpoint
+from experiments.components.registry import strategies
 from experiments.config.models import model
-from experiments.config.registry import strategies
 from experiments.config.resolve import BACKBONE
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError

@@ -14,7 +14,7 @@ from typing import Any
 from recbole.model.abstract_recommender import AbstractRecommender
 
 from experiments.bridge.dataset import TrainingRows
-from experiments.config.registry import strategies
+from experiments.components.registry import strategies
 from experiments.config.resolve import BACKBONE, ResolvedModel
 from experiments.files import hash_of
 from experiments.training import reuse

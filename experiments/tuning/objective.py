@@ -17,7 +17,7 @@ import torch
 from optuna import TrialPruned
 from optuna.trial import Trial
 
-from experiments.config.registry import callbacks as plugin_callbacks
+from experiments.components.registry import callbacks as plugin_callbacks
 from experiments.config.resolve import BACKBONE, resolve_model
 from experiments.evaluation.scoring import validate
 from experiments.files import hash_of

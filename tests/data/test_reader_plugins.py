@@ -36,7 +36,7 @@ def read_visits(sources, columns, required, settings):
 '''
 CODE = """
 import json, sys
-from experiments.config.plugins import load_plugins
+from experiments.components.plugins import load_plugins
 from experiments.config.schema import DatasetConfig
 from experiments.data.prepare import prepare
 from experiments.errors import PaddockError

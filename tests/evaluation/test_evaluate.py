@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments.components.registry import functions
 from experiments.config.compose import compose, typed
 from experiments.config.protocol_keys import check_protocol
-from experiments.config.registry import functions
 from experiments.config.schema import RankingConfig
 from experiments.errors import PaddockError
 from experiments.evaluation.counters import _count_by_sorting

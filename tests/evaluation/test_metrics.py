@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.config.registry import functions
+from experiments.components.registry import functions
 from experiments.errors import PaddockError
 from experiments.evaluation.metrics import groups_of, per_row
 from paddock import Metric

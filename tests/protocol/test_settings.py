@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from experiments.components.registry import functions
 from experiments.config.check import check
 from experiments.config.compose import compose, typed
 from experiments.config.protocol_keys import check_protocol
-from experiments.config.registry import functions
 from experiments.config.schema import ProtocolConfig
 from experiments.errors import PaddockError
 from paddock import ListMeasure

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.config.registry import functions
+from experiments.components.registry import functions
 from experiments.config.schema import RankingConfig, SlicesConfig
 from experiments.evaluation.evaluate import evaluate
 from experiments.protocol.candidates import candidates

@@ -236,7 +236,7 @@ SHARED = {
 }
 """What of the engine a report knows: which runs compare, how metrics are called, where stores are."""
 
-PLUGINS = {"experiments.config.plugins", "experiments.config.registry"}
+PLUGINS = {"experiments.components.plugins", "experiments.components.registry"}
 """What a report with plug-ins loads them by."""
 
 

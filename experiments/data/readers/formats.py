@@ -8,7 +8,7 @@ files `dataset.columns.*` says what the files call them.
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.config.registry import functions
+from experiments.components.registry import functions
 from experiments.data.readers.table import Tables, nearest
 from experiments.data.sources.find import Sources
 from experiments.errors import PaddockError

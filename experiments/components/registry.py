@@ -1,7 +1,7 @@
 """All components by kind and name: Paddock's own, then those of plug-ins.
 
 Models and strategies are found by their configuration classes, which are read without importing what
-stands beside them (`experiments.config.declared`); what is one function is found by importing its
+stands beside them (`experiments.components.declared`); what is one function is found by importing its
 module. Nothing else keeps a list of components.
 """
 
@@ -14,9 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from experiments.config.declared import declared_in
-from experiments.config.plugins import Plugin, loaded_plugins
-from experiments.config.source_hash import source_hash
+from experiments.components.declared import declared_in
+from experiments.components.plugins import Plugin, loaded_plugins
+from experiments.components.source_hash import source_hash
 from experiments.errors import PaddockError
 from experiments.paths import MODELS, ROOT
 from paddock import (

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from experiments.config.declared import imported_files
+from experiments.components.declared import imported_files
 from experiments.errors import PaddockError
 from experiments.paths import ROOT
 
