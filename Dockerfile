@@ -10,27 +10,29 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 
 RUN useradd --create-home --uid 1000 paddock \
-    && mkdir -p /paddock/runs \
-    && chown -R paddock:paddock /paddock
+    && mkdir -p /paddock/runs /opt/venv \
+    && chown -R paddock:paddock /paddock /opt/venv
 USER paddock
 WORKDIR /paddock
 
-# In the user's home, where a development container may give it to a user of another number.
-ENV VIRTUAL_ENV=/home/paddock/venv \
-    PATH=/home/paddock/venv/bin:$PATH \
+ENV VIRTUAL_ENV=/opt/venv \
+    PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv "$VIRTUAL_ENV"
 
-# The build of torch without CUDA, a fraction of the usual one's size: the packages below keep it.
-RUN pip install "torch>=2.6,<2.14" --index-url https://download.pytorch.org/whl/cpu
+# The usual build of torch brings CUDA with it, gigabytes of it. Its makers keep builds for CPUs in an
+# index of their own: --build-arg TORCH_OPTIONS="--index-url ADDRESS" takes one.
+ARG TORCH_OPTIONS=""
+COPY --chown=paddock:paddock constraints.txt ./
+RUN pip install --constraint constraints.txt torch $TORCH_OPTIONS
 
 # The dependencies by themselves, so that a change of the code installs none of them again.
 COPY --chown=paddock:paddock pyproject.toml README.md ./
 RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
         > /tmp/requirements.txt \
-    && pip install --requirement /tmp/requirements.txt \
+    && pip install --constraint constraints.txt --requirement /tmp/requirements.txt \
     && rm /tmp/requirements.txt
 
 COPY --chown=paddock:paddock . .
@@ -45,7 +47,7 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends chromium git make \
     && rm -rf /var/lib/apt/lists/*
 USER paddock
-RUN pip install --editable '.[dev]'
+RUN pip install --constraint constraints.txt --editable '.[dev]'
 
 # What `docker build` makes where no target is named.
 FROM base AS run

@@ -62,18 +62,21 @@ class ModelContract:
     plugins: ClassVar[Sequence[str]] = ()
 
     @pytest.fixture(scope="class")
-    def configuration(self) -> dict[str, Any]:
+    @classmethod
+    def configuration(cls) -> dict[str, Any]:
         """The model's configuration, as a command would give it."""
-        load_plugins(self.plugins)
-        return {"name": self.model, **self.values}
+        load_plugins(cls.plugins)
+        return {"name": cls.model, **cls.values}
 
     @pytest.fixture(scope="class")
-    def resolved(self, configuration: dict[str, Any]) -> ResolvedModel:
+    @classmethod
+    def resolved(cls, configuration: dict[str, Any]) -> ResolvedModel:
         """The model with one epoch for each of its stages."""
         return one_epoch(configuration)
 
     @pytest.fixture(scope="class")
-    def context(self, tmp_path_factory: pytest.TempPathFactory) -> TrainingContext:
+    @classmethod
+    def context(cls, tmp_path_factory: pytest.TempPathFactory) -> TrainingContext:
         """The tiny data set, prepared and split by leave-one-out."""
         config = typed(compose(["dataset=tiny"]))
         data = prepare(config.dataset, data_dir=tmp_path_factory.mktemp("prepared"), progress=False)
@@ -86,7 +89,8 @@ class ModelContract:
         )
 
     @pytest.fixture(scope="class")
-    def trained(self, resolved: ResolvedModel, context: TrainingContext) -> Trained:
+    @classmethod
+    def trained(cls, resolved: ResolvedModel, context: TrainingContext) -> Trained:
         """The model after its epochs."""
         return fit(resolved, context)
 
@@ -207,7 +211,7 @@ def check_scores(scores_BN: Tensor, data: Prepared, split: Split) -> None:
     history = split.history("test")
     for user, scores_N in zip(USERS, scores_BN, strict=True):
         seen = torch.zeros(data.n_items + 1, dtype=torch.bool)
-        seen[torch.from_numpy(history.of(user).astype(np.int64))] = True
+        seen[torch.from_numpy(history.of(int(user)).astype(np.int64))] = True
         unseen = ~seen
         unseen[0] = False
         # A model that pushed the history down by itself would put all of it below all others.

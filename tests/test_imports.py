@@ -119,6 +119,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         name,
     ): "knows where each kind of component is declared, by name"
     for name in (
+        "experiments.data.readers",
         "experiments.evaluation.beyond_accuracy",
         "experiments.evaluation.metrics",
         "experiments.protocol.splits",

@@ -5,6 +5,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,9 +60,10 @@ def test_datasets_is_no_package() -> None:
 def test_datasets_is_not_installed() -> None:
     spec = importlib.util.find_spec("datasets")
     assert spec is None or spec.origin is None or not spec.origin.startswith(str(ROOT / "datasets"))
-    listed = re.search(r"include = (\[.*\])", (ROOT / "pyproject.toml").read_text())
-    assert listed is not None
-    assert "datasets" not in listed[1]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["packages"] == ["experiments", "models", "paddock", "reports"]
+    assert all(place.startswith("paddock/share/") for place in wheel["force-include"].values())
 
 
 @pytest.mark.parametrize("path", CODE, ids=_name)

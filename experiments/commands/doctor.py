@@ -134,11 +134,22 @@ def _machine() -> Iterator[Finding]:
 
 
 def _store() -> Iterator[Finding]:
+    from experiments.address import sqlite_file
     from experiments.config.compose import compose, typed
     from experiments.errors import PaddockError
     from experiments.tracking.store import reach
 
     tracking = typed(compose(["dataset=tiny"])).tracking
+    file = sqlite_file(str(tracking.uri))
+    if file is not None and not file.exists():
+        # Looking must not make one.
+        yield Finding(
+            area="tracking",
+            name="MLflow store",
+            state="info",
+            detail=f"{file} is made by the first run",
+        )
+        return
     try:
         store = reach(tracking)
     except PaddockError as error:

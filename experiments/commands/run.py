@@ -47,6 +47,9 @@ def main() -> None:
     # Hydra would print a traceback and exit by itself; its errors are told in one sentence here.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        if asked := help_of_model(sys.argv[1:]):
+            _show_model_help(asked)
+            return
         sys.argv[1:] = hydra_arguments(sys.argv[1:])
         hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
     except PaddockError as error:
@@ -56,6 +59,21 @@ def main() -> None:
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
+
+
+def help_of_model(given: Sequence[str]) -> list[str]:
+    """The overrides of a command that asks for help and names a model; nothing of another one."""
+    overrides = [each for each in given if _is_override(each)]
+    asks = {"--help", "-h"} & set(given)
+    return overrides if asks and any(each.startswith("model=") for each in overrides) else []
+
+
+def _show_model_help(overrides: Sequence[str]) -> None:
+    from experiments.config.key_reference import show_model_keys
+    from experiments.config.resolve import resolve_model
+
+    config = typed(compose(overrides))
+    show_model_keys(resolve_model(config.model), make_console())
 
 
 def hydra_arguments(given: Sequence[str]) -> list[str]:
