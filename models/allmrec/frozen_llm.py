@@ -3,20 +3,26 @@
 B rows, L prompt positions, S packed answer positions, C candidates, H width, V vocabulary, T tokens.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from models._last_layer import own_modules, reading
+from models.allmrec.last_layer import own_modules, reading
 
 LOGITS_AT_ONCE = 1 << 23
 """Logits that are held at a time while answers are scored (32 MB of float32)."""
 
 POSITIONS_AT_ONCE = 1 << 13
 """Positions, prompts and packed answers together, that are read at a time."""
+
+
+def cache_argument(model: nn.Module) -> str:
+    """What a model of transformers calls the cache that it goes on from: 5.24 renamed it."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 class FrozenLLM:
@@ -141,8 +147,8 @@ class FrozenLLM:
             inputs_embeds=embeds_BSH,
             attention_mask=mask[:, None],
             position_ids=positions_BS,
-            past_key_values=cache,
             use_cache=True,
+            **{cache_argument(self.model.base_model): cache},
         )
         return output.last_hidden_state
 

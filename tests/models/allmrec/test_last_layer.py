@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from models._last_layer import own_modules
 from models.allmrec.frozen_llm import FrozenLLM
+from models.allmrec.last_layer import own_modules
 
 from .conftest import NETWORKS
 
