@@ -159,6 +159,16 @@ def test_key_order_does_not_matter() -> None:
         ("bpr", "model.learner=adam", "seed=5"),
         ("ract", "model.stages.critic.learning_rate=1", "model.stages.critic.learning_rate=1.0"),
         ("recbole", "model.dropout_probs=[0,1]", "model.dropout_probs=[0.0,1.0]"),
+        ("a_llmrec", "model.backbone.weight_decay=0", "model.backbone.weight_decay=0.0"),
+        ("a_llmrec", "model.backbone.weight_decay=0.0", "seed=5"),
+        ("a_llmrec", "model.backbone.keep=best", "seed=5"),
+        ("a_llmrec", "model.backbone.initializer_range=0.02", "seed=5"),
+        ("a_llmrec", "model.llm.dtype=auto", "seed=5"),
+        ("a_llmrec", "model.llm.quantisation=null", "~model.llm.steps"),
+        ("a_llmrec", "model.text_encoder.pooling=mean", "seed=5"),
+        ("a_llmrec", "model.text_encoder.trained=false", "seed=5"),
+        ("a_llmrec", "model.gate_interactions=5", "~model.gate_interactions"),
+        ("a_llmrec", "model.stages.llm.accumulate=1", "seed=5"),
     ],
 )
 def test_one_number_has_one_identity(model: str, one: str, other: str) -> None:
