@@ -31,7 +31,7 @@ BASELINES: dict[str, tuple[str, ...]] = {
     ),
     "sasrec": ("model.epochs=2", "model.hidden_size=16"),
 }
-COMMIT = {"commit": "c" * 40, "dirty": False, "diff": ""}
+COMMIT = {"commit": "c" * 40, "dirty": False, "diff": "", "untracked": {}}
 LEAD = "test/full/ndcg_at_10"
 
 Findings = Mapping[str, Any]
