@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.config import plugins
-from experiments.config.plugins import load_plugins
+from experiments.components import plugins
+from experiments.components.plugins import load_plugins
 from experiments.config.resolve import resolve_model
 from experiments.data.prepared import Prepared
 from experiments.files import read_json, write_json

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.config.source_hash import hash_of_source, source_hash
+from experiments.components.source_hash import hash_of_source, source_hash
 from experiments.errors import PaddockError
 
 MODEL = '''"""A model."""
@@ -148,7 +148,7 @@ def test_a_plug_ins_folder_need_not_be_called_as_its_package(folder: Path, tmp_p
 def test_a_plug_in_counts_what_it_imports_of_our_models(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from experiments.config import source_hash as module
+    from experiments.components import source_hash as module
 
     monkeypatch.setattr(module, "ROOT", tmp_path / "root")
     ours = tmp_path / "root" / "models" / "sasrec.py"

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from experiments.config import plugins
+from experiments.components import plugins
+from experiments.components.plugins import load_plugins
+from experiments.components.registry import STRATEGIES, functions, models, strategies
 from experiments.config.models import model
-from experiments.config.plugins import load_plugins
 from experiments.config.protocol_keys import splits
 from experiments.config.recbole_models import recbole_models
-from experiments.config.registry import STRATEGIES, functions, models, strategies
 from experiments.config.resolve import SCHEMAS, resolve_model
 from experiments.errors import PaddockError
 from experiments.paths import MODELS, ROOT
@@ -70,7 +70,7 @@ def test_reading_declarations_imports_nothing_heavy() -> None:
     code = (
         "import json, sys;"
         "from experiments.config.models import model, model_names;"
-        "from experiments.config.registry import models, strategies;"
+        "from experiments.components.registry import models, strategies;"
         "from experiments.config.resolve import resolve_model;"
         "resolve_model({'name': 'SASRec', 'strategy': 'windows'});"
         "print(json.dumps(["
