@@ -118,7 +118,7 @@ def _this_run(experiment: Experiment, shared: SharedData) -> _Run:
     hashes = {**shared.hashes, "slices": definition_hash(config.protocol.slices)}
     sources = component_sources(experiment)
     identity = config_hash(
-        model=experiment.model.values,
+        model=experiment.model.content,
         sources=sources,
         hashes=hashes,
         protocol=plain(config)["protocol"],

@@ -149,16 +149,19 @@ def _classes(kind: str, base: type[Schema], plugins: tuple[Plugin, ...]) -> Mapp
         for class_name, config in declared_in(path, module).items():
             if not issubclass(config, base):
                 continue
-            name = config.name() if issubclass(config, ModelConfig) else str(vars(config)["name"])
+            name = config.name() if issubclass(config, ModelConfig) else vars(config).get("name")
+            if name is None:
+                continue  # what several strategies extend
             # A folder's model is what its package offers; a file's stands in the file.
-            package = kind == "model" and path.stem == "config"
+            init = path.with_name("__init__.py")
+            package = kind == "model" and path.stem == "config" and init.is_file()
             component = Component(
                 kind=kind,
                 name=name,
                 declaration=config,
                 module=module.rpartition(".")[0] if package else module,
                 attribute=class_name.removesuffix("Config"),
-                file=path.with_name("__init__.py") if package else path,
+                file=init if package else path,
                 within=within,
                 plugin=plugin,
             )

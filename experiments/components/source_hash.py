@@ -126,6 +126,9 @@ def canonical(node: ast.AST) -> str:
             continue
         if name == "body" and isinstance(value, list):
             value = _without_docstring(value)
+        if isinstance(node, ast.JoinedStr):
+            # Python 3.12 parses an empty text behind a nested format.
+            value = [each for each in value if getattr(each, "value", None) != ""]
         if isinstance(value, list):
             shown = "[" + ",".join(_shown(each) for each in value) + "]"
         else:

@@ -67,6 +67,11 @@ class ResolvedModel:
         return list(self.stages.values())[-1]
 
     @property
+    def content(self) -> dict[str, Any]:
+        """What of the values counts: those of every stage are whole, however they were given."""
+        return {**self.values, STAGES: self.stages} if STAGES in self.values else self.values
+
+    @property
     def epochs(self) -> int:
         """The most epochs of all stages together, without the backbone's."""
         return sum(int(values["epochs"]) for values in self.stages.values())

@@ -68,9 +68,8 @@ def of_type(path: str, value: Any, usual: Any) -> Any:
         value = float(value)
     if type(value) is not type(usual):
         wanted, given = _KINDS[type(usual)], _KINDS.get(type(value), type(value).__name__)
-        raise PaddockError(
-            f"{path}={spelled_value(value)} is {given}: give {wanted}, such as {spelled_value(usual)}"
-        )
+        example = "" if usual in ("", [], {}) else f", such as {spelled_value(usual)}"
+        raise PaddockError(f"{path}={spelled_value(value)} is {given}: give {wanted}{example}")
     if isinstance(value, float) and not math.isfinite(value):
         raise PaddockError(f"{path}={value} must be a finite number")
     return value
@@ -108,12 +107,15 @@ def checked(path: str, value: Any, key: Key) -> Any:
     if value is None:
         if key.optional or key.kind is None:
             return None
-        raise PaddockError(f"{path} cannot be null: {_wanted(key)}")
-    if key.kind is not None:
-        value = of_type(path, value, _example(key))
-    for each in value if isinstance(value, list) else [value]:
-        _check_bounds(path, each, key)
-    return value
+        return of_type(path, value, _example(key))
+    typed = value if key.kind is None else of_type(path, value, _example(key))
+    # A message shows the value as it was given.
+    if isinstance(value, list | tuple):
+        for place, each in enumerate(value):
+            _check_bounds(f"{path}[{place}]", each, key)
+    else:
+        _check_bounds(path, value, key)
+    return typed
 
 
 def _example(key: Key) -> Any:
@@ -147,10 +149,6 @@ def _check_bounds(path: str, value: Any, key: Key) -> None:
     )
     if not within:
         raise PaddockError(f"{path}={value} must be {key.bounds}")
-
-
-def _wanted(key: Key) -> str:
-    return f"give {_KINDS[key.kind]}" if key.kind is not None else "give a value"
 
 
 def checked_schema(path: str, given: Any, schema: type[Schema]) -> dict[str, Any]:

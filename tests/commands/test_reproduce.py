@@ -1,7 +1,10 @@
 """Reproducing runs: what is bit-equal, what differs, and what is said of it."""
 
+import hashlib
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,7 @@ BASELINES: dict[str, tuple[str, ...]] = {
     ),
     "sasrec": ("model.epochs=2", "model.hidden_size=16"),
 }
-COMMIT = {"commit": "c" * 40, "dirty": False, "diff": ""}
+COMMIT = {"commit": "c" * 40, "dirty": False, "diff": "", "untracked": {}}
 LEAD = "test/full/ndcg_at_10"
 
 Findings = Mapping[str, Any]
@@ -185,6 +188,64 @@ def test_other_data_under_the_same_name_is_not_trained_on(
     assert "dataset" in told["data"]["detail"]
     assert told["numbers"] == {"verdict": "unknown", "detail": "not trained on other data"}
     assert told["code"]["verdict"] == told["packages"]["verdict"] == "same"
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """A checkout of its own with this working tree as its one commit."""
+    folder = tmp_path / "checkout"
+    listed = _git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    _git(folder, "init", "--quiet")
+    _git(folder, "add", "--all")
+    _git(folder, "commit", "--quiet", "--message", "all")
+    return folder
+
+
+def _git(folder: Path, *words: str) -> str:
+    identity = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    done = subprocess.run(
+        ["git", "-C", str(folder), *identity, *words], capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_a_source_that_git_does_not_know_is_other_code(paddock: CommandLine, copied: Path) -> None:
+    """In a checkout of git's own making, by commands in processes of their own."""
+
+    def command(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "run.py", *paddock.words("device=cpu", "progress=false", *words)],
+            cwd=copied,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = command("model=pop", "dataset=tiny", "seed=2")
+    assert done.returncode == 0, done.stderr
+    (folder,) = paddock.runs
+    assert folder.run["git"]["dirty"] is False
+    assert folder.run["git"]["untracked"] == {}
+    asked = ("mode=reproduce", f"run_id={folder.path}", "format=json")
+    told = json.loads(command(*asked).stdout)
+    assert told["code"]["verdict"] == told["numbers"]["verdict"] == "same"
+
+    source = "loss = 3\n"
+    (copied / "models" / "_own.py").write_text(source)
+    told = json.loads(command(*asked).stdout)
+    assert told["code"]["verdict"] == "differs"
+    assert "models/_own.py" in told["code"]["detail"]
+
+    done = command("model=pop", "dataset=tiny", "seed=3")
+    assert done.returncode == 0, done.stderr
+    stored = paddock.runs[0].run["git"]
+    assert stored["dirty"] is True
+    digest = hashlib.sha256(source.encode()).hexdigest()
+    assert stored["untracked"] == {"models/_own.py": {"sha256": digest, "text": source}}
 
 
 @pytest.mark.usefixtures("checkout")

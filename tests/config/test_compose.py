@@ -3,6 +3,7 @@
 import shlex
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -76,7 +77,14 @@ def test_model_reads_every_key_of_its_yaml(model: str) -> None:
     for stage, own in (content.get("stages") or {}).items():
         assert set(own) <= read, stage
     # Nothing is lost or altered on the way to the model.
-    assert {key: resolved[key] for key in content} == content
+    assert _only(resolved, content) == content
+
+
+def _only(resolved: Any, given: Any) -> Any:
+    """Of resolved values those that were given: the keys of a backbone or an LLM are completed."""
+    if isinstance(given, dict) and isinstance(resolved, dict):
+        return {key: _only(resolved.get(key), value) for key, value in given.items()}
+    return resolved
 
 
 def _launch_command(path: str) -> list[str]:
@@ -92,7 +100,9 @@ def test_first_comment_is_a_launch_command(path: str) -> None:
     assert python == "python"
     assert (ROOT / script).name in ("run.py", "tune.py")
     group, _, file = path.removeprefix("conf/").removesuffix(".yaml").partition("/")
-    assert f"{group}={file}" in overrides, "the command must launch the file that it stands in"
+    # The search of a model's name is searched without being named.
+    launching = {f"{group}={file}", *([f"model={file}"] if group == "search" else [])}
+    assert launching & set(overrides), "the command must launch the file that it stands in"
     if script == "run.py":
         check(typed(compose([word for word in overrides if word != "-m"])))
 

@@ -233,7 +233,7 @@ def test_whole_commands(what: str, idle: CommandLine, monkeypatch: pytest.Monkey
 
 GRIDS = {
     "a hyper-parameter that one model lacks": (
-        ["-m", "model=bpr,pop", "model.epochs=1"],
+        ["-m", "model=bpr,pop", "model.epochs=2"],
         "model.epochs: Pop reads no such key",
     ),
     "an unknown model at the end": (["-m", "model=pop,sasrek"], "did you mean sasrec?"),
@@ -250,7 +250,7 @@ GRIDS = {
     "no server": (["-m", "tracking=server", "seed=1,2"], "MLFLOW_TRACKING_URI"),
     "a quickstart with a misspelt key": (["experiment=quickstart", "sed=1"], "did you mean seed?"),
     "a quickstart with a key that not all models read": (
-        ["experiment=quickstart", "model.epochs=1"],
+        ["experiment=quickstart", "model.epochs=2"],
         "model.epochs: Pop reads no such key",
     ),
     "a quickstart on nothing": (["experiment=quickstart", "dataset=tinny"], "did you mean tiny?"),
@@ -274,7 +274,7 @@ def test_one_bad_combination_refuses_the_whole_grid(
         ("dataset=tiny", "model.learning_rat=0.1"),
         ("dataset=tiny", "seed=one"),
         ("dataset=tiny", "model=sasrec", "model.hidden_size=65", "model.n_heads=2"),
-        ("dataset=tiny", "-m", "model=bpr,pop", "model.epochs=1"),
+        ("dataset=tiny", "-m", "model=bpr,pop", "model.epochs=2"),
         ("experiment=quickstart", "hydra/launcher=joblib", "dataset=tiny", "seed=-1"),
     ],
 )

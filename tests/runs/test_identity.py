@@ -1,13 +1,16 @@
 """The identity of a run, and the command that reproduces it."""
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments.commands.train import _this_run
 from experiments.config.compose import compose, typed
+from experiments.config.experiment import Experiment
 from experiments.config.resolve import resolve_model
 from experiments.config.schema import Config
 from experiments.protocol.shared_data import shared_data
@@ -127,7 +130,7 @@ def identity(config: Config, **given: Any) -> str:
     """The hash without the data, which these tests hold fixed."""
     resolved = resolve_model(config.model)
     arguments = {
-        "model": resolved.values,
+        "model": resolved.content,
         "sources": resolved.sources,
         "hashes": {"dataset": "d", "split": "s"},
         "protocol": plain(config)["protocol"],
@@ -159,6 +162,16 @@ def test_key_order_does_not_matter() -> None:
         ("bpr", "model.learner=adam", "seed=5"),
         ("ract", "model.stages.critic.learning_rate=1", "model.stages.critic.learning_rate=1.0"),
         ("recbole", "model.dropout_probs=[0,1]", "model.dropout_probs=[0.0,1.0]"),
+        ("a_llmrec", "model.backbone.weight_decay=0", "model.backbone.weight_decay=0.0"),
+        ("a_llmrec", "model.backbone.weight_decay=0.0", "seed=5"),
+        ("a_llmrec", "model.backbone.keep=best", "seed=5"),
+        ("a_llmrec", "model.backbone.initializer_range=0.02", "seed=5"),
+        ("a_llmrec", "model.llm.dtype=auto", "seed=5"),
+        ("a_llmrec", "model.llm.quantisation=null", "~model.llm.steps"),
+        ("a_llmrec", "model.text_encoder.pooling=mean", "seed=5"),
+        ("a_llmrec", "model.text_encoder.trained=false", "seed=5"),
+        ("a_llmrec", "model.gate_interactions=5", "~model.gate_interactions"),
+        ("a_llmrec", "model.stages.llm.accumulate=1", "seed=5"),
     ],
 )
 def test_one_number_has_one_identity(model: str, one: str, other: str) -> None:
@@ -166,6 +179,18 @@ def test_one_number_has_one_identity(model: str, one: str, other: str) -> None:
     named = ["model.name=NARM"] if model == "recbole" else []
     first, second = (composed(*named, override, model=model) for override in (one, other))
     assert identity(first) == identity(second)
+
+
+def test_a_run_of_stages_is_one_however_their_keys_are_given(tmp_path: Path) -> None:
+    """The folder of the run itself, of which `identity` here is a part."""
+    places = (f"data_dir={tmp_path}", "device=cpu")
+    spelled_out = ("model.stages.actor.weight_decay=0", "model.stages.critic.keep=last")
+    paths = []
+    for words in ((), spelled_out, ("model.stages.actor.weight_decay=0.1",)):
+        config = composed(*places, *words, model="ract")
+        experiment = Experiment.of(config, {**CHOICES, "model": "ract"})
+        paths.append(_this_run(experiment, shared_data(config)).path)
+    assert paths[0] == paths[1] != paths[2]
 
 
 def _changed(value: Any) -> Any:
@@ -197,7 +222,7 @@ def _leaves(node: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
 @pytest.mark.parametrize("model", ["bpr", "lightgcn", "sasrec", "ract", "pop"])
 def test_every_key_of_a_model_is_part_of_the_identity(model: str) -> None:
     config = composed(model=model)
-    resolved = resolve_model(config.model).values
+    resolved = resolve_model(config.model).content
     before = identity(config)
     seen = {before}
     leaves = _leaves(resolved)

@@ -1,5 +1,6 @@
 """What is said of the code that ran, in repositories of git's own making."""
 
+import hashlib
 import subprocess
 from pathlib import Path
 
@@ -62,6 +63,28 @@ def test_a_change_that_was_committed_is_one_no_more(repository: Path) -> None:
 def test_a_file_that_git_does_not_know_is_a_change(repository: Path) -> None:
     (repository / "other.py").write_text("loss = 3\n")
     assert provenance.git()["dirty"] is True
+
+
+def test_sources_that_git_does_not_know_are_told_with_their_text(repository: Path) -> None:
+    (repository / "models").mkdir()
+    (repository / "models" / "own é.py").write_text("loss = 3\n")
+    (repository / "notes.txt").write_text("no source\n")
+    (repository / "runs").mkdir()
+    (repository / "runs" / "ignored.py").write_text("loss = 4\n")
+    (repository / "large.py").write_text("#" * 300_000)
+    told = provenance.git()["untracked"]
+    assert set(told) == {"models/own é.py", "large.py"}
+    assert told["models/own é.py"] == {
+        "sha256": hashlib.sha256(b"loss = 3\n").hexdigest(),
+        "text": "loss = 3\n",
+    }
+    assert told["large.py"] == {
+        "sha256": hashlib.sha256(b"#" * 300_000).hexdigest(),
+        "text": None,
+    }
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "--message", "second")
+    assert provenance.git()["untracked"] == {}
 
 
 def test_a_removed_file_is_a_change(repository: Path) -> None:
