@@ -41,11 +41,19 @@ class Catalogue:
 
     @property
     def n_items(self) -> int:
+        """Items, the padding left out."""
         return len(self.interactions_N) - 1
 
 
 def catalogue(split: Split, features_NF: "csr_matrix | None" = None) -> Catalogue:
-    """The catalogue of a split, with the item features where there are any."""
+    """The catalogue of a split, with the item features where there are any.
+
+    Parameters
+    ----------
+    split : Split
+    features_NF : scipy.sparse.csr_matrix, (n_items + 1, F), or None
+        As `item_features` gives them.
+    """
     size = split.n_items + 1
     users_R, items_R = split.train_users.astype(np.int64), split.train_items
     users, items = np.divmod(sorted_distinct(users_R * size + items_R), size)

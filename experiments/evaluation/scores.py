@@ -33,7 +33,20 @@ def any_bad(scores: torch.Tensor) -> bool:
 
 
 def check_scores(scores: torch.Tensor, ids: Ints, *, what: str) -> None:
-    """Refuse NaN and plus infinity, naming the rows by their ids."""
+    """Refuse NaN and plus infinity, naming the rows by their ids.
+
+    Parameters
+    ----------
+    scores : (B, n)
+    ids : int64, (B,)
+    what : str
+        What a row is, as the message names it: "user" or "row".
+
+    Raises
+    ------
+    PaddockError
+        Naming the first of them.
+    """
     if not any_bad(scores):
         return
     for name, found in (("NaN", torch.isnan(scores)), ("plus infinity", scores == torch.inf)):

@@ -21,7 +21,7 @@ from experiments.evaluation.beyond_accuracy import (
     popularity,
 )
 from experiments.evaluation.catalogue import Catalogue, catalogue
-from experiments.evaluation.evaluate import evaluate
+from experiments.evaluation.evaluate import RankingTask, evaluate
 from experiments.protocol.split import split_interactions
 from tests.protocol.toy import PROTOCOLS, Table, loo, random_toy, toy
 
@@ -151,8 +151,7 @@ def test_the_evaluators_lists_are_those_of_its_full_ranking(name):
     asked = {"full": RankingConfig(cutoffs=[3, 10]), "top": RankingConfig(cutoffs=[1])}
 
     def measured(**more):
-        return evaluate(
-            Table(scores),
+        task = RankingTask(
             split=split,
             phase="test",
             rankings=asked,
@@ -160,6 +159,7 @@ def test_the_evaluators_lists_are_those_of_its_full_ranking(name):
             metrics=["hit"],
             **more,
         )
+        return evaluate(Table(scores), task)
 
     plain, whole = measured(), measured(catalogue=made)
     assert plain.system == {}
