@@ -72,6 +72,15 @@ def item_features(data: Prepared) -> "csr_matrix | None":
     The tokens of the item file's sequence columns, such as genres; a token counts apart in each
     column, and the column of the titles is passed over. Where there are none, the words of the item
     texts in lower case.
+
+    Parameters
+    ----------
+    data : Prepared
+
+    Returns
+    -------
+    scipy.sparse.csr_matrix, (n_items + 1, F), or None
+        1.0 where the item has the feature; row 0 is empty.
     """
     from scipy.sparse import csr_matrix, hstack
 

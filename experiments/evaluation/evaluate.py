@@ -45,7 +45,18 @@ class Scorer(Protocol):
     """
 
     def score(self, users_B: Ints) -> torch.Tensor:
-        """Scores of all items, (B, n_items + 1); column 0 is the padding and is never read."""
+        """Scores of all items, the higher the better.
+
+        Parameters
+        ----------
+        users_B : int64, (B,)
+            User ids.
+
+        Returns
+        -------
+        (B, n_items + 1)
+            On any device, of any type of numbers; column 0 is the padding and is never read.
+        """
         ...
 
 
@@ -185,7 +196,13 @@ def evaluate(
 
 
 def mean_over_users(per_user: pl.DataFrame) -> dict[str, float]:
-    """The mean of every column but `user`: the one place where users become one number."""
+    """The mean of every column but `user`: the one place where users become one number.
+
+    Parameters
+    ----------
+    per_user : polars.DataFrame
+        As of `Evaluation`, without slices.
+    """
     return {
         name: float(per_user[name].to_numpy().mean()) for name in per_user.columns if name != "user"
     }

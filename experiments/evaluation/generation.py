@@ -41,7 +41,13 @@ class Trie:
                 node = node.setdefault(token, {})
 
     def allowed(self, begun: Sequence[int]) -> list[int]:
-        """What may follow; nothing after a whole answer, or after what begins none."""
+        """The tokens that may follow; none after a whole answer, or after what begins no answer.
+
+        Parameters
+        ----------
+        begun : sequence of int
+            The tokens so far.
+        """
         node = self._root
         for token in begun:
             if token not in node:

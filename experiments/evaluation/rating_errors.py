@@ -73,7 +73,18 @@ def rmse(predicted: ArrayLike, given: ArrayLike) -> float:
 
 
 def mae(predicted: ArrayLike, given: ArrayLike) -> float:
-    """Mean absolute error; parameters and errors as for `rmse`."""
+    """Mean absolute error (Herlocker et al., TOIS 2004).
+
+    Parameters
+    ----------
+    predicted, given : (R,)
+        Ratings of the same R interactions, on the same scale.
+
+    Raises
+    ------
+    PaddockError
+        If their numbers differ, there is none, or one is not finite.
+    """
     return float(np.mean(np.abs(_errors(predicted, given))))
 
 

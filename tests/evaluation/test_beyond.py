@@ -150,7 +150,7 @@ def test_the_evaluators_lists_are_those_of_its_full_ranking(name):
     made = catalogue(split)
     asked = {"full": RankingConfig(cutoffs=[3, 10]), "top": RankingConfig(cutoffs=[1])}
 
-    def measured(**more):
+    def measured(block=None, **more):
         task = RankingTask(
             split=split,
             phase="test",
@@ -159,7 +159,7 @@ def test_the_evaluators_lists_are_those_of_its_full_ranking(name):
             metrics=["hit"],
             **more,
         )
-        return evaluate(Table(scores), task)
+        return evaluate(Table(scores), task, block=block)
 
     plain, whole = measured(), measured(catalogue=made)
     assert plain.system == {}
