@@ -28,7 +28,7 @@ from benchmarks.setup_model import Setup, untrained_peer
 from experiments.bridge.dataset import TrainingRows
 from experiments.bridge.scorer import RecBoleScorer
 from experiments.config.schema import RankingConfig
-from experiments.evaluation.evaluate import evaluate
+from experiments.evaluation.evaluate import RankingTask, evaluate
 from experiments.protocol.split import TEST, TRAIN, VALID
 from experiments.training.memory import keep_freed_memory
 
@@ -90,15 +90,15 @@ def our_evaluation(made: Setup) -> Callable[[], dict[str, float]]:
     """Our evaluation of the same targets and metrics."""
     split = made.shared.split
     history = split.history("test")
+    task = RankingTask(
+        split=split,
+        phase="test",
+        rankings={"full": RankingConfig(cutoffs=[10])},
+        candidates={},
+        metrics=list(METRICS),
+    )
     return lambda: (
-        evaluate(
-            RecBoleScorer(made.model, dataset=made.dataset, history=history),
-            split=split,
-            phase="test",
-            rankings={"full": RankingConfig(cutoffs=[10])},
-            candidates={},
-            metrics=list(METRICS),
-        ).means
+        evaluate(RecBoleScorer(made.model, dataset=made.dataset, history=history), task).means
     )
 
 

@@ -23,7 +23,7 @@ import torch
 from benchmarks.measure import machine, now, peak_megabytes, since
 from experiments.config.schema import RankingConfig
 from experiments.evaluation.catalogue import catalogue
-from experiments.evaluation.evaluate import evaluate
+from experiments.evaluation.evaluate import RankingTask, evaluate
 from experiments.files import write_json
 from experiments.protocol.split import TEST, TRAIN, VALID, Split
 from experiments.runs.provenance import packages
@@ -91,16 +91,15 @@ def measure(*, n_users: int, n_items: int, beyond: bool, share: float) -> dict[s
             print(f"{done:,} of {total:,} users", file=sys.stderr, flush=True)
 
     begin = now()
-    found = evaluate(
-        scorer,
+    task = RankingTask(
         split=split,
         phase="test",
         rankings={"full": RankingConfig(cutoffs=[10])},
         candidates={},
         metrics=["ndcg", "hit"],
         catalogue=catalogue(split, None) if beyond else None,
-        progress=tell,
     )
+    found = evaluate(scorer, task, progress=tell)
     seconds = since(begin)
     return {
         "users": n_users,

@@ -32,7 +32,17 @@ class FeatureTable(NamedTuple):
         return "token" if self.file is None else self.file.types[column]
 
     def features_of(self, ids: pl.Series) -> pl.DataFrame:
-        """The features of the given ids, row by row; without a file the ids alone."""
+        """The features of the given ids, row by row; without a file the ids alone.
+
+        Parameters
+        ----------
+        ids : polars.Series of String, shape (N,)
+
+        Returns
+        -------
+        polars.DataFrame of N rows
+            Null where the file lacks the id.
+        """
         return _rows_of(self.features, self.column, ids)
 
     def count_without_row(self, ids: pl.Series, what: str) -> dict[str, int]:

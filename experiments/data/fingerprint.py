@@ -14,12 +14,27 @@ class Fingerprint:
         self._digest = hashlib.sha256()
 
     def add_array(self, name: str, values: np.ndarray) -> None:
-        """Add an array of numbers with its name and type, of whatever byte order."""
+        """Add an array with its name and type, of whatever byte order.
+
+        Parameters
+        ----------
+        name : str
+        values : np.ndarray of numbers or bool
+        """
         plain = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
         self._add(f"{name}:{plain.dtype.str}", plain.data.cast("B") if plain.size else b"")
 
     def add_frame(self, name: str, frame: pl.DataFrame, types: Mapping[str, str]) -> None:
-        """Add a frame with its name, and of each column name, type and values, missing ones apart."""
+        """Add a frame with its name, and of each column name, type and values.
+
+        Parameters
+        ----------
+        name : str
+        frame : polars.DataFrame
+            Of strings, numbers and lists of these; missing values count as such.
+        types : mapping of str to str
+            Column to type, which may differ where the values do not.
+        """
         for column in frame.columns:
             self._add_series(f"{name}/{column}:{types[column]}", frame[column])
 

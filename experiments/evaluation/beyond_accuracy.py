@@ -61,6 +61,12 @@ def popularity(items_BK: NDArray[np.integer], catalogue: "Catalogue") -> Floats:
 
     Average recommendation popularity (Yin et al., "Challenging the long tail recommendation", VLDB
     2012).
+
+    Parameters
+    ----------
+    items_BK : int, (B, K)
+        The lists, best first, filled up with 0.
+    catalogue : Catalogue
     """
     return _running_mean(catalogue.interactions_N.astype(np.float64)[items_BK], items_BK)
 
@@ -72,6 +78,12 @@ def novelty(items_BK: NDArray[np.integer], catalogue: "Catalogue") -> Floats:
     -log2 p(i), where p(i) is the share of the training users that have item i (Zhou et al., PNAS
     2010; Vargas & Castells, "Rank and relevance in novelty and diversity metrics", RecSys
     2011). An item that nobody trained on counts as if one user had, for none has p = 0.
+
+    Parameters
+    ----------
+    items_BK : int, (B, K)
+        The lists, best first, filled up with 0.
+    catalogue : Catalogue
     """
     share_N = np.maximum(catalogue.users_N, 1) / catalogue.n_users
     information_N = -np.log2(share_N)
@@ -87,6 +99,12 @@ def diversity(items_BK: NDArray[np.integer], catalogue: "Catalogue") -> Floats:
     diversification", WWW 2005; Vargas & Castells 2011), with the cosine of the items' sets of
     features as similarity: common features over the geometric mean of the sets' sizes. Items
     without features are left out; a list with fewer than two others has the diversity 0.
+
+    Parameters
+    ----------
+    items_BK : int, (B, K)
+        The lists, best first, filled up with 0.
+    catalogue : Catalogue
     """
     from scipy.sparse import csr_matrix, diags
 
@@ -154,7 +172,13 @@ class ListStatistics:
         return max(self._cutoffs)
 
     def add(self, items_BK: NDArray[np.integer]) -> None:
-        """Take the lists of the users that follow those of the block before, (B, K)."""
+        """Take the lists of the users that follow those of the block before.
+
+        Parameters
+        ----------
+        items_BK : int, (B, K)
+            Best first, filled up with 0; K at least the longest cut-off, or the number of items.
+        """
         for k, counts_N in self._counts.items():
             counts_N += np.bincount(items_BK[:, :k].ravel(), minlength=len(counts_N))
         for name, measure in self._measures.items():

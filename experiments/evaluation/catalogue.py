@@ -41,11 +41,19 @@ class Catalogue:
 
     @property
     def n_items(self) -> int:
+        """Items, the padding left out."""
         return len(self.interactions_N) - 1
 
 
 def catalogue(split: Split, features_NF: "csr_matrix | None" = None) -> Catalogue:
-    """The catalogue of a split, with the item features where there are any."""
+    """The catalogue of a split, with the item features where there are any.
+
+    Parameters
+    ----------
+    split : Split
+    features_NF : scipy.sparse.csr_matrix, (n_items + 1, F), or None
+        As `item_features` gives them.
+    """
     size = split.n_items + 1
     users_R, items_R = split.train_users.astype(np.int64), split.train_items
     users, items = np.divmod(sorted_distinct(users_R * size + items_R), size)
@@ -64,6 +72,15 @@ def item_features(data: Prepared) -> "csr_matrix | None":
     The tokens of the item file's sequence columns, such as genres; a token counts apart in each
     column, and the column of the titles is passed over. Where there are none, the words of the item
     texts in lower case.
+
+    Parameters
+    ----------
+    data : Prepared
+
+    Returns
+    -------
+    scipy.sparse.csr_matrix, (n_items + 1, F), or None
+        1.0 where the item has the feature; row 0 is empty.
     """
     from scipy.sparse import csr_matrix, hstack
 

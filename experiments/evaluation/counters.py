@@ -1,4 +1,4 @@
-"""Counting, for every target, the competitors above it and level with it.
+"""Counting, for every target, the items scored above it and those tied with it.
 
 B users of a block, N items and the padding (column 0), T targets of a block, C candidates of a
 target, S most targets of a user.
@@ -18,14 +18,29 @@ from experiments.protocol.split import Phase, Split
 
 
 class Counter:
-    """Collects, for every target in the order of the blocks, its tied range in one ranking."""
+    """Counts, for every target in the order of the blocks, the items above it and tied with it."""
 
     def __init__(self) -> None:
-        self._above: list[Ints] = []
-        self._level: list[Ints] = []
+        self._n_above: list[Ints] = []
+        self._n_tied: list[Ints] = []
 
     def count(self, scorer: Any, users_B: Ints, scores_BN: torch.Tensor | None) -> None:
-        """Count a block of users, which follows the block before."""
+        """Count a block of users, which follows the block before.
+
+        Parameters
+        ----------
+        scorer : Scorer
+            Asked for the scores of candidates where `scores_BN` is None.
+        users_B : int64, (B,)
+            Ascending.
+        scores_BN : (B, n_items + 1) or None
+            Comparable scores, without NaN or plus infinity outside of the users' histories.
+
+        Raises
+        ------
+        PaddockError
+            For scores of candidates that are NaN or plus infinity.
+        """
         raise NotImplementedError
 
     def values(
@@ -40,19 +55,28 @@ class Counter:
 
         Parameters
         ----------
-        users : of all blocks
-        among : one entry per target of the phase, user by user
+        users : int64, (U,)
+            Of all blocks.
+        metrics : names of metrics
+        cutoffs : ranks down to which a list counts
+        among : bool, one entry per target of the phase, user by user
             Measures these targets alone, as if the phase had no others: a user's other targets are
             out of competition, and users without one of these have no value.
+
+        Returns
+        -------
+        dict
+            "ndcg_at_10" -> float64, one value per user.
         """
         raise NotImplementedError
 
-    def _collect(self, above_T: torch.Tensor, level_T: torch.Tensor) -> None:
-        self._above.append(above_T.cpu().numpy().astype(np.int64))
-        self._level.append(level_T.cpu().numpy().astype(np.int64))
+    def _collect(self, n_above_T: torch.Tensor, n_tied_T: torch.Tensor) -> None:
+        self._n_above.append(n_above_T.cpu().numpy().astype(np.int64))
+        self._n_tied.append(n_tied_T.cpu().numpy().astype(np.int64))
 
     def _counts(self) -> tuple[Ints, Ints]:
-        return np.concatenate(self._above), np.concatenate(self._level)
+        """Items above each target of all blocks, and items tied with it, itself included."""
+        return np.concatenate(self._n_above), np.concatenate(self._n_tied)
 
 
 class FullCounter(Counter):
@@ -84,12 +108,12 @@ class FullCounter(Counter):
         among: NDArray[np.bool_] | None = None,
     ) -> dict[str, NDArray[np.float64]]:
         row = self._targets.take(users).row_of_item()
-        above, level = self._counts()
+        n_above, n_tied = self._counts()
         n_rows = len(users)
         if among is not None:
-            row, above, level = _alone(row, above, level, among)
+            row, n_above, n_tied = _without_others(row, n_above, n_tied, among)
             n_rows = int(row[-1]) + 1 if len(row) else 0
-        groups = groups_of(row, above, level, n_rows=n_rows)
+        groups = groups_of(row, n_above, n_tied, n_rows=n_rows)
         return per_row(groups, metrics=metrics, cutoffs=cutoffs)
 
 
@@ -129,11 +153,12 @@ class CandidateCounter(Counter):
         among: NDArray[np.bool_] | None = None,
     ) -> dict[str, NDArray[np.float64]]:
         row_user = np.searchsorted(users, self._candidates.users)
-        above, level = self._counts()
+        n_above, n_tied = self._counts()
         if among is not None:
-            row_user, above, level = _ranks_of(row_user[among]), above[among], level[among]
+            row_user = _numbered(row_user[among])
+            n_above, n_tied = n_above[among], n_tied[among]
         n_rows = len(row_user)
-        groups = groups_of(np.arange(n_rows), above, level, n_rows=n_rows)
+        groups = groups_of(np.arange(n_rows), n_above, n_tied, n_rows=n_rows)
         by_target = per_row(groups, metrics=metrics, cutoffs=cutoffs)
         n_targets = np.bincount(row_user)
         return {
@@ -141,24 +166,24 @@ class CandidateCounter(Counter):
         }
 
 
-def _ranks_of(ascending: Ints) -> Ints:
-    """Different numbers as 0, 1, ..., equal ones alike."""
+def _numbered(ascending: Ints) -> Ints:
+    """Ascending numbers as 0, 1, ..., equal ones alike."""
     return np.cumsum(np.diff(ascending, prepend=ascending[:1]) > 0)
 
 
-def _alone(
-    row: Ints, above: Ints, level: Ints, among: NDArray[np.bool_]
+def _without_others(
+    row: Ints, n_above: Ints, n_tied: Ints, among: NDArray[np.bool_]
 ) -> tuple[Ints, Ints, Ints]:
-    """Row, items above and items level of the chosen targets, all other targets taken away.
+    """Row, items above and items tied of the chosen targets, all other targets taken away.
 
-    Targets of one row that are level have equally many items above, and others have not.
+    Targets of one row that tie have equally many items above, and others have not.
     """
-    order = np.lexsort((above, row))
-    sorted_row, sorted_above = row[order], above[order]
+    order = np.lexsort((n_above, row))
+    sorted_row, sorted_above = row[order], n_above[order]
     starts_row = np.diff(sorted_row, prepend=-1) > 0
     group = np.cumsum(starts_row | (np.diff(sorted_above, prepend=-1) != 0)) - 1
     others: Ints = (~among[order]).astype(np.int64)
-    others_level = np.bincount(group, others).astype(np.int64)
+    others_tied = np.bincount(group, others).astype(np.int64)
     others_before: Ints = np.cumsum(others) - others
     # Counted from the row's start to the start of the target's group.
     group_starts = np.searchsorted(group, group)
@@ -167,9 +192,9 @@ def _alone(
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
     return (
-        _ranks_of(row[among]),
-        (above - others_above[back])[among],
-        (level - others_level[group[back]])[among],
+        _numbered(row[among]),
+        (n_above - others_above[back])[among],
+        (n_tied - others_tied[group[back]])[among],
     )
 
 
@@ -179,7 +204,7 @@ def _count_by_comparing(
     masked_rows: torch.Tensor,
     masked_items: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Items above and level with the one target of each row.
+    """Items above and tied with the one target of each row.
 
     Masked items are counted and taken off again: that needs no copy of the scores, and keeps them
     apart from items whose score is minus infinity.
@@ -201,7 +226,7 @@ def _count_by_sorting(
     masked_rows: torch.Tensor,
     masked_items: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Items above and level with each of the targets, however many a row has."""
+    """Items above and tied with each of the targets, however many a row has."""
     ranked_BN = scores_BN.clone()
     ranked_BN[masked_rows, masked_items] = -torch.inf
     ranked_BN = ranked_BN[:, 1:].sort(dim=1).values
@@ -216,8 +241,8 @@ def _count_by_sorting(
     up_to_T = torch.searchsorted(ranked_BN, targets_BS, right=True)[rows_T, slot_T]
     # Masked items sit at minus infinity and compete there with nobody.
     masked_B = torch.bincount(masked_rows, minlength=len(scores_BN))
-    level_T = up_to_T - below_T - masked_B[rows_T] * (scores_T == -torch.inf)
-    return ranked_BN.shape[1] - up_to_T, level_T
+    n_tied_T = up_to_T - below_T - masked_B[rows_T] * (scores_T == -torch.inf)
+    return ranked_BN.shape[1] - up_to_T, n_tied_T
 
 
 def _count_true(is_BN: torch.Tensor) -> torch.Tensor:

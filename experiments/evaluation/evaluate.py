@@ -1,8 +1,8 @@
 """The one evaluator: scores in, one value per user and metric out.
 
 Every model is scored on the same users, targets, masked history and candidates. The evaluator only
-counts, for every target, the competitors above it and level with it; `experiments.evaluation.metrics` makes
-numbers of these counts.
+counts, for every target, the competitors above it and those tied with it;
+`experiments.evaluation.metrics` makes numbers of these counts.
 
 Dimensions: B users of a block, N items and the padding (column 0), T targets of a block, C
 candidates of a target, K length of a list.
@@ -45,7 +45,18 @@ class Scorer(Protocol):
     """
 
     def score(self, users_B: Ints) -> torch.Tensor:
-        """Scores of all items, (B, n_items + 1); column 0 is the padding and is never read."""
+        """Scores of all items, the higher the better.
+
+        Parameters
+        ----------
+        users_B : int64, (B,)
+            User ids.
+
+        Returns
+        -------
+        (B, n_items + 1)
+            On any device, of any type of numbers; column 0 is the padding and is never read.
+        """
         ...
 
 
@@ -83,25 +94,14 @@ class Evaluation:
         return {**self.means, **self.system, **self.slices}
 
 
-def evaluate(
-    scorer: Scorer,
-    *,
-    split: Split,
-    phase: Phase,
-    rankings: Mapping[str, RankingConfig],
-    candidates: Mapping[str, Candidates],
-    metrics: Sequence[str],
-    catalogue: Catalogue | None = None,
-    beyond: Sequence[str] | None = None,
-    slicing: SlicesConfig | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    block: int | None = None,
-) -> Evaluation:
-    """Rank every target of the phase and measure where it lands.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RankingTask:
+    """Which targets are ranked among which items, and what is measured: the same for every model.
 
-    Parameters
+    Attributes
     ----------
-    scorer : Scorer
+    split : Split
+    phase : "valid" or "test"
     rankings : name -> RankingConfig
         ``candidates: null`` ranks a target among all items but the user's history; a number, among
         the candidates of its row in the candidate file.
@@ -113,8 +113,41 @@ def evaluate(
     beyond : names of list measures; None: all
     slicing : SlicesConfig
         If given, every metric is also measured by slice.
-    progress : called after every block with the users done and all users
-    block : users scored at a time, by default as many as 64 MB of scores hold
+    """
+
+    split: Split
+    phase: Phase
+    rankings: Mapping[str, RankingConfig]
+    candidates: Mapping[str, Candidates]
+    metrics: Sequence[str]
+    catalogue: Catalogue | None = None
+    beyond: Sequence[str] | None = None
+    slicing: SlicesConfig | None = None
+
+    @property
+    def users(self) -> NDArray[np.int64]:
+        """The users that are scored, ascending."""
+        return self.split.users(self.phase)
+
+
+def evaluate(
+    scorer: Scorer,
+    task: RankingTask,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    block: int | None = None,
+) -> Evaluation:
+    """Rank every target of the phase and measure where it lands.
+
+    Parameters
+    ----------
+    scorer : Scorer
+        Made for the task's phase.
+    task : RankingTask
+    progress : callable, optional
+        Called after every block with the users done and all users.
+    block : int, optional
+        Users scored at a time, by default as many as 64 MB of scores hold.
 
     Raises
     ------
@@ -123,67 +156,82 @@ def evaluate(
         targets, and for a ranking of all items by a scorer of candidates.
     """
     begin = time.perf_counter()
-    beyond = measure_names() if beyond is None else beyond
-    users = split.users(phase)
-    _check_rankings(scorer, split, phase, rankings, candidates)
-    counters: dict[str, Counter] = {
-        name: FullCounter(split, phase)
-        if ranking.candidates is None
-        else CandidateCounter(candidates[name])
-        for name, ranking in rankings.items()
-    }
-    lists = {
-        name: ListStatistics(catalogue, names=beyond, cutoffs=ranking.cutoffs)
-        for name, ranking in rankings.items()
-        if catalogue is not None and beyond and ranking.candidates is None
-    }
-    step = block or _users_at_a_time(scorer, split)
+    users = task.users
+    _check_rankings(scorer, task)
+    counters = _counters(task)
+    lists = _list_statistics(task)
+    step = block or _users_at_a_time(scorer, task.split)
     with torch.no_grad():
         for start in range(0, len(users), step):
             users_B = users[start : start + step]
-            scores_BN = _scores(scorer, users_B, split, phase) if _is_full(scorer) else None
+            scores_BN = _scores(scorer, users_B, task) if _is_full(scorer) else None
             for counter in counters.values():
                 counter.count(scorer, users_B, scores_BN)
             if lists and scores_BN is not None:
                 longest = max(statistics.longest for statistics in lists.values())
-                masked = split.masked(phase).take(users_B)
+                masked = task.split.masked(task.phase).take(users_B)
                 items_BK = best_items(scores_BN, masked, longest)
                 for statistics in lists.values():
                     statistics.add(items_BK)
             if progress is not None:
                 progress(start + len(users_B), len(users))
     columns: dict[str, NDArray[Any]] = {"user": users.astype(np.int32)}
-    for name, ranking in rankings.items():
-        values = counters[name].values(users, metrics, ranking.cutoffs)
+    for name, ranking in task.rankings.items():
+        values = counters[name].values(users, task.metrics, ranking.cutoffs)
         columns |= {f"{name}/{metric}": column for metric, column in values.items()}
     system: dict[str, float] = {}
     for name, statistics in lists.items():
         columns |= {f"{name}/{metric}": each for metric, each in statistics.per_user().items()}
         system |= {f"{name}/{metric}": value for metric, value in statistics.system().items()}
     per_user = pl.DataFrame(columns)
-    among = {} if slicing is None else slices(split, phase, slicing)
+    masks = {} if task.slicing is None else slices(task.split, task.phase, task.slicing)
     return Evaluation(
-        per_user=per_user.with_columns(**_users_of(among, split, phase)),
+        per_user=per_user.with_columns(**_users_in_slices(masks, task)),
         means=mean_over_users(per_user),
         system=system,
-        slices=_by_slice(among, split, phase, counters, rankings, metrics),
+        slices=_by_slice(masks, task, counters),
         seconds=time.perf_counter() - begin,
         n_users=len(users),
     )
 
 
 def mean_over_users(per_user: pl.DataFrame) -> dict[str, float]:
-    """The mean of every column but `user`: the one place where users become one number."""
+    """The mean of every column but `user`: the one place where users become one number.
+
+    Parameters
+    ----------
+    per_user : polars.DataFrame
+        As of `Evaluation`, without slices.
+    """
     return {
         name: float(per_user[name].to_numpy().mean()) for name in per_user.columns if name != "user"
     }
 
 
-def _users_of(
-    masks: Mapping[str, Mask], split: Split, phase: Phase
-) -> dict[str, NDArray[np.bool_]]:
+def _counters(task: RankingTask) -> dict[str, Counter]:
+    return {
+        name: FullCounter(task.split, task.phase)
+        if ranking.candidates is None
+        else CandidateCounter(task.candidates[name])
+        for name, ranking in task.rankings.items()
+    }
+
+
+def _list_statistics(task: RankingTask) -> dict[str, ListStatistics]:
+    """What collects the lists of each ranking of all items, where they are measured."""
+    names = measure_names() if task.beyond is None else task.beyond
+    if task.catalogue is None or not names:
+        return {}
+    return {
+        name: ListStatistics(task.catalogue, names=names, cutoffs=ranking.cutoffs)
+        for name, ranking in task.rankings.items()
+        if ranking.candidates is None
+    }
+
+
+def _users_in_slices(masks: Mapping[str, Mask], task: RankingTask) -> dict[str, NDArray[np.bool_]]:
     """Whether a user is in "slice/<slice>", (U,); slices that a user is half in are left out."""
-    starts_U = split.targets(phase).indptr[split.users(phase)]
+    starts_U = task.split.targets(task.phase).indptr[task.users]
     every = {name: np.logical_and.reduceat(mask, starts_U) for name, mask in masks.items()}
     some = {name: np.logical_or.reduceat(mask, starts_U) for name, mask in masks.items()}
     return {
@@ -194,14 +242,9 @@ def _users_of(
 
 
 def _by_slice(
-    masks: Mapping[str, Mask],
-    split: Split,
-    phase: Phase,
-    counters: Mapping[str, Counter],
-    rankings: Mapping[str, RankingConfig],
-    metrics: Sequence[str],
+    masks: Mapping[str, Mask], task: RankingTask, counters: Mapping[str, Counter]
 ) -> dict[str, float]:
-    users, users_T = split.users(phase), split.targets(phase).row_of_item()
+    users, users_T = task.users, task.split.targets(task.phase).row_of_item()
     numbers: dict[str, float] = {}
     for slice_name, among in masks.items():
         path = f"slice/{slice_name}"
@@ -209,8 +252,8 @@ def _by_slice(
         numbers[f"{path}/users"] = float(len(np.unique(users_T[among])))
         if not among.any():
             continue
-        for name, ranking in rankings.items():
-            values = counters[name].values(users, metrics, ranking.cutoffs, among=among)
+        for name, ranking in task.rankings.items():
+            values = counters[name].values(users, task.metrics, ranking.cutoffs, among=among)
             means = mean_over_users(pl.DataFrame(values))
             numbers |= {f"{path}/{name}/{metric}": mean for metric, mean in means.items()}
     return numbers
@@ -226,15 +269,9 @@ def _users_at_a_time(scorer: Scorer, split: Split) -> int:
     return min(max(1, _BLOCK_BYTES // (4 * (split.n_items + 1))), _MOST_USERS)
 
 
-def _check_rankings(
-    scorer: Scorer,
-    split: Split,
-    phase: Phase,
-    rankings: Mapping[str, RankingConfig],
-    candidates: Mapping[str, Candidates],
-) -> None:
-    targets = split.targets(phase)
-    for name, ranking in rankings.items():
+def _check_rankings(scorer: Scorer, task: RankingTask) -> None:
+    targets = task.split.targets(task.phase)
+    for name, ranking in task.rankings.items():
         if ranking.candidates is None:
             if not _is_full(scorer):
                 raise PaddockError(
@@ -242,14 +279,14 @@ def _check_rankings(
                     f"drop protocol.rankings.{name} or choose rankings with candidates"
                 )
             continue
-        if name not in candidates:
+        if name not in task.candidates:
             raise PaddockError(f"ranking {name!r} needs a candidate file and has none")
-        given = candidates[name]
+        given = task.candidates[name]
         same = np.array_equal(given.users, targets.row_of_item())
         if not (same and np.array_equal(given.targets, targets.items)):
             raise PaddockError(
                 f"ranking {name!r}: the candidate file holds {len(given.users)} targets that are "
-                f"not the {len(targets.items)} {phase} targets of this split"
+                f"not the {len(targets.items)} {task.phase} targets of this split"
             )
         if given.items_TC.shape[1] != ranking.candidates:
             raise PaddockError(
@@ -258,12 +295,12 @@ def _check_rankings(
             )
 
 
-def _scores(scorer: Scorer, users_B: Ints, split: Split, phase: Phase) -> torch.Tensor:
+def _scores(scorer: Scorer, users_B: Ints, task: RankingTask) -> torch.Tensor:
     scores_BN = comparable(scorer.score(users_B))
-    expected = (len(users_B), split.n_items + 1)
+    expected = (len(users_B), task.split.n_items + 1)
     assert scores_BN.shape == expected, f"scores are {tuple(scores_BN.shape)}, not {expected}"
     if any_bad(scores_BN[:, 1:]):
-        masked = split.masked(phase).take(users_B)
+        masked = task.split.masked(task.phase).take(users_B)
         rows, items = on_device(scores_BN.device, masked.row_of_item(), masked.items)
         counted = scores_BN.clone()
         counted[rows, items] = 0

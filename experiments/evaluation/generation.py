@@ -1,16 +1,17 @@
 """Answers that a language model writes: held to the candidates' titles, or free.
 
-B users, C candidates, T tokens of an answer.
+B users, C candidates, L tokens of the longest prompt, H hidden size, V tokens of the vocabulary.
 """
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from recbole.model.abstract_recommender import AbstractRecommender
 from torch import Tensor
 
@@ -24,7 +25,13 @@ USERS_AT_ONCE = 16
 
 
 class Trie:
-    """The answers that may be given, token by token."""
+    """The answers that may be given, token by token.
+
+    Parameters
+    ----------
+    answers : sequence of sequences of int
+        Token by token.
+    """
 
     def __init__(self, answers: Sequence[Sequence[int]]) -> None:
         self._root: dict[int, Any] = {}
@@ -34,7 +41,13 @@ class Trie:
                 node = node.setdefault(token, {})
 
     def allowed(self, begun: Sequence[int]) -> list[int]:
-        """What may follow; nothing after a whole answer, or after what begins none."""
+        """The tokens that may follow; none after a whole answer, or after what begins no answer.
+
+        Parameters
+        ----------
+        begun : sequence of int
+            The tokens so far.
+        """
         node = self._root
         for token in begun:
             if token not in node:
@@ -51,7 +64,25 @@ Allowed = Callable[[int, Sequence[int]], list[int] | None]
 def greedy(
     llm: FrozenLLM, embeds_BLH: Tensor, lengths_B: Tensor, *, most: int, allowed: Allowed
 ) -> list[list[int]]:
-    """The likeliest token at a time, up to the end-of-sequence token or `most` tokens."""
+    """The likeliest token at a time, up to the end-of-sequence token or `most` tokens.
+
+    Parameters
+    ----------
+    llm : FrozenLLM
+    embeds_BLH : (B, L, H)
+        The prompts as input embeddings, padded at the end.
+    lengths_B : (B,)
+        Tokens of each prompt.
+    most : int
+        Tokens of an answer.
+    allowed : Allowed
+        What may follow; where it allows nothing, anything may.
+
+    Returns
+    -------
+    list of list of int
+        The tokens of each answer, the end-of-sequence token included where it was written.
+    """
     device = embeds_BLH.device
     B, L = embeds_BLH.shape[:2]
     state_BH, cache = llm.prompted(embeds_BLH, lengths_B)
@@ -81,6 +112,14 @@ def greedy(
     return written
 
 
+class _Outcome(NamedTuple):
+    """One user's answers, measured: see `generation`."""
+
+    constrained: float
+    exact: float
+    invalid: float
+
+
 def generation(
     model: AbstractRecommender,
     dataset: TrainingRows,
@@ -94,6 +133,21 @@ def generation(
         with the same chance.
     generation_free/<ranking>/exact_hit_at_1, generation_free/<ranking>/invalid
         The answer is free: it equals the target's title after normalising; it equals none.
+
+    Parameters
+    ----------
+    model
+        One that reads prompts. Where its `generation_users` is 0, nothing is measured.
+    dataset : TrainingRows
+        What it was trained on.
+    split : Split
+    candidates : ranking name -> Candidates
+        Of the test phase.
+
+    Returns
+    -------
+    dict
+        The mean over the users of each of the three, from 0 to 1.
     """
     if not model.generation_users:
         return {}
@@ -102,37 +156,53 @@ def generation(
     for name, given in candidates.items():
         n = min(model.generation_users, len(given.users))
         rows = np.unique(np.linspace(0, len(given.users) - 1, n).astype(np.int64))
-        constrained, exact, invalid = [], [], []
-        for start in range(0, len(rows), USERS_AT_ONCE):
-            part = rows[start : start + USERS_AT_ONCE]
-            items_BC = given.items_TC[part].astype(np.int64)
-            embeds, lengths = scorer.prompted(given.users[part].astype(np.int64), items_BC)
-            answers = [
-                [model.prompts.answer(int(item), candidates=items_BC.shape[1]) for item in row]
-                for row in items_BC
-            ]
-            most = max(len(answer) for row in answers for answer in row)
-            tries = [Trie(row) for row in answers]
-            held = greedy(model.llm, embeds, lengths, most=most, allowed=partial(_held, tries))
-            free = greedy(model.llm, embeds, lengths, most=most, allowed=_free)
-            decode = model.llm.tokenizer.decode
-            for row, place in enumerate(part):
-                meant = items_BC[row] == given.targets[place]
-                same = np.array([answer == held[row] for answer in answers[row]])
-                constrained.append(float((same & meant).any() / max(1, same.sum())))
-                told = normalised(decode(free[row], skip_special_tokens=True))
-                titles = [
-                    normalised(decode(answer, skip_special_tokens=True)) for answer in answers[row]
-                ]
-                matches = np.array([title == told for title in titles])
-                exact.append(float((matches & meant).any() / max(1, matches.sum())))
-                invalid.append(float(not matches.any()))
+        outcomes = [
+            outcome
+            for start in range(0, len(rows), USERS_AT_ONCE)
+            for outcome in _written(model, scorer, given, rows[start : start + USERS_AT_ONCE])
+        ]
+        constrained, exact, invalid = (
+            float(np.mean(column)) for column in zip(*outcomes, strict=True)
+        )
         measured |= {
-            f"generation_constrained/{name}/hit_at_1": float(np.mean(constrained)),
-            f"generation_free/{name}/exact_hit_at_1": float(np.mean(exact)),
-            f"generation_free/{name}/invalid": float(np.mean(invalid)),
+            f"generation_constrained/{name}/hit_at_1": constrained,
+            f"generation_free/{name}/exact_hit_at_1": exact,
+            f"generation_free/{name}/invalid": invalid,
         }
     return measured
+
+
+def _written(
+    model: AbstractRecommender,
+    scorer: CandidateScorer,
+    given: Candidates,
+    rows_B: NDArray[np.int64],
+) -> Iterator[_Outcome]:
+    """What the model writes for some rows of the candidate file, held to the titles and free."""
+    items_BC = given.items_TC[rows_B].astype(np.int64)
+    embeds, lengths = scorer.prompted(given.users[rows_B].astype(np.int64), items_BC)
+    answers = [
+        [model.prompts.answer(int(item), candidates=items_BC.shape[1]) for item in row]
+        for row in items_BC
+    ]
+    most = max(len(answer) for row in answers for answer in row)
+    tries = [Trie(row) for row in answers]
+    held = greedy(model.llm, embeds, lengths, most=most, allowed=partial(_held, tries))
+    free = greedy(model.llm, embeds, lengths, most=most, allowed=_free)
+
+    def title(answer: Sequence[int]) -> str:
+        return normalised(model.llm.tokenizer.decode(answer, skip_special_tokens=True))
+
+    for row, target in enumerate(given.targets[rows_B]):
+        meant = items_BC[row] == target
+        same = np.array([answer == held[row] for answer in answers[row]])
+        written = title(free[row])
+        matches = np.array([title(answer) == written for answer in answers[row]])
+        yield _Outcome(
+            constrained=float((same & meant).any() / max(1, same.sum())),
+            exact=float((matches & meant).any() / max(1, matches.sum())),
+            invalid=float(not matches.any()),
+        )
 
 
 def _held(tries: Sequence[Trie], row: int, begun: Sequence[int]) -> list[int]:

@@ -2,7 +2,12 @@
 
 A scorer that gives every item the same score knows nothing, and a metric that resolves its ties by
 item id, or in the target's favour, says otherwise. Here every order of tied items is equally likely
-and a metric is its mean over these orders, in closed form. Without ties it is the usual metric.
+and a metric is its mean over these orders, in closed form (McSherry & Najork, "Computing information
+retrieval performance measures efficiently in the presence of tied scores", ECIR 2008). Without ties it
+is the usual metric.
+
+A metric is a function of `Positions` that gives, for every group and rank, the group's part of the
+row's sum down to this rank, (G, K); its `norm` gives what the sum of a row is divided by, (rows,).
 
 Dimensions: G tie groups, K positions down to the largest cut-off, J cut-offs.
 """
@@ -150,13 +155,33 @@ def _ideal_gain(n_targets: Ints, k: int) -> Floats:
 
 @metric("hit")
 def hit(at: Positions) -> Floats:
-    """Probability that a target is among the first k."""
+    """Probability that a target is among the first k.
+
+    Parameters
+    ----------
+    at : Positions
+
+    Returns
+    -------
+    float64, (G, K)
+    """
     return at.hit_GK
 
 
 @metric("ndcg", norm=_ideal_gain)
 def gain(at: Positions) -> Floats:
-    """Discounted gain of the targets, 1 / log2(rank + 1) each, over the ideal one (binary relevance)."""
+    """Discounted gain of the targets, 1 / log2(rank + 1) each, over the ideal one (binary relevance).
+
+    Jarvelin & Kekalainen, "Cumulated gain-based evaluation of IR techniques", TOIS 2002.
+
+    Parameters
+    ----------
+    at : Positions
+
+    Returns
+    -------
+    float64, (G, K)
+    """
     return np.cumsum(at.target_GK / np.log2(at.rank_K + 1), axis=1)
 
 
@@ -169,19 +194,46 @@ def _found(at: Positions) -> Floats:
 
 @metric("recall", norm=_all_targets)
 def found_of_targets(at: Positions) -> Floats:
-    """Share of the targets that are among the first k."""
+    """Share of the targets that are among the first k.
+
+    Parameters
+    ----------
+    at : Positions
+
+    Returns
+    -------
+    float64, (G, K)
+    """
     return _found(at)
 
 
 @metric("precision", norm=_cutoff)
 def found_of_places(at: Positions) -> Floats:
-    """Share of the first k that are targets."""
+    """Share of the first k that are targets.
+
+    Parameters
+    ----------
+    at : Positions
+
+    Returns
+    -------
+    float64, (G, K)
+    """
     return _found(at)
 
 
 @metric("mrr")
 def reciprocal_rank(at: Positions) -> Floats:
-    """1 / rank of the first target, 0 below k."""
+    """1 / rank of the first target, 0 below k.
+
+    Parameters
+    ----------
+    at : Positions
+
+    Returns
+    -------
+    float64, (G, K)
+    """
     return np.cumsum(at.first_GK / at.rank_K, axis=1)
 
 
@@ -192,6 +244,14 @@ def precision_sum(at: Positions) -> Floats:
     """Mean precision at the ranks of the targets.
 
     The sum over ranks of P(target here) times E[targets down to here, given that one is here] / rank.
+
+    Parameters
+    ----------
+    at : Positions
+
+    Returns
+    -------
+    float64, (G, K)
     """
     groups = at.groups
     others = (groups.n_tied_targets - 1) / np.maximum(groups.n_tied - 1, 1)

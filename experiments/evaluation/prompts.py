@@ -1,11 +1,10 @@
-"""Scoring by a language model: candidates in the order of their file, and what else is asked of it.
+"""Ranking by a language model: the candidates of a user by one prompt, in the order of their file.
 
 B users, C candidates.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,10 +14,8 @@ from torch import Tensor
 
 from experiments.bridge.dataset import TrainingRows
 from experiments.bridge.scorer import RecBoleScorer
-from experiments.config.schema import RankingConfig
-from experiments.evaluation.evaluate import Evaluation, evaluate
-from experiments.protocol.candidates import Candidates
-from experiments.protocol.split import Phase, Sequences, Split
+from experiments.evaluation.evaluate import Evaluation, RankingTask, evaluate
+from experiments.protocol.split import Sequences
 
 ORDERS = ("reversed", "shuffled")
 ORDER_SEED = 2024
@@ -29,7 +26,13 @@ class CandidateScorer(RecBoleScorer):
 
     Parameters
     ----------
-    order
+    model
+        One that `reads_prompts`.
+    dataset : TrainingRows
+        What it was trained on.
+    history : Sequences
+        Of every user, as `Split.history` gives it.
+    order : str or None
         None: as the candidate file has them. "reversed", "shuffled": the check of how much the
         place in the prompt counts.
     """
@@ -49,17 +52,41 @@ class CandidateScorer(RecBoleScorer):
 
     @torch.no_grad()
     def score_candidates(self, users_B: np.ndarray, items_BC: np.ndarray) -> Tensor:
-        """Scores of shape (B, C), in the order of `items_BC`."""
+        """Scores of the candidates, the higher the better.
+
+        Parameters
+        ----------
+        users_B : int64, (B,)
+        items_BC : int64, (B, C)
+
+        Returns
+        -------
+        (B, C)
+            In the order of `items_BC`, whatever the order in the prompt.
+        """
         self._model.eval()
         items = torch.from_numpy(items_BC)
         places_BC = self._places(users_B, items.shape)
         batch = self._joined(self._batch(users_B)).to(self._device)
-        asked = items.gather(1, places_BC).to(self._device)
-        scores_BC = self._model.predict_candidates(batch, asked)
+        named_BC = items.gather(1, places_BC).to(self._device)
+        scores_BC = self._model.predict_candidates(batch, named_BC)
         return torch.empty_like(scores_BC).scatter_(1, places_BC.to(scores_BC.device), scores_BC)
 
     def prompted(self, users_B: np.ndarray, items_BC: np.ndarray) -> tuple[Tensor, Tensor]:
-        """The prompts as input embeddings, and their lengths."""
+        """The prompts as input embeddings, and their lengths.
+
+        Parameters
+        ----------
+        users_B : int64, (B,)
+        items_BC : int64, (B, C)
+
+        Returns
+        -------
+        embeddings : (B, L, H)
+            Of prompts of at most L tokens and hidden size H, padded at the end.
+        lengths : (B,)
+            Tokens of each prompt.
+        """
         self._model.eval()
         batch = self._joined(self._batch(users_B)).to(self._device)
         return self._model.prompted(batch, torch.from_numpy(items_BC))
@@ -87,57 +114,63 @@ def reads_prompts(model: AbstractRecommender) -> bool:
 def evaluate_by_prompts(
     model: AbstractRecommender,
     dataset: TrainingRows,
-    phase: Phase,
+    task: RankingTask,
     *,
-    split: Split,
-    rankings: Mapping[str, RankingConfig],
-    candidates: Mapping[str, Candidates],
-    metrics: Sequence[str],
     checks: bool = False,
-    **options: Any,
 ) -> Evaluation:
-    """Rankings of candidates by one prompt each, rankings of all items by ranking again.
+    """Rankings of candidates by one prompt each, those of all items by `full_sort_predict`.
 
-    With `checks`, the rankings of candidates are repeated with the candidates in other orders:
-    "order_reversed/<ranking>/<metric>", "order_shuffled/<ranking>/<metric>".
+    Parameters
+    ----------
+    model
+        One that `reads_prompts`.
+    dataset : TrainingRows
+        What it was trained on.
+    task : RankingTask
+    checks : bool
+        Whether the rankings of candidates are repeated with the candidates in other orders:
+        "order_reversed/<ranking>/<metric>" and "order_shuffled/<ranking>/<metric>" of
+        `Evaluation.system`.
+
+    Raises
+    ------
+    PaddockError
+        As `evaluate`.
     """
-    history = split.history(phase)
-    among = {name: each for name, each in rankings.items() if each.candidates is not None}
-    full = {name: each for name, each in rankings.items() if each.candidates is None}
+    history = task.split.history(task.phase)
+    among = {name: each for name, each in task.rankings.items() if each.candidates is not None}
+    full = {name: each for name, each in task.rankings.items() if each.candidates is None}
+    of_candidates = replace(task, rankings=among, catalogue=None)
     parts: list[Evaluation] = []
-    shared: dict[str, Any] = {
-        "split": split,
-        "phase": phase,
-        "candidates": candidates,
-        "metrics": metrics,
-    }
     if full:
         scorer = RecBoleScorer(model, dataset=dataset, history=history)
-        parts.append(evaluate(scorer, rankings=full, **shared, **options))
+        parts.append(evaluate(scorer, replace(task, rankings=full)))
     if among:
-        asked = CandidateScorer(model, dataset=dataset, history=history)
-        slicing = options.get("slicing")
-        parts.append(evaluate(asked, rankings=among, slicing=slicing, **shared))
+        by_prompt = CandidateScorer(model, dataset=dataset, history=history)
+        parts.append(evaluate(by_prompt, of_candidates))
     made = joined(parts)
     if not (checks and among):
         return made
     orders: dict[str, float] = {}
     for order in ORDERS:
-        again = CandidateScorer(model, dataset=dataset, history=history, order=order)
-        means = evaluate(again, rankings=among, **shared).means
+        reordered = CandidateScorer(model, dataset=dataset, history=history, order=order)
+        means = evaluate(reordered, replace(of_candidates, slicing=None)).means
         orders |= {f"order_{order}/{name}": value for name, value in means.items()}
     return replace(made, system={**made.system, **orders})
 
 
 def joined(parts: Sequence[Evaluation]) -> Evaluation:
-    """Evaluations of the same users by different rankings, as one."""
+    """Evaluations of the same users by different rankings, as one.
+
+    Their seconds add up.
+    """
     first, *others = parts
     for other in others:
         assert other.per_user["user"].equals(first.per_user["user"])
-        told = set(first.per_user.columns) & set(other.per_user.columns)
+        shared = set(first.per_user.columns) & set(other.per_user.columns)
         first = replace(
             first,
-            per_user=pl.concat([first.per_user, other.per_user.drop(told)], how="horizontal"),
+            per_user=pl.concat([first.per_user, other.per_user.drop(shared)], how="horizontal"),
             means={**first.means, **other.means},
             system={**first.system, **other.system},
             slices={**first.slices, **other.slices},

@@ -20,7 +20,22 @@ ROWS_AT_ONCE = 1 << 16
 
 @torch.no_grad()
 def rating_errors(model: Any, phase: Phase, *, data: Prepared, split: Split) -> dict[str, float]:
-    """`ratings/rmse` and `ratings/mae` of the phase; nothing for a model that predicts no ratings."""
+    """`ratings/rmse` and `ratings/mae` of the phase; nothing for a model that predicts no ratings.
+
+    Parameters
+    ----------
+    model
+        One with `predict_ratings` is measured.
+    phase : "valid" or "test"
+    data : Prepared
+        With ratings.
+    split : Split
+
+    Raises
+    ------
+    PaddockError
+        If a rating is not finite.
+    """
     if not hasattr(model, "predict_ratings"):
         return {}
     assert data.ratings is not None, "the model was trained on ratings"
@@ -37,8 +52,8 @@ def rating_errors(model: Any, phase: Phase, *, data: Prepared, split: Split) -> 
             }
         )
         predicted.append(model.predict_ratings(batch.to(model.device)).cpu().numpy())
-    told, given = np.concatenate(predicted), data.ratings[rows]
-    return {"ratings/rmse": rmse(told, given), "ratings/mae": mae(told, given)}
+    ratings, given = np.concatenate(predicted), data.ratings[rows]
+    return {"ratings/rmse": rmse(ratings, given), "ratings/mae": mae(ratings, given)}
 
 
 def rmse(predicted: ArrayLike, given: ArrayLike) -> float:
@@ -58,22 +73,33 @@ def rmse(predicted: ArrayLike, given: ArrayLike) -> float:
 
 
 def mae(predicted: ArrayLike, given: ArrayLike) -> float:
-    """Mean absolute error; parameters and errors as for `rmse`."""
+    """Mean absolute error (Herlocker et al., TOIS 2004).
+
+    Parameters
+    ----------
+    predicted, given : (R,)
+        Ratings of the same R interactions, on the same scale.
+
+    Raises
+    ------
+    PaddockError
+        If their numbers differ, there is none, or one is not finite.
+    """
     return float(np.mean(np.abs(_errors(predicted, given))))
 
 
 def _errors(predicted: ArrayLike, given: ArrayLike) -> NDArray[np.float64]:
-    told = np.asarray(predicted, dtype=np.float64)
-    true = np.asarray(given, dtype=np.float64)
-    if told.shape != true.shape or told.ndim != 1 or not len(told):
+    predicted_R = np.asarray(predicted, dtype=np.float64)
+    given_R = np.asarray(given, dtype=np.float64)
+    if predicted_R.shape != given_R.shape or predicted_R.ndim != 1 or not len(predicted_R):
         raise PaddockError(
-            f"predicted ratings have shape {told.shape} and given ones {true.shape}: "
+            f"predicted ratings have shape {predicted_R.shape} and given ones {given_R.shape}: "
             "give one or more of each, in the same order"
         )
-    errors = told - true
-    if not np.isfinite(errors).all():
-        rows = np.flatnonzero(~np.isfinite(errors))
+    errors_R = predicted_R - given_R
+    if not np.isfinite(errors_R).all():
+        rows = np.flatnonzero(~np.isfinite(errors_R))
         raise PaddockError(
-            f"{len(rows)} of {len(errors)} ratings are not finite, the first in row {rows[0]}"
+            f"{len(rows)} of {len(errors_R)} ratings are not finite, the first in row {rows[0]}"
         )
-    return errors
+    return errors_R

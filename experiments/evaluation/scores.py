@@ -15,7 +15,17 @@ _NAMED_USERS = 5
 
 
 def comparable(scores: torch.Tensor) -> torch.Tensor:
-    """The scores in a type that every operation knows and that keeps their order and their ties."""
+    """The scores in a type that every operation knows and that keeps their order and their ties.
+
+    Parameters
+    ----------
+    scores : (B, n)
+        Of any type of numbers.
+
+    Returns
+    -------
+    float32 or float64, (B, n)
+    """
     if scores.dtype in (torch.float32, torch.float64):
         return scores
     narrow = scores.dtype in (torch.float16, torch.bfloat16)
@@ -27,13 +37,30 @@ def any_bad(scores: torch.Tensor) -> bool:
 
     One sum costs far less than two comparisons. It is NaN or plus infinity wherever an addend is,
     and else only by overflow.
+
+    Parameters
+    ----------
+    scores : (B, n)
     """
     sums = scores.sum(dim=1)
     return bool((torch.isnan(sums) | (sums == torch.inf)).any())
 
 
 def check_scores(scores: torch.Tensor, ids: Ints, *, what: str) -> None:
-    """Refuse NaN and plus infinity, naming the rows by their ids."""
+    """Refuse NaN and plus infinity, naming the rows by their ids.
+
+    Parameters
+    ----------
+    scores : (B, n)
+    ids : int64, (B,)
+    what : str
+        What a row is, as the message names it: "user" or "row".
+
+    Raises
+    ------
+    PaddockError
+        Naming the first of them.
+    """
     if not any_bad(scores):
         return
     for name, found in (("NaN", torch.isnan(scores)), ("plus infinity", scores == torch.inf)):

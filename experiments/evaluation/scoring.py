@@ -1,14 +1,12 @@
 """Scoring a trained model on the shared data, by the protocol."""
 
-from typing import Any
-
 from recbole.model.abstract_recommender import AbstractRecommender
 
 from experiments.bridge.dataset import TrainingRows
 from experiments.bridge.scorer import RecBoleScorer
 from experiments.config.schema import ProtocolConfig
-from experiments.evaluation.catalogue import catalogue, item_features
-from experiments.evaluation.evaluate import Evaluation, evaluate
+from experiments.evaluation.catalogue import Catalogue, catalogue, item_features
+from experiments.evaluation.evaluate import Evaluation, RankingTask, evaluate
 from experiments.evaluation.generation import generation
 from experiments.evaluation.prompts import evaluate_by_prompts, reads_prompts
 from experiments.evaluation.rating_errors import rating_errors
@@ -24,40 +22,40 @@ def evaluation(
     shared: SharedData,
     protocol: ProtocolConfig,
 ) -> Evaluation:
-    """All metrics of the protocol for one phase; beyond accuracy and by slice for the test alone."""
+    """All metrics of the protocol for one phase; beyond accuracy and by slice for the test alone.
+
+    Parameters
+    ----------
+    model
+        A trained model.
+    dataset : TrainingRows
+        What it was trained on.
+    phase : "valid" or "test"
+    shared : SharedData
+    protocol : ProtocolConfig
+
+    Raises
+    ------
+    PaddockError
+        For scores that are NaN or plus infinity, and for a ranking that the model cannot make.
+    """
     final = phase == "test"
-    items = None
-    if final and protocol.beyond:
-        told = item_features(shared.data) if "diversity" in protocol.beyond else None
-        items = catalogue(shared.split, told)
-    if reads_prompts(model):
-        made = evaluate_by_prompts(
-            model,
-            dataset,
-            phase,
-            split=shared.split,
-            rankings=protocol.rankings,
-            candidates=shared.candidates[phase],
-            metrics=protocol.metrics,
-            checks=final and model.order_check,
-            catalogue=items,
-            beyond=protocol.beyond,
-            slicing=protocol.slices if final else None,
-        )
-        if final:
-            made.system.update(generation(model, dataset, shared.split, shared.candidates[phase]))
-        return made
-    made = evaluate(
-        RecBoleScorer(model, dataset=dataset, history=shared.split.history(phase)),
+    task = RankingTask(
         split=shared.split,
         phase=phase,
         rankings=protocol.rankings,
         candidates=shared.candidates[phase],
         metrics=protocol.metrics,
-        catalogue=items,
+        catalogue=_catalogue(shared, protocol) if final else None,
         beyond=protocol.beyond,
         slicing=protocol.slices if final else None,
     )
+    if reads_prompts(model):
+        made = evaluate_by_prompts(model, dataset, task, checks=final and model.order_check)
+        if final:
+            made.system.update(generation(model, dataset, shared.split, task.candidates))
+        return made
+    made = evaluate(_scorer(model, dataset, task), task)
     made.system.update(rating_errors(model, phase, data=shared.data, split=shared.split))
     return made
 
@@ -69,19 +67,52 @@ def validate(
     shared: SharedData,
     protocol: ProtocolConfig,
 ) -> Metrics:
-    """The valid metrics that are worth a curve: those of the ranking that selects epochs."""
+    """The metrics of a validation: the one that selects epochs, hit and NDCG of the same ranking.
+
+    Parameters
+    ----------
+    model
+        As it is after an epoch.
+    dataset : TrainingRows
+        What it is trained on.
+    shared : SharedData
+    protocol : ProtocolConfig
+
+    Returns
+    -------
+    dict
+        "valid/<ranking>/<metric>_at_<cutoff>" -> the mean over users; "valid/ratings/rmse" and
+        "valid/ratings/mae" for a model that predicts ratings.
+
+    Raises
+    ------
+    PaddockError
+        As `evaluation`.
+    """
     ranking, _, selecting = protocol.valid_metric.partition("/")
     wanted = {selecting.partition("_at_")[0], "hit", "ndcg"} & set(protocol.metrics)
-    asked: dict[str, Any] = {
-        "split": shared.split,
-        "rankings": {ranking: protocol.rankings[ranking]},
-        "candidates": shared.candidates["valid"],
-        "metrics": sorted(wanted),
-    }
+    task = RankingTask(
+        split=shared.split,
+        phase="valid",
+        rankings={ranking: protocol.rankings[ranking]},
+        candidates=shared.candidates["valid"],
+        metrics=sorted(wanted),
+    )
     if reads_prompts(model):
-        made = evaluate_by_prompts(model, dataset, "valid", **asked)
+        made = evaluate_by_prompts(model, dataset, task)
     else:
-        scorer = RecBoleScorer(model, dataset=dataset, history=shared.split.history("valid"))
-        made = evaluate(scorer, phase="valid", **asked)
+        made = evaluate(_scorer(model, dataset, task), task)
     errors = rating_errors(model, "valid", data=shared.data, split=shared.split)
     return {f"valid/{name}": value for name, value in {**made.means, **errors}.items()}
+
+
+def _scorer(model: AbstractRecommender, dataset: TrainingRows, task: RankingTask) -> RecBoleScorer:
+    return RecBoleScorer(model, dataset=dataset, history=task.split.history(task.phase))
+
+
+def _catalogue(shared: SharedData, protocol: ProtocolConfig) -> Catalogue | None:
+    """What the list measures of the protocol need of the items; None without any."""
+    if not protocol.beyond:
+        return None
+    features = item_features(shared.data) if "diversity" in protocol.beyond else None
+    return catalogue(shared.split, features)

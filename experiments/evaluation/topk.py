@@ -47,7 +47,10 @@ def topk(
 
 
 def best_items(scores_BN: torch.Tensor, history: Sequences, k: int) -> NDArray[np.int32]:
-    """As `topk`, the items alone, of scores that are checked and comparable already."""
+    """As `topk`, the items alone, of scores that are checked and comparable already.
+
+    Parameters and shapes as of `topk`.
+    """
     parts = []
     for start in range(0, len(scores_BN), _ROWS_AT_A_TIME):
         some_BN = scores_BN[start : start + _ROWS_AT_A_TIME]

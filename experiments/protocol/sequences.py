@@ -68,7 +68,12 @@ def by_user(users: NDArray[np.integer], items: NDArray[np.int32], n_users: int) 
 
 
 def sorted_distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Every number once, ascending: `np.unique` through a sort, which beats its hashing tenfold."""
+    """Every number once, ascending: `np.unique` through a sort, which beats its hashing tenfold.
+
+    Parameters
+    ----------
+    numbers : int64, (n,)
+    """
     ordered = np.sort(numbers)
     first = np.ones(len(ordered), dtype=bool)
     first[1:] = ordered[1:] != ordered[:-1]

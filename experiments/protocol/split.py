@@ -120,6 +120,10 @@ class Split:
         The train rows for "valid"; the train and valid rows for "test". Where the split is not by
         time (random), that may hold what happened after a target.
 
+        Parameters
+        ----------
+        phase : "valid" or "test"
+
         Returns
         -------
         Sequences
@@ -135,6 +139,10 @@ class Split:
     def targets(self, phase: Phase) -> Sequences:
         """The phase's items of every scored user, in time order; an item that repeats counts once.
 
+        Parameters
+        ----------
+        phase : "valid" or "test"
+
         Returns
         -------
         Sequences
@@ -145,6 +153,10 @@ class Split:
     def masked(self, phase: Phase) -> Sequences:
         """The items that no target competes with: every user's history without his targets.
 
+        Parameters
+        ----------
+        phase : "valid" or "test"
+
         Returns
         -------
         Sequences
@@ -153,7 +165,12 @@ class Split:
         return self._once("masked", phase, self._masked)
 
     def users(self, phase: Phase) -> NDArray[np.int64]:
-        """Ids of the users that have a target in the phase, ascending."""
+        """Ids of the users that have a target in the phase and are scored, ascending: int64, (U,).
+
+        Parameters
+        ----------
+        phase : "valid" or "test"
+        """
         return np.flatnonzero(self.targets(phase).lengths)
 
     def unseen(self, phase: Phase) -> Unseen:

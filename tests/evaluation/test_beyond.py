@@ -21,7 +21,7 @@ from experiments.evaluation.beyond_accuracy import (
     popularity,
 )
 from experiments.evaluation.catalogue import Catalogue, catalogue
-from experiments.evaluation.evaluate import evaluate
+from experiments.evaluation.evaluate import RankingTask, evaluate
 from experiments.protocol.split import split_interactions
 from tests.protocol.toy import PROTOCOLS, Table, loo, random_toy, toy
 
@@ -150,9 +150,8 @@ def test_the_evaluators_lists_are_those_of_its_full_ranking(name):
     made = catalogue(split)
     asked = {"full": RankingConfig(cutoffs=[3, 10]), "top": RankingConfig(cutoffs=[1])}
 
-    def measured(**more):
-        return evaluate(
-            Table(scores),
+    def measured(block=None, **more):
+        task = RankingTask(
             split=split,
             phase="test",
             rankings=asked,
@@ -160,6 +159,7 @@ def test_the_evaluators_lists_are_those_of_its_full_ranking(name):
             metrics=["hit"],
             **more,
         )
+        return evaluate(Table(scores), task, block=block)
 
     plain, whole = measured(), measured(catalogue=made)
     assert plain.system == {}

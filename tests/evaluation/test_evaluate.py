@@ -13,7 +13,7 @@ from experiments.config.protocol_keys import check_protocol
 from experiments.config.schema import RankingConfig
 from experiments.errors import PaddockError
 from experiments.evaluation.counters import _count_by_sorting
-from experiments.evaluation.evaluate import evaluate, mean_over_users, topk
+from experiments.evaluation.evaluate import RankingTask, evaluate, mean_over_users, topk
 from experiments.protocol.candidates import candidates
 from experiments.protocol.split import TEST, Sequences, split_interactions
 from paddock import Metric
@@ -64,9 +64,9 @@ def random_scores():
 
 
 def run(scorer, split, candidates=None, phase="test", metrics=tuple(METRICS), **more):
+    options = {name: more.pop(name) for name in ("progress", "block") if name in more}
     rankings = FULL | (C20 if candidates else {})
-    return evaluate(
-        scorer,
+    task = RankingTask(
         split=split,
         phase=phase,
         rankings=more.pop("rankings", rankings),
@@ -74,6 +74,7 @@ def run(scorer, split, candidates=None, phase="test", metrics=tuple(METRICS), **
         metrics=metrics,
         **more,
     )
+    return evaluate(scorer, task, **options)
 
 
 def values_of(evaluation, name):

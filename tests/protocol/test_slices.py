@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from experiments.components.registry import functions
 from experiments.config.schema import RankingConfig, SlicesConfig
-from experiments.evaluation.evaluate import evaluate
+from experiments.evaluation.evaluate import RankingTask, evaluate
 from experiments.protocol.candidates import candidates
 from experiments.protocol.slices import definition_hash, outer_shares, slices
 from experiments.protocol.split import TEST, TRAIN, VALID, split_interactions
@@ -61,9 +61,8 @@ def test_every_slice_is_an_evaluation_of_its_own(data, name, tmp_path):
     drawn = candidates(data, split, "test", size=8, seed=1, folder=tmp_path)
     shared = {"phase": "test", "rankings": RANKINGS, "metrics": METRICS}
     scorer = Table(tied_scores())
-    whole = evaluate(
-        scorer, split=split, candidates={"c8": drawn}, slicing=SlicesConfig(), **shared
-    )
+    task = RankingTask(split=split, candidates={"c8": drawn}, slicing=SlicesConfig(), **shared)
+    whole = evaluate(scorer, task)
     masks = slices(split, "test", SlicesConfig())
     measured = 0
     for slice_name, among in masks.items():
@@ -76,12 +75,10 @@ def test_every_slice_is_an_evaluation_of_its_own(data, name, tmp_path):
             assert own == {}
             assert users == 0
             continue
-        expected = evaluate(
-            scorer,
-            split=alone(split, among),
-            candidates={"c8": chosen_rows(drawn, among)},
-            **shared,
+        task = RankingTask(
+            split=alone(split, among), candidates={"c8": chosen_rows(drawn, among)}, **shared
         )
+        expected = evaluate(scorer, task)
         assert users == expected.n_users
         assert own == {f"{path}/{key}": pytest.approx(v) for key, v in expected.means.items()}
         if path in whole.per_user.columns:
@@ -105,8 +102,7 @@ def test_a_slice_of_everything_is_the_whole(data, tmp_path, monkeypatch):
     everything = {"all": np.ones(n_targets, dtype=bool)}
     monkeypatch.setattr("experiments.evaluation.evaluate.slices", lambda *given: everything)
     drawn = candidates(data, split, "test", size=8, seed=1, folder=tmp_path)
-    made = evaluate(
-        Table(tied_scores()),
+    task = RankingTask(
         split=split,
         phase="test",
         rankings=RANKINGS,
@@ -114,6 +110,7 @@ def test_a_slice_of_everything_is_the_whole(data, tmp_path, monkeypatch):
         metrics=METRICS,
         slicing=SlicesConfig(),
     )
+    made = evaluate(Table(tied_scores()), task)
     assert made.slices == {
         "slice/all/targets": n_targets,
         "slice/all/users": made.n_users,
@@ -176,14 +173,14 @@ def test_different_values_give_exact_shares():
 
 
 def test_without_slicing_there_are_no_slices(data):
-    made = evaluate(
-        Table(tied_scores()),
+    task = RankingTask(
         split=loo(data),
         phase="test",
         rankings={"full": RANKINGS["full"]},
         candidates={},
         metrics=["hit"],
     )
+    made = evaluate(Table(tied_scores()), task)
     assert made.slices == {}
     assert made.aggregates == made.means
 

@@ -21,6 +21,11 @@ def path_of(source: str) -> Path:
 
     A relative one is of the working folder, or else of the checkout or installed package, where that
     has something of this path: the configurations in conf/ name the data sets beside that folder.
+
+    Parameters
+    ----------
+    source : str
+        A path, with or without "~".
     """
     place = Path(source).expanduser()
     carried = SHARE / place

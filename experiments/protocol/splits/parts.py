@@ -24,19 +24,39 @@ class Interactions(Protocol):
     """
 
     @property
-    def users(self) -> NDArray[np.int32]: ...
+    def users(self) -> NDArray[np.int32]:
+        """User of each interaction, (R,)."""
+        ...
+
     @property
-    def items(self) -> NDArray[np.int32]: ...
+    def items(self) -> NDArray[np.int32]:
+        """Item of each interaction, (R,)."""
+        ...
+
     @property
-    def indptr(self) -> NDArray[np.int64]: ...
+    def indptr(self) -> NDArray[np.int64]:
+        """Where the rows of each user begin, (n_users + 2,)."""
+        ...
+
     @property
-    def timestamps(self) -> NDArray[np.int64] | NDArray[np.float64] | None: ...
+    def timestamps(self) -> NDArray[np.int64] | NDArray[np.float64] | None:
+        """Time of each interaction, (R,), in any one unit; None where the data has none."""
+        ...
+
     @property
-    def n_users(self) -> int: ...
+    def n_users(self) -> int:
+        """Users, the padding left out."""
+        ...
+
     @property
-    def n_items(self) -> int: ...
+    def n_items(self) -> int:
+        """Items, the padding left out."""
+        ...
+
     @property
-    def hash(self) -> str: ...
+    def hash(self) -> str:
+        """SHA-256 of the content, equal on every machine."""
+        ...
 
 
 RATIOS = Key(

@@ -16,6 +16,7 @@ from experiments.config.resolve import ResolvedModel, resolve_model
 from experiments.config.schema import RankingConfig
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
+from experiments.evaluation.evaluate import RankingTask
 from experiments.evaluation.generation import generation
 from experiments.evaluation.prompts import CandidateScorer, evaluate_by_prompts
 from experiments.protocol.candidates import candidates
@@ -177,16 +178,14 @@ def test_evaluation_by_prompts(whole: Trained, tiny_data: Prepared, tiny_split: 
     drawn = candidates(
         tiny_data, tiny_split, "test", size=6, seed=1, folder=tiny_data.path / "candidates"
     )
-    made = evaluate_by_prompts(
-        whole.model,
-        whole.dataset,
-        "test",
+    task = RankingTask(
         split=tiny_split,
+        phase="test",
         rankings={"full": full, "c6": ranking},
         candidates={"c6": drawn},
         metrics=["hit", "ndcg"],
-        checks=True,
     )
+    made = evaluate_by_prompts(whole.model, whole.dataset, task, checks=True)
     history = tiny_split.history("test")
     users, items = drawn.users[:5].astype(np.int64), drawn.items_TC[:5].astype(np.int64)
     orders = {
