@@ -138,7 +138,7 @@ def main() -> None:
     parser.add_argument("--tests", nargs="*", help="instead of those that mirror the modules")
     parser.add_argument("--workers", type=int, default=1)
     asked = parser.parse_args()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 160)
     modules = asked.modules or changed_modules(asked.base)
     if not modules:
         console.print("No module changed.")
@@ -154,7 +154,10 @@ def main() -> None:
             for line in mutmut(folder, "results", "--all", "true").splitlines()
             if ": " in line
         )
-        table = Table("Function", "Change", "Result", show_lines=True)
+        table = Table(show_lines=True)
+        table.add_column("Function", overflow="fold")
+        table.add_column("Change", ratio=1)
+        table.add_column("Result")
         for mutant, result in results.items():
             if result == "killed":
                 continue
