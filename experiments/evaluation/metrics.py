@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from experiments.components.registry import Component, functions
 from experiments.config.values import nearest
 from experiments.errors import PaddockError
+from experiments.metric_names import at
 from paddock import Metric, metric
 
 Floats = NDArray[np.float64]
@@ -240,7 +241,7 @@ def per_row(
             for column in range(len(ks)):
                 total[:, column] += np.bincount(row, parts_GJ[:, column], n_rows)
     return {
-        f"{name}_at_{k}": total[:, column] / declared[name].declaration.norm(groups.n_targets, k)
+        at(name, k): total[:, column] / declared[name].declaration.norm(groups.n_targets, k)
         for name, total in sums.items()
         for column, k in enumerate(cutoffs)
     }

@@ -12,6 +12,7 @@ from experiments.evaluation.evaluate import Evaluation, evaluate
 from experiments.evaluation.generation import generation
 from experiments.evaluation.prompts import evaluate_by_prompts, reads_prompts
 from experiments.evaluation.rating_errors import rating_errors
+from experiments.metric_names import parse
 from experiments.protocol.shared_data import SharedData
 from experiments.protocol.split import Phase
 from experiments.training.loop import Metrics
@@ -70,8 +71,9 @@ def validate(
     protocol: ProtocolConfig,
 ) -> Metrics:
     """The valid metrics that are worth a curve: those of the ranking that selects epochs."""
-    ranking, _, selecting = protocol.valid_metric.partition("/")
-    wanted = {selecting.partition("_at_")[0], "hit", "ndcg"} & set(protocol.metrics)
+    selecting = parse(protocol.valid_metric)
+    ranking = selecting.ranking
+    wanted = {selecting.metric, "hit", "ndcg"} & set(protocol.metrics)
     asked: dict[str, Any] = {
         "split": shared.split,
         "rankings": {ranking: protocol.rankings[ranking]},
