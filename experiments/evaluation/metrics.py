@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.components.registry import Component, functions
+from experiments.config.metric_names import at
 from experiments.config.values import nearest
 from experiments.errors import PaddockError
-from experiments.metric_names import at
 from paddock import Metric, metric
 
 Floats = NDArray[np.float64]

@@ -6,13 +6,13 @@ from recbole.model.abstract_recommender import AbstractRecommender
 
 from experiments.bridge.dataset import TrainingRows
 from experiments.bridge.scorer import RecBoleScorer
+from experiments.config.metric_names import parse
 from experiments.config.schema import ProtocolConfig
 from experiments.evaluation.catalogue import catalogue, item_features
 from experiments.evaluation.evaluate import Evaluation, evaluate
 from experiments.evaluation.generation import generation
 from experiments.evaluation.prompts import evaluate_by_prompts, reads_prompts
 from experiments.evaluation.rating_errors import rating_errors
-from experiments.metric_names import parse
 from experiments.protocol.shared_data import SharedData
 from experiments.protocol.split import Phase
 from experiments.training.loop import Metrics
