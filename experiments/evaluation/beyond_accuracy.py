@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.config.metric_names import at
 from experiments.components.registry import functions
+from experiments.config.metric_names import at
 from paddock import ListMeasure, list_measure
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from experiments.config import plugins
+from experiments.components import plugins
 from paddock import report_section
 from reports import interactive, sections, svg
 from reports.errors import ReportError

@@ -256,6 +256,7 @@ def test_reports_know_neither_the_engine_nor_the_models() -> None:
 HEAVY = ("torch", "recbole", "hydra", "omegaconf")
 NEEDED = (
     "experiments.address",
+    "experiments.components",
     "experiments.config",
     "experiments.errors",
     "experiments.evaluation",
