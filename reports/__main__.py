@@ -13,12 +13,12 @@ MISTAKE = 2
 
 def main() -> None:
     """Make the report that sys.argv asks for."""
-    words = sys.argv[1:]
-    if {"--help", "-h"} & set(words):
+    overrides = sys.argv[1:]
+    if {"--help", "-h"} & set(overrides):
         print(usage())
         return
     try:
-        options = parse(words)
+        options = parse(overrides)
         begin = time.perf_counter()
         # Importing what draws takes seconds, which a misspelt key must not cost.
         from reports.plugins import load

@@ -55,7 +55,14 @@ def cost_of(configuration: Configuration[Run]) -> Cost:
 
 
 def budget_of(configuration: Configuration[Run], studies: Sequence[Study]) -> Budget:
-    """The budget of the study that the runs are tagged with, or that their configuration names."""
+    """The budget of the study that the runs are tagged with, or that their configuration names.
+
+    Parameters
+    ----------
+    configuration : Configuration
+    studies : sequence of Study
+        Those that the store holds; of another store's, the configuration says how many trials it had.
+    """
     runs = configuration.runs
     tagged = {
         name
@@ -71,7 +78,13 @@ def budget_of(configuration: Configuration[Run], studies: Sequence[Study]) -> Bu
 
 
 def budget_flags(budgets: Mapping[str, Budget]) -> dict[str, tuple[str, ...]]:
-    """A flag for every row whose budget is far below the largest."""
+    """A flag for every row whose budget is far below the largest.
+
+    Parameters
+    ----------
+    budgets : mapping
+        By row, at least one.
+    """
     largest = max(each.trials for each in budgets.values())
     return {
         label: (f"unequal budget: {each.trials} of {largest} trials",)

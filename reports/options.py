@@ -1,4 +1,4 @@
-"""What a report is asked for: KEY=VALUE words, as run.py takes them."""
+"""What a report is asked for: KEY=VALUE overrides, as run.py takes them."""
 
 import difflib
 import re
@@ -64,6 +64,7 @@ class Options:
 
     @property
     def folder(self) -> str:
+        """The name of the report's folder."""
         within = f"{self.experiment_name}/{self.slice}" if self.slice else self.experiment_name
         return self.name or within.replace("/", "-")
 
@@ -73,7 +74,7 @@ _CONFIGURATIONS = ("best", "all")
 
 
 def usage() -> str:
-    """The keys and their defaults."""
+    """The text of --help: the keys and their defaults."""
     lines = ["python -m reports dataset=ml-100k protocol=loo", ""]
     for key, field in _KEYS.items():
         default = "[]" if field.default == () else str(field.default)
@@ -82,8 +83,13 @@ def usage() -> str:
     return "\n".join(lines)
 
 
-def parse(words: Sequence[str]) -> Options:
-    """Options from KEY=VALUE words.
+def parse(overrides: Sequence[str]) -> Options:
+    """Options from KEY=VALUE overrides.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        Such as ["dataset=ml-100k", "metrics=[full/ndcg@10]"].
 
     Raises
     ------
@@ -92,10 +98,10 @@ def parse(words: Sequence[str]) -> Options:
     """
     store = from_environment(TRACKING_URI, Options.tracking_uri)
     given: dict[str, Any] = {"tracking_uri": store}
-    for word in words:
-        key, equals, text = word.partition("=")
+    for override in overrides:
+        key, equals, text = override.partition("=")
         if not equals:
-            raise ReportError(f"{word}: give KEY=VALUE, as in dataset=ml-100k")
+            raise ReportError(f"{override}: give KEY=VALUE, as in dataset=ml-100k")
         if key not in _KEYS:
             raise ReportError(f"{key}: there is no such key; {nearest(key, list(_KEYS))}")
         field = _KEYS[key]
@@ -105,9 +111,9 @@ def parse(words: Sequence[str]) -> Options:
     return options
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """A hint naming the nearest known word, or the words to choose from."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+def nearest(name: str, known: Sequence[str]) -> str:
+    """A hint naming the nearest known name, or the names to choose from."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]}?" if close else f"choose one of {', '.join(sorted(known))}"
 
 

@@ -99,10 +99,10 @@ def _server(uri: str, folder: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
-    words = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(
-            [*words, "--backend-store-uri", uri],
+            [*command, "--backend-store-uri", uri],
             env=os.environ
             | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             stdout=log,

@@ -1,4 +1,4 @@
-"""Plug-ins of a report: the sections that they bring, and how to read their metrics."""
+"""Plug-ins of a report: the sections that they bring."""
 
 from collections.abc import Sequence
 from importlib.metadata import entry_points
@@ -24,12 +24,9 @@ def load(plugins: Sequence[str]) -> None:
     # A report without plug-ins needs nothing of the engine.
     from experiments.components.plugins import load_plugins
     from experiments.components.registry import functions
-    from paddock import ListMeasure, Metric, ReportSection
+    from paddock import ReportSection
 
     load_plugins(plugins)
-    for kind in (Metric, ListMeasure):
-        # Finding them says which value of each is better.
-        functions(kind)
     for component in functions(ReportSection).values():
         if component.plugin is not None:
             sections.add(component.load())

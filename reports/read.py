@@ -117,7 +117,13 @@ def _within(runs: Sequence[Run], name: str) -> list[Run]:
 
 
 def read_users(source: Source, runs: Sequence[Run]) -> dict[str, pl.DataFrame]:
-    """By run id, the table with a row for every user; runs whose table is out of reach are missing."""
+    """The metrics of every user, of the slice's users where the report is of a slice.
+
+    Returns
+    -------
+    dict
+        Run id -> a row for every user; runs whose table is out of reach are missing.
+    """
 
     def table(run: Run) -> pl.DataFrame | None:
         with tempfile.TemporaryDirectory() as folder:
@@ -137,7 +143,13 @@ def read_users(source: Source, runs: Sequence[Run]) -> dict[str, pl.DataFrame]:
 
 
 def read_curves(source: Source, runs: Sequence[Run]) -> dict[str, list[tuple[int, float]]]:
-    """By run id, the valid metric of every epoch as (step, value)."""
+    """The valid metric of every epoch.
+
+    Returns
+    -------
+    dict
+        Run id -> (step, value) of each epoch; runs without any are missing.
+    """
 
     def curve(run: Run) -> list[tuple[int, float]]:
         history = source.client.get_metric_history(run.run_id, run.valid_metric)

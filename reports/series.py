@@ -15,6 +15,7 @@ SLICES = {
     "users_warm": "long histories",
     "users_unseen": "unseen users",
 }
+"""Slice -> what a reader calls it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,20 +61,39 @@ def cost_points(summary: Summary, cost: str, metric: str) -> list[Point]:
 
 
 def slice_means(summary: Summary, metric: str) -> dict[str, dict[str, float]]:
-    """Slice -> row -> mean over seeds, of the slices that hold targets."""
+    """The means of a metric by slice.
+
+    Parameters
+    ----------
+    metric : str
+        Without a phase, such as "full/ndcg_at_10".
+
+    Returns
+    -------
+    dict
+        Slice, as a reader calls it -> row -> mean over seeds; slices without targets are missing.
+    """
     found: dict[str, dict[str, float]] = {}
-    for name, told in SLICES.items():
+    for name, title in SLICES.items():
         means = {
             row.label: row.configuration.mean(f"test/slice/{name}/{metric}") for row in summary.rows
         }
         known = {label: mean for label, mean in means.items() if not np.isnan(mean)}
         if known:
-            found[told] = known
+            found[title] = known
     return found
 
 
 def versus(summary: Summary, row: str, metric: str) -> list[Versus]:
-    """A row against every other, user by user; a user's value is the mean over the seeds."""
+    """A row against every other, user by user; a user's value is the mean over the seeds.
+
+    Parameters
+    ----------
+    row : str
+        Its label.
+    metric : str
+        Without a phase, such as "full/ndcg_at_10".
+    """
     means = {
         label: np.round(by_metric[metric].mean(axis=0), 12)
         for label, by_metric in summary.users.items()
@@ -107,7 +127,7 @@ def importances(summary: Summary) -> dict[str, Mapping[str, float]]:
 def curves(summary: Summary) -> dict[str, Sequence[Sequence[tuple[int, float]]]]:
     """Row -> one curve a seed, of the rows that train for more than one epoch."""
     return {
-        label: long
+        label: curves
         for label, seeds in summary.curves.items()
-        if (long := [curve for curve in seeds if len(curve) > 1])
+        if (curves := [curve for curve in seeds if len(curve) > 1])
     }

@@ -100,7 +100,7 @@ def compare(
         if metric in values[other]
     ]
     tested = [users_p(means[row][metric] - means[other][metric]) for row, other, metric in pairs]
-    with _garbage_let_lie():
+    with _without_garbage_collection():
         corrected = multipletests(tested, alpha=alpha, method="holm")[1] if tested else []
         p_seeds = _seeds_corrected(values, {(row, other) for row, other, _ in pairs}, alpha=alpha)
     p_users = dict(zip(pairs, zip(tested, corrected, strict=True), strict=True))
@@ -112,7 +112,7 @@ def compare(
         difference_U = means[row][metric] - means[against][metric]
         low, high = interval(difference_U, alpha=alpha, resamples=resamples)
         p_raw, p_holm = map(float, p_users[pair])
-        told = p_holm < alpha and (low > 0 or high < 0)
+        differs = p_holm < alpha and (low > 0 or high < 0)
         by_seeds = p_seeds.get(pair)
         beyond_seeds = by_seeds is not None and by_seeds < alpha
         made[row, metric] = Comparison(
@@ -125,13 +125,13 @@ def compare(
             p_users=p_raw,
             p_holm=p_holm,
             p_seeds=by_seeds,
-            verdict=NONE if not told else SIGNIFICANT if beyond_seeds else USERS_ONLY,
+            verdict=NONE if not differs else SIGNIFICANT if beyond_seeds else USERS_ONLY,
         )
     return made
 
 
 @contextmanager
-def _garbage_let_lie() -> Iterator[None]:
+def _without_garbage_collection() -> Iterator[None]:
     """Hide what is in memory from the collector, which statsmodels runs on every correction.
 
     With thousands of runs in memory, that takes most of the time of a report.
@@ -167,7 +167,18 @@ def _seeds_corrected(
 
 
 def users_p(difference_U: Floats) -> float:
-    """Wilcoxon's signed-rank test of differences by user; users without one are left out."""
+    """Wilcoxon's signed-rank test of paired differences (Wilcoxon, "Individual comparisons by ranking
+    methods", Biometrics Bulletin 1945); users without a difference are left out.
+
+    Parameters
+    ----------
+    difference_U : float64, (U,)
+
+    Returns
+    -------
+    float
+        The two-sided p-value; 1 where no user differs.
+    """
     # Thirds that are summed in another order differ in their last bit, which is no difference.
     rounded_U = np.round(difference_U, _DECIMALS)
     if not rounded_U.any():
@@ -178,7 +189,23 @@ def users_p(difference_U: Floats) -> float:
 def interval(
     difference_U: Floats, *, alpha: float = 0.05, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float, float]:
-    """The bootstrap interval of the mean difference: users are drawn, with both their values."""
+    """The percentile bootstrap interval of the mean difference (Efron and Tibshirani, "An introduction
+    to the bootstrap", 1993): users are drawn, with both their values.
+
+    Parameters
+    ----------
+    difference_U : float64, (U,)
+    alpha : float
+        1 minus the level of the interval.
+    resamples : int
+    seed : int
+        Of the drawing.
+
+    Returns
+    -------
+    (float, float)
+        Its ends.
+    """
     if np.ptp(difference_U) == 0:
         return float(difference_U[0]), float(difference_U[0])
     batch = max(1, _BATCH_BYTES // (8 * len(difference_U)))
@@ -195,9 +222,20 @@ def interval(
 
 
 def seeds_p(row_S: Sequence[float] | Floats, other_S: Sequence[float] | Floats) -> float | None:
-    """Welch's t-test of the seeds' means; None where a side has a single seed.
+    """Welch's t-test of the seeds' means (Welch, "The generalization of Student's problem when several
+    different population variances are involved", Biometrika 1947).
 
     Two models that give every seed the same number differ by more than their seeds, if at all.
+
+    Parameters
+    ----------
+    row_S, other_S : float64, (S,)
+        The number of seeds may differ.
+
+    Returns
+    -------
+    float or None
+        The two-sided p-value; None where a model has a single seed.
     """
     if len(row_S) < 2 or len(other_S) < 2:
         return None

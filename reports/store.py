@@ -85,6 +85,7 @@ def experiment_id(client: Any, name: str) -> str:
 
 
 def find_experiment(client: Any, name: str) -> str | None:
+    """The id of an experiment of this name; None where there is none, or a deleted one."""
     experiment = client.get_experiment_by_name(name)
     if experiment is None or experiment.lifecycle_stage != "active":
         return None
@@ -92,7 +93,16 @@ def find_experiment(client: Any, name: str) -> str | None:
 
 
 def search(client: Any, experiment: str, query: str) -> Iterator[Any]:
-    """All runs of an experiment that a query finds, page by page."""
+    """All runs of an experiment that a query finds, page by page.
+
+    Parameters
+    ----------
+    client : mlflow.MlflowClient
+    experiment : str
+        The experiment's id.
+    query : str
+        In MLflow's language; "" finds all.
+    """
     token = None
     while True:
         # A page makes half a million objects that all stay: looking for garbage among them again
@@ -111,7 +121,14 @@ def search(client: Any, experiment: str, query: str) -> Iterator[Any]:
 
 
 def in_parallel(do: Callable[[Given], Made], these: Sequence[Given]) -> list[Made]:
-    """`do` of each, in order; asking a store is mostly waiting."""
+    """`do` of each, in their order; asking a store is mostly waiting.
+
+    Parameters
+    ----------
+    do : callable
+        From one of `these` to a result; several run at once.
+    these : sequence
+    """
     with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(do, these))
 

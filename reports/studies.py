@@ -89,9 +89,9 @@ def _importances(study: Any, trials: Sequence[Any]) -> dict[str, float]:
                 continue
             params, distributions = {}, {}
             for name, text in trial.data.params.items():
-                told = _distribution(optuna, spaces.get(name, {}), text)
-                if told is not None:
-                    params[name], distributions[name] = told
+                drawn = _distribution(optuna, spaces.get(name, {}), text)
+                if drawn is not None:
+                    params[name], distributions[name] = drawn
             made.add_trial(
                 optuna.trial.create_trial(params=params, distributions=distributions, value=value)
             )

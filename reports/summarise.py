@@ -113,7 +113,13 @@ class Summary:
 
 
 def by_metric(rows: Sequence[Row], metric: str) -> list[Row]:
-    """The rows by a metric, the best first."""
+    """The rows by their mean of a metric, the best first; rows without it come last.
+
+    Parameters
+    ----------
+    metric : str
+        Without a phase, such as "full/ndcg_at_10".
+    """
 
     def key(row: Row) -> tuple[float, str]:
         value = row.values.get(metric)
@@ -124,6 +130,12 @@ def by_metric(rows: Sequence[Row], metric: str) -> list[Row]:
 
 def summarise(source: Source, options: Options) -> Summary:
     """Choose the rows, read what belongs to them, and compare them.
+
+    Parameters
+    ----------
+    source : Source
+        The open store, with its runs.
+    options : Options
 
     Raises
     ------

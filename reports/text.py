@@ -97,7 +97,7 @@ def to_tex(summary: Summary) -> str:
 
 
 def to_json(summary: Summary) -> str:
-    """The whole summary for machines; the keys of one `format` stay."""
+    """The whole summary for machines; under one `FORMAT` keys neither go nor change their meaning."""
     options = summary.options
     content = {
         "format": FORMAT,

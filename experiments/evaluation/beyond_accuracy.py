@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.components.registry import functions
+from experiments.config.metric_names import at
 from paddock import ListMeasure, list_measure
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ class ListStatistics:
         self._counts = {k: np.zeros(catalogue.n_items + 1, dtype=np.int64) for k in cutoffs}
         self._measures = {name: known[name].load() for name in names}
         self._blocks: dict[str, list[Floats]] = {
-            f"{name}_at_{k}": []
+            at(name, k): []
             for name, measure in self._measures.items()
             if measure.declaration.of != "counts"
             for k in cutoffs
@@ -182,17 +183,17 @@ class ListStatistics:
         for k, counts_N in self._counts.items():
             counts_N += np.bincount(items_BK[:, :k].ravel(), minlength=len(counts_N))
         for name, measure in self._measures.items():
-            wanted = [k for k in self._cutoffs if f"{name}_at_{k}" in self._blocks]
+            wanted = [k for k in self._cutoffs if at(name, k) in self._blocks]
             if measure.declaration.of == "ranks" and wanted:
                 values_BK = measure(items_BK, self._catalogue)
                 for k in wanted:
                     # A list may be shorter than a cut-off where there are so few items.
                     column = values_BK[:, min(k, values_BK.shape[1]) - 1]
-                    self._blocks[f"{name}_at_{k}"].append(column)
+                    self._blocks[at(name, k)].append(column)
             elif measure.declaration.of == "lists":
                 for k in wanted:
                     values_B = measure(items_BK[:, :k], self._catalogue)
-                    self._blocks[f"{name}_at_{k}"].append(values_B)
+                    self._blocks[at(name, k)].append(values_B)
 
     def per_user(self) -> dict[str, Floats]:
         """ "novelty_at_10" -> one value per user, in the order of the blocks."""
@@ -201,7 +202,7 @@ class ListStatistics:
     def system(self) -> dict[str, float]:
         """ "coverage_at_10" -> the value of all lists together."""
         return {
-            f"{name}_at_{k}": measure(counts_N[1:])
+            at(name, k): measure(counts_N[1:])
             for name, measure in self._measures.items()
             if measure.declaration.of == "counts"
             for k, counts_N in self._counts.items()

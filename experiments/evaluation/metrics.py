@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.components.registry import Component, functions
+from experiments.config.metric_names import at
 from experiments.config.values import nearest
 from experiments.errors import PaddockError
 from paddock import Metric, metric
@@ -300,7 +301,7 @@ def per_row(
             for column in range(len(ks)):
                 total[:, column] += np.bincount(row, parts_GJ[:, column], n_rows)
     return {
-        f"{name}_at_{k}": total[:, column] / declared[name].declaration.norm(groups.n_targets, k)
+        at(name, k): total[:, column] / declared[name].declaration.norm(groups.n_targets, k)
         for name, total in sums.items()
         for column, k in enumerate(cutoffs)
     }

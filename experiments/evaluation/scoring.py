@@ -4,6 +4,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 
 from experiments.bridge.dataset import TrainingRows
 from experiments.bridge.scorer import RecBoleScorer
+from experiments.config.metric_names import parse
 from experiments.config.schema import ProtocolConfig
 from experiments.evaluation.catalogue import Catalogue, catalogue, item_features
 from experiments.evaluation.evaluate import Evaluation, RankingTask, evaluate
@@ -89,12 +90,12 @@ def validate(
     PaddockError
         As `evaluation`.
     """
-    ranking, _, selecting = protocol.valid_metric.partition("/")
-    wanted = {selecting.partition("_at_")[0], "hit", "ndcg"} & set(protocol.metrics)
+    selecting = parse(protocol.valid_metric)
+    wanted = {selecting.metric, "hit", "ndcg"} & set(protocol.metrics)
     task = RankingTask(
         split=shared.split,
         phase="valid",
-        rankings={ranking: protocol.rankings[ranking]},
+        rankings={selecting.ranking: protocol.rankings[selecting.ranking]},
         candidates=shared.candidates["valid"],
         metrics=sorted(wanted),
     )
