@@ -4,6 +4,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 
 from experiments.bridge.dataset import TrainingRows
 from experiments.bridge.scorer import RecBoleScorer
+from experiments.components.registry import functions
 from experiments.config.metric_names import parse
 from experiments.config.schema import ProtocolConfig
 from experiments.evaluation.catalogue import Catalogue, catalogue, item_features
@@ -14,6 +15,7 @@ from experiments.evaluation.rating_errors import rating_errors
 from experiments.protocol.shared_data import SharedData
 from experiments.protocol.split import Phase
 from experiments.training.loop import Metrics
+from paddock import ListMeasure
 
 
 def evaluation(
@@ -115,5 +117,7 @@ def _catalogue(shared: SharedData, protocol: ProtocolConfig) -> Catalogue | None
     """What the list measures of the protocol need of the items; None without any."""
     if not protocol.beyond:
         return None
-    features = item_features(shared.data) if "diversity" in protocol.beyond else None
+    measures = functions(ListMeasure)
+    needed = any(measures[name].declaration.needs_features for name in protocol.beyond)
+    features = item_features(shared.data) if needed else None
     return catalogue(shared.split, features)
