@@ -171,7 +171,7 @@ def _checked_stages(
         missing = {
             key: value for key, value in found.defaults(strategy).items() if key not in common
         }
-        resolved = _Checked(found, path=path)
+        resolved = _Checked(found, path=path, own=own)
         made[str(stage)] = resolved.values({**missing, **own}, strategy)
         resolved.together({**common, **made[str(stage)]})
     return made
@@ -183,6 +183,7 @@ class _Checked:
 
     found: Model
     path: str
+    own: Mapping[str, Any] | None = None
     backbone: ResolvedModel | None = field(default=None, kw_only=True)
 
     def values(self, given: Mapping[str, Any], strategy: str) -> dict[str, Any]:
@@ -203,23 +204,28 @@ class _Checked:
 
     def together(self, values: Mapping[str, Any]) -> None:
         """Refuse values that are impossible beside each other, and missing ones."""
-        found, path = self.found, self.path
+        found = self.found
         strategy = strategy_config(values["strategy"])
         for name, key in found.all_keys(values["strategy"]).items():
             if key.required and values.get(name) is None:
-                raise PaddockError(f"{path}.{name} is missing: {key.doc}")
+                raise PaddockError(f"{self._at(name)}.{name} is missing: {key.doc}")
         for name, possible in strategy.only.items():
             if values.get(name, possible[0]) not in possible:
                 raise PaddockError(
-                    f"{path}.{name}={values[name]}: strategy {strategy.name} trains with "
+                    f"{self._at(name)}.{name}={values[name]}: strategy {strategy.name} trains with "
                     f"{name}={' or '.join(map(str, possible))}; take that or strategy=recbole"
                 )
         width, heads = values.get("hidden_size"), values.get("n_heads")
         if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % heads:
+            path = self._at("hidden_size")
             raise PaddockError(f"{path}.hidden_size={width} is not a multiple of n_heads={heads}")
-        together(path, values, strategy)
+        together(self._at, values, strategy)
         if found.config is not None:
-            together(path, values, found.config)
+            together(self._at, values, found.config)
+
+    def _at(self, key: str) -> str:
+        """Where a key stands: a stage has those of the model too."""
+        return self.path if self.own is None or key in self.own else "model"
 
     def _check_fit(self, strategy: str) -> None:
         why = fits(self.found, strategy_config(strategy))
@@ -229,7 +235,7 @@ class _Checked:
             raise PaddockError(f"{self.path}.strategy={strategy} {why}: use model.strategy={use}")
 
     def _value(self, path: str, value: Any, key: Key) -> Any:
-        if key.schema is None or value is None:
+        if key.schema is None or (value is None and key.optional):
             return checked(path, value, key)
         if key.schema == "model":
             self.backbone = _backbone(value, path)

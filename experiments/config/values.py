@@ -2,7 +2,8 @@
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from experiments.errors import PaddockError
@@ -173,15 +174,23 @@ def checked_schema(path: str, given: Any, schema: type[Schema]) -> dict[str, Any
             if key.required:
                 raise PaddockError(f"{path}.{name} is missing: {key.doc}")
             values[name] = key.default
-    together(path, values, schema)
+    together(lambda key: path, values, schema)
     return values
 
 
-def together(path: str, values: Mapping[str, Any], schema: type[Schema]) -> None:
-    """Refuse values that are impossible beside each other, as the schema says."""
+def together(at: Callable[[str], str], values: Mapping[str, Any], schema: type[Schema]) -> None:
+    """Refuse values that are impossible beside each other, as the schema says.
+
+    Parameters
+    ----------
+    at : callable
+        Takes the key at fault and gives the path of the mapping that it stands in.
+    """
     try:
         schema.check(values)
     except PaddockError:
         raise
     except ValueError as error:
-        raise PaddockError(f"{path}.{error}") from error
+        key = re.match(r"\w*", str(error))
+        assert key is not None
+        raise PaddockError(f"{at(key[0])}.{error}") from error

@@ -244,7 +244,7 @@ REFUSED = {
     "model.llm=null": "model.llm or model.words is missing",
     "model.llm.name=nobody/nothing": "neither a local folder nor a model that can be fetched",
     "model.llm.dtype=int3": "model.llm.dtype=int3 is unknown",
-    "model.llm.quantisation=2bit": "choose null, 8bit or 4bit",
+    "model.llm.quantisation=2bit": "model.llm.quantisation=2bit is unknown: did you mean 8bit?",
     "model.text_encoder.pooling=max": "did you mean",
     "model.backbone=null": "model.backbone",
     "model.rerank=1": "model.rerank=1 must be at least 2",
