@@ -10,7 +10,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.config.check import check
-from experiments.config.compose import choices, compose, loosened, typed
+from experiments.config.compose import compose, loosened, typed
+from experiments.config.groups import choices
 from experiments.config.schema import Config, Mode
 from experiments.config.values import at_least, nearest
 from experiments.errors import PaddockError

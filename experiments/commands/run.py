@@ -19,10 +19,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from experiments.config.check import check
 from experiments.config.compose import (
-    CONF,
     TUNED,
     compose,
-    explain,
     given_places,
     loosened,
     settled,
@@ -30,10 +28,12 @@ from experiments.config.compose import (
     with_plugins,
 )
 from experiments.config.experiment import Experiment
+from experiments.config.explain import explain
 from experiments.config.metric_names import RATING_ERRORS, default_columns
 from experiments.config.protocol_keys import protocol_metrics
 from experiments.config.schema import Config, Format, Mode, TrackingConfig
 from experiments.errors import PaddockError
+from experiments.paths import CONF
 
 if TYPE_CHECKING:
     from rich.console import Console

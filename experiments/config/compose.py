@@ -1,43 +1,31 @@
 """Composing a configuration from overrides, and explaining why it cannot be composed."""
 
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
-from functools import cache
-from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar, cast, overload
+from typing import Any, TypeVar, overload
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.address import from_environment
 from experiments.components.plugins import absolute_plugin, loaded_plugins, plugin_folders
-from experiments.components.registry import strategies
-from experiments.config.schema import Config, RankingConfig
-from experiments.config.values import named, nearest
+from experiments.config.explain import AUTO, explain, near_key
+from experiments.config.groups import choices, groups
+from experiments.config.schema import Config
+from experiments.config.values import nearest
 from experiments.errors import PaddockError
 from experiments.paths import CONF, IN_CHECKOUT
 
-RANKINGS = "protocol.rankings"
-NO_RANKING = (
-    "there is no such ranking; a protocol's rankings are listed in its file in conf/protocol/"
-)
-
-AUTO = "+tuned=auto"
-"""Stands for the configuration that tune.py found best: conf/tuned/<dataset>/<protocol>/<model>.yaml."""
 ANY = "+tuned=any"
 """The same where there is one, and the model's own values where there is none."""
 TUNED = frozenset((AUTO, ANY))
-
-TUNING_GROUPS = ("search", "tuned")
-"""Folders of conf/ that hold what tune.py reads and writes, and no choice of run.py."""
 
 PARTS = ("llm", "text_encoder")
 """Groups that a model is made with: they stand in the defaults of the model's YAML."""
@@ -234,116 +222,3 @@ def _refuse_added(
             raise PaddockError(f"{full}: there is no such key; {near_key(full, schema=root)}")
         if is_dataclass(known[key]) and not OmegaConf.is_missing(node, key):
             _refuse_added(node[key], known[key], f"{full}.", root=root)
-
-
-def explain(error: Exception, *, schema: type[Config] = Config) -> str:
-    """One sentence for a composition error: the key or group at fault, and the nearest known."""
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-    text = " ".join(str(error).split()).partition(" See https")[0]
-    if isinstance(error, OverrideParseException):
-        reason = text.removeprefix(f"Error parsing override '{error.override}'").strip()
-        return f"{error.override}: cannot be read as KEY=VALUE ({reason}); quote special characters"
-    if found := re.search(r"Ambiguous value for argument '(.+?)' 1\.", text):
-        key, _, value = found[1].partition("=")
-        return f"{found[1]}: several values make a grid: add -m; a list is written {key}=[{value}]"
-    if found := re.search(r"Could not find 'tuned/([^']+)'", text):
-        return _no_tuned(found[1])
-    if found := re.search(
-        r"Could not find '([^']+)/([^'/]*)' Available options in '[^']+': ", text
-    ):
-        known = text[found.end() :].partition(" Config search path")[0].split()
-        return f"{found[1]}={found[2]}: there is no such file; {nearest(found[2], known)}"
-    if found := re.search(r"You must specify '([^']+)'", text):
-        return f"{found[1]} is missing: choose one of {', '.join(choices(found[1]))}"
-    reason = _reason(cause)
-    key = getattr(cause, "full_key", None) or ""
-    if found := re.search(r"Could not override '([^']+)'", text):
-        wanted = found[1]
-        if found_part := re.fullmatch(r"(\w+)@model\.(\w+)", wanted):
-            return f"{found_part[2]} is part of no such model; choose one with it: model=a_llmrec"
-        if wanted == "tuned":
-            return f"tuned is added to a configuration: write {AUTO}"
-        if "Did you mean" in text:
-            return text
-        if key and wanted.startswith(f"{key}.") and key.startswith(f"{RANKINGS}."):
-            return f"{wanted}: {NO_RANKING}"
-        return f"{wanted}: there is no such key; {near_key(wanted, schema=schema)}"
-    if found := re.search(r"Error merging override \+*([^=]+)=(.*)", text):
-        # OmegaConf tells a full path only of what is there already.
-        if found[1].startswith(f"{RANKINGS}.") and key and "." not in key:
-            return f"{found[1]}: {NO_RANKING}"
-        return f"{found[1]}={found[2].partition(' Value ')[0]}: {reason}"
-    return f"{key}: {reason}" if key else text
-
-
-def _no_tuned(option: str) -> str:
-    """What to do about a tuned configuration that is not there."""
-    if option.count("/") != 2:
-        return f"+tuned={option}: there is no such file in conf/tuned/; write {AUTO}"
-    dataset, protocol, model = option.split("/")
-    return (
-        f"{AUTO}: there is no conf/tuned/{option}.yaml; tune it first: "
-        f"python tune.py model={model} dataset={dataset} protocol={protocol}"
-    )
-
-
-def _reason(error: BaseException) -> str:
-    """What OmegaConf has against a value, without its class names."""
-    text = " ".join(str(error).split()).partition(" full_key:")[0]
-    if re.search("is not Optional", text):
-        return "it cannot be null"
-    if re.search("is not a ListConfig", text):
-        return "it must be a list, as in [a,b]"
-    if re.search("Invalid type assigned", text):
-        return "it holds keys of its own: set one of those"
-    return text
-
-
-def near_key(wanted: str, *, schema: type[Config] = Config) -> str:
-    """A hint for an unknown key: a sibling, the same word elsewhere, or what there is around it."""
-    if wanted.startswith("hydra."):
-        launcher = wanted.startswith("hydra.launcher.")
-        return "it comes with hydra/launcher=joblib" if launcher else "Hydra has none"
-    parent, _, name = wanted.rpartition(".")
-    family = re.sub(rf"^{RANKINGS}\.[^.]+", f"{RANKINGS}.*", parent)
-    known = _known_keys(cast(Any, schema))
-    around = [key.rpartition(".")[2] for key in known if key.rpartition(".")[0] == family]
-    prefix = f"{parent}." if parent else ""
-    if difflib.get_close_matches(name, around, n=1, cutoff=0.6):
-        return nearest(name, around, prefix=prefix)
-    if elsewhere := [key for key in known if key.rpartition(".")[2] == name]:
-        return f"did you mean {elsewhere[0]}?"
-    if around:
-        where = f"{parent} holds" if parent else "there are"
-        return f"{where} {named(name, around)}"
-    return near_key(parent, schema=schema) if parent else named(name, known)
-
-
-def groups() -> list[str]:
-    """The groups that a run is made of."""
-    folders = sorted(path.name for path in CONF.iterdir() if path.is_dir())
-    return [folder for folder in folders if folder not in TUNING_GROUPS]
-
-
-def choices(group: str) -> list[str]:
-    """The YAML files of a group, by name."""
-    folders = [CONF, *(plugin.conf for plugin in loaded_plugins() if plugin.conf is not None)]
-    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
-
-
-@cache
-def _known_keys(root: Any) -> tuple[str, ...]:
-    known: list[str] = []
-
-    def walk(schema: Any, path: str) -> None:
-        for field in fields(schema):
-            full = f"{path}{field.name}"
-            known.append(full)
-            if is_dataclass(field.type):
-                walk(field.type, f"{full}.")
-
-    walk(root, "")
-    walk(RankingConfig, f"{RANKINGS}.*.")
-    keys = [component.declaration.keys for component in strategies().values()]
-    known += [f"model.{key}" for key in dict.fromkeys(chain(*keys))]
-    return tuple(dict.fromkeys([*known, *groups()]))

@@ -41,6 +41,17 @@ def check_protocol(protocol: ProtocolConfig) -> None:
     for side, share in vars(protocol.slices).items():
         if share is not None and not 0 < share <= 0.5:
             raise PaddockError(f"protocol.slices.{side}={share} must be above 0 and at most 0.5")
+    _check_rankings(protocol)
+    computed = protocol_metrics(protocol)
+    if protocol.valid_metric not in computed:
+        raise PaddockError(
+            f"protocol.valid_metric={protocol.valid_metric} is not computed: "
+            f"{nearest(protocol.valid_metric, computed)}"
+        )
+
+
+def _check_rankings(protocol: ProtocolConfig) -> None:
+    """Refuse impossible names, numbers of candidates and cut-offs."""
     if not protocol.rankings:
         raise PaddockError("protocol.rankings is empty: name at least one ranking")
     for name, ranking in protocol.rankings.items():
@@ -58,12 +69,6 @@ def check_protocol(protocol: ProtocolConfig) -> None:
                     f"{path}.cutoffs holds {cutoff}, but there are {ranking.candidates} candidates: "
                     f"choose cut-offs of at most {ranking.candidates}"
                 )
-    computed = protocol_metrics(protocol)
-    if protocol.valid_metric not in computed:
-        raise PaddockError(
-            f"protocol.valid_metric={protocol.valid_metric} is not computed: "
-            f"{nearest(protocol.valid_metric, computed)}"
-        )
 
 
 def _check_known(path: str, asked: list[str], known: Mapping[str, Any]) -> None:

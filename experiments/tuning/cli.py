@@ -23,12 +23,14 @@ from experiments.commands.run import (
     searched_places,
     show_leaderboard,
 )
-from experiments.config.compose import CONF, TUNED, choices, compose, explain, loosened, typed
+from experiments.config.compose import TUNED, compose, loosened, typed
 from experiments.config.experiment import Experiment
+from experiments.config.explain import explain
+from experiments.config.groups import choices
 from experiments.config.schema import Mode
 from experiments.config.values import nearest
 from experiments.errors import PaddockError
-from experiments.paths import program
+from experiments.paths import CONF, program
 from experiments.tuning.algorithms import check_study
 from experiments.tuning.config import TuneConfig
 from experiments.tuning.read_space import read_space

@@ -9,10 +9,12 @@ import pytest
 from omegaconf import OmegaConf
 
 from experiments.config.check import check
-from experiments.config.compose import CONF, PARTS, choices, compose, groups, typed
+from experiments.config.compose import PARTS, compose, typed
+from experiments.config.groups import choices, groups
 from experiments.config.models import model as model_of
 from experiments.config.resolve import ENGINE_KEYS, resolve_model
 from experiments.errors import PaddockError
+from experiments.paths import CONF
 from tests.commands.command_line import ROOT
 
 GIVEN = {

@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from experiments.config.check import check
-from experiments.config.compose import CONF, TUNED, compose, typed
+from experiments.config.compose import TUNED, compose, typed
 from experiments.errors import PaddockError
+from experiments.paths import CONF
 from reports.errors import ReportError
 from reports.options import parse
 

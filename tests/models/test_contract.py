@@ -17,12 +17,13 @@ import models
 from experiments import checkpoint
 from experiments.bridge.config import recbole_config
 from experiments.bridge.scorer import RecBoleScorer
-from experiments.config.compose import CONF, compose, typed
+from experiments.config.compose import compose, typed
 from experiments.config.models import model, model_names
 from experiments.config.recbole_models import refusal
 from experiments.config.resolve import ResolvedModel, resolve_model
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
+from experiments.paths import CONF
 from experiments.protocol.split import Sequences, Split
 from experiments.training.build import build
 from experiments.training.context import TrainingContext

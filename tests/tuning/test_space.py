@@ -6,7 +6,8 @@ import optuna
 import pytest
 from optuna.trial import FixedTrial
 
-from experiments.config.compose import choices, compose, typed
+from experiments.config.compose import compose, typed
+from experiments.config.groups import choices
 from experiments.config.resolve import resolve_model
 from experiments.errors import PaddockError
 from experiments.tuning.cli import read

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.config.compose import CONF, compose, typed
+from experiments.config.compose import compose, typed
 from experiments.errors import PaddockError
+from experiments.paths import CONF
 
 FILE = """# @package _global_
 model:
