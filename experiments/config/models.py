@@ -34,6 +34,8 @@ STAGE_KEY = "train_stage"
 
 NEGATIVES = "train_neg_sample_args"
 
+TRANSFORM = "transform"
+
 MASKING = "mask_itemseq"
 """RecBole's transform that hides items of a history, which reads `ft_ratio` (transform.py:57)."""
 
@@ -95,9 +97,12 @@ class Model:
         keys = dict(config.keys)
         if config.prefixes and self.transform == MASKING:
             keys["ft_ratio"] = FT_RATIO
+        if TRANSFORM in keys:
+            keys[TRANSFORM] = replace(keys[TRANSFORM], default=self.transform)
         negatives, loss = keys.get(NEGATIVES), self.keys.get("loss_type")
-        if negatives and loss and self.sequential and loss.default == "CE":
-            # RecBole refuses negatives beside a sequential model's cross-entropy.
+        if negatives and self.sequential and (loss is None or loss.default == "CE"):
+            # RecBole refuses negatives beside a sequential model's cross-entropy, which may be one
+            # that the class does not ask for (RepeatNet).
             keys[NEGATIVES] = replace(negatives, unset=True)
         return keys
 

@@ -19,6 +19,7 @@ from torch import nn
 
 from experiments.config.resolve import resolve_model
 from experiments.data.prepared import Prepared
+from experiments.errors import PaddockError
 from experiments.protocol.split import Split
 from experiments.training.build import build
 from experiments.training.context import TrainingContext
@@ -263,9 +264,12 @@ class TestRaCT:
 
     @pytest.fixture
     def at(self, tiny_data: Prepared, tiny_split: Split, tmp_path: Path) -> Callable[[str], RaCT]:
+        values = resolve_model({"name": "RaCT", "train_stage": STAGES[0], **self.SMALL}).last
+
         def make(stage: str) -> RaCT:
             model, _, config = build(
-                resolve_model({"name": "RaCT", "train_stage": stage, **self.SMALL}).last,
+                # As it is, for a stage that no configuration may name.
+                {**values, "train_stage": stage},
                 TrainingContext(
                     data=tiny_data,
                     split=tiny_split,
@@ -335,6 +339,8 @@ class TestRaCT:
     def test_an_unknown_stage(self, at: Any) -> None:
         with pytest.raises(ValueError, match=r"must be one of actor_pretrain, .* not 'pretrain'"):
             at("pretrain")
+        with pytest.raises(PaddockError, match=r"model\.train_stage=pretrain is unknown"):
+            resolve_model({"name": "RaCT", "train_stage": "pretrain"})
 
     def test_the_actors_loss_and_scores_are_recboles(self, both: Any) -> None:
         # Without dropout, which draws for every item in one and for those of the row in the other.

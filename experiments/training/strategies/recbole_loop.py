@@ -31,7 +31,9 @@ class RecBoleLoopConfig(OptimizerConfig):
         NEGATIVE_SAMPLING, "Negative sampling: distribution, sample_num, alpha, dynamic."
     )
     shuffle: bool = key(True, "Whether the rows are shuffled before each epoch.")
-    transform: str | None = key(None, "What RecBole does to a batch; null: what the model needs.")
+    transform: str | None = key(
+        None, "What RecBole does to a batch, by default what the model needs; null: nothing."
+    )
 
 
 class RecBoleLoop:
