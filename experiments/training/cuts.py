@@ -19,8 +19,7 @@ def window_batches(
     batch_size: int,
     generator: torch.Generator,
 ) -> list[Batch]:
-    """Cut stretches of positions into windows, and batch windows of similar lengths in random
-    order.
+    """Cut stretches of positions into windows, in random batches of similar lengths.
 
     A stretch of at most `longest` positions is one window. The first window of a longer stretch has
     a random length and the others follow it, so that the cuts differ from epoch to epoch.

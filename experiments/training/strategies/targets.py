@@ -178,8 +178,7 @@ class AdamSteps:
             )
 
     def step(self, loss: Tensor, *, epoch: int, done: int, batches: int) -> float:
-        """Add the gradient of a batch's loss, step at the end of a group of batches, return the
-        loss.
+        """Add a loss's gradient, step at the end of a group of batches, and return the loss.
 
         Parameters
         ----------
