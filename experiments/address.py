@@ -13,17 +13,34 @@ TRACKING_URI = "MLFLOW_TRACKING_URI"
 
 
 def is_http(uri: str) -> bool:
-    """Whether an address is a web server's."""
+    """Whether an address is a web server's.
+
+    Parameters
+    ----------
+    uri : str
+        Address of a store or a server.
+    """
     return uri.startswith(("http://", "https://"))
 
 
 def is_remote(uri: str) -> bool:
-    """Whether a server stands between this process and the store, and keeps the artifacts."""
+    """Whether an address is a server's, which keeps the artifacts itself.
+
+    Parameters
+    ----------
+    uri : str
+        Address of a tracking store.
+    """
     return is_http(uri) or uri.startswith("databricks")
 
 
 def sqlite_file(uri: str) -> Path | None:
     """The file behind a SQLite address.
+
+    Parameters
+    ----------
+    uri : str
+        Address of a database, such as sqlite:///mlflow.db.
 
     Returns
     -------
@@ -37,7 +54,16 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def absolute(uri: str) -> str:
-    """An address with a SQLite file's path made absolute: the same from every working folder."""
+    """An address with the path of its SQLite file made absolute.
+
+    The result means the same file from every working folder. Other addresses are returned as they
+    are.
+
+    Parameters
+    ----------
+    uri : str
+        Address of a database or a server.
+    """
     database = sqlite_file(uri)
     if database is None:
         return uri
@@ -47,7 +73,13 @@ def absolute(uri: str) -> str:
 
 
 def without_password(uri: str) -> str:
-    """The form of an address that is shown and written down."""
+    """An address with its password removed, as it is shown and written down.
+
+    Parameters
+    ----------
+    uri : str
+        Address, with or without a password.
+    """
     parts = urlsplit(uri)
     if parts.password is None:
         return uri
@@ -82,8 +114,9 @@ def from_environment(variable: str, default: str | None = None) -> str:
     Parameters
     ----------
     variable : str
-    default : str or None
-        What an unset or empty variable stands for; None refuses it.
+        Name of the environment variable.
+    default : str, optional
+        Address where the variable is unset or empty; None makes that an error.
 
     Raises
     ------

@@ -20,7 +20,17 @@ Sections = Mapping[str, tuple[Mapping[str, Tensor], Any]]
 
 
 def save(path: Path, sections: Sections, *, notes: Any) -> None:
-    """Write named sections (tensors, plain values) and `notes` (plain values)."""
+    """Write a checkpoint: named sections and notes.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write; an existing one is replaced as a whole.
+    sections : mapping of str to tuple
+        Section -> its tensors by name, and its plain values (JSON).
+    notes : object
+        Plain values (JSON) beside the sections.
+    """
     tensors = {
         f"{section}/{name}": value.contiguous()
         for section, (values, _) in sections.items()
@@ -34,6 +44,18 @@ def save(path: Path, sections: Sections, *, notes: Any) -> None:
 
 def load(path: Path) -> tuple[dict[str, tuple[dict[str, Tensor], Any]], Any]:
     """Read what `save` wrote: the sections and the notes.
+
+    Parameters
+    ----------
+    path : Path
+        A file that `save` wrote.
+
+    Returns
+    -------
+    sections : dict of str to tuple
+        Section -> its tensors by name, and its plain values.
+    notes : object
+        The plain values beside them.
 
     Raises
     ------

@@ -36,6 +36,11 @@ def register(model: type[AbstractRecommender]) -> None:
     own module is entered under that name. RecBole's class of the same name, if any, stays reachable
     from its package (`recbole.model.sequential_recommender.SASRec`) and as our class's base.
 
+    Parameters
+    ----------
+    model : type of AbstractRecommender
+        The model class.
+
     Raises
     ------
     ValueError

@@ -15,14 +15,23 @@ def attend(
     attended_B11L: Tensor | None = None,
     causal: bool = False,
 ) -> Tensor:
-    """What RecBole's MultiHeadAttention gives, residual and norm included, (B, L, D).
+    """RecBole's MultiHeadAttention, residual and layer norm included.
 
     Parameters
     ----------
-    attended_B11L
-        Which positions may be looked at; None is all of them.
-    causal
-        Whether a position sees itself and those before it alone.
+    layer : TransformerLayer
+        Holds the weights.
+    states_BLD : Tensor
+        State of each position, shape (B, L, D).
+    attended_B11L : Tensor, optional
+        True where a position may be attended to, shape (B, 1, 1, L); None: everywhere.
+    causal : bool
+        Whether a position attends only to itself and earlier positions.
+
+    Returns
+    -------
+    Tensor
+        Shape (B, L, D).
     """
     attention = layer.multi_head_attention
     heads = attention.num_attention_heads

@@ -1,8 +1,8 @@
 """RecBole 1.2.1 on a current stack: every work-round, each with its reason and the line it concerns.
 
 `apply` runs once, when `models` is imported. A work-round is one function in `WORKAROUNDS`; the test
-of the same name shows what breaks without it. Anything that a subclass can mend (how a configuration
-is read, how a dataset is loaded) is mended in that subclass instead, and so is not here.
+of the same name shows what breaks without it. What a subclass can change (how a configuration is
+read, how a dataset is loaded) is changed in that subclass instead.
 """
 
 import logging
@@ -94,7 +94,13 @@ WORKAROUNDS: dict[str, Callable[[], None]] = {
 
 
 def apply(*, skip: frozenset[str] = frozenset()) -> None:
-    """Apply all work-rounds but those named in `skip` (the tests name one at a time)."""
+    """Apply the work-rounds.
+
+    Parameters
+    ----------
+    skip : frozenset of str
+        Names of work-rounds to leave out (the tests name one at a time).
+    """
     for name, work_round in WORKAROUNDS.items():
         if name not in skip:
             work_round()

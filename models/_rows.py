@@ -27,11 +27,35 @@ class Rows(NamedTuple):
         return self.bounds.diff()
 
     def sums(self, values_E: Tensor) -> Tensor:
-        """The sum of every row's values, shape (B,)."""
+        """The sum of each row's values.
+
+        Parameters
+        ----------
+        values_E : Tensor
+            One value an entry, shape (E,).
+
+        Returns
+        -------
+        Tensor
+            Shape (B,).
+        """
         return values_E.new_zeros(len(self.bounds) - 1).index_add(0, self.row_E, values_E)
 
     def dense(self, values_E: Tensor, n_items: int) -> Tensor:
-        """The values at their items, 0 elsewhere, shape (B, N)."""
+        """A matrix of the values at their rows and items, 0 elsewhere.
+
+        Parameters
+        ----------
+        values_E : Tensor
+            One value an entry, shape (E,).
+        n_items : int
+            N, padding included.
+
+        Returns
+        -------
+        Tensor
+            Shape (B, N).
+        """
         values_BN = values_E.new_zeros((len(self.bounds) - 1, n_items))
         values_BN[self.row_E, self.items_E] = values_E
         return values_BN
@@ -63,7 +87,15 @@ class RowsMixin(nn.Module):
     _items: Tensor
 
     def build_histroy_items(self, dataset: Any) -> None:
-        """Keep each user's different training items (RecBole's misspelt name; its __init__ calls it)."""
+        """Keep the distinct training items of each user.
+
+        RecBole's __init__ calls it by this misspelt name.
+
+        Parameters
+        ----------
+        dataset : recbole.data.dataset.Dataset
+            The training part.
+        """
         users, items = dataset.inter_feat[dataset.uid_field], dataset.inter_feat[dataset.iid_field]
         pairs = torch.unique(users.long() * dataset.item_num + items.long())
         users, items = pairs // dataset.item_num, pairs % dataset.item_num
@@ -73,7 +105,15 @@ class RowsMixin(nn.Module):
         self.register_buffer("_items", items.int().to(self.device), persistent=False)
 
     def get_rating_matrix(self, user: Tensor) -> Rows:
-        """The rows of the given users, where RecBole gives a matrix of shape (B, N)."""
+        """The rows of users.
+
+        RecBole's method of this name returns a matrix of shape (B, N).
+
+        Parameters
+        ----------
+        user : Tensor
+            User ids, shape (B,), int64.
+        """
         starts_B = self._indptr[user]
         lengths_B = self._indptr[user + 1] - starts_B
         bounds = F.pad(lengths_B.cumsum(0), (1, 0))
@@ -82,13 +122,36 @@ class RowsMixin(nn.Module):
         return Rows(self._items[starts_B[row_E] + within_E].long(), row_E, bounds)
 
     def forward(self, rating_matrix: Rows) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores of shape (B, N), and the mean and log-variance of the latent code."""
+        """Score all items.
+
+        Parameters
+        ----------
+        rating_matrix : Rows
+            The rows of the batch.
+
+        Returns
+        -------
+        scores_BN : Tensor
+            Shape (B, N).
+        mu, logvar : Tensor
+            Mean and log-variance of the latent code, both of shape (B, `lat_dim` / 2).
+        """
         return self._decoded(rating_matrix, self._fed(rating_matrix))
 
     def negative_elbo(self, user: Tensor) -> Tensor:
-        """Reconstruction error and annealed KL divergence of every user, shape (B,); a training step.
+        """The negative ELBO of each user, with the KL divergence annealed; one training step.
 
         Mult-VAE (Liang et al., WWW 2018), eq. 2 and 5.
+
+        Parameters
+        ----------
+        user : Tensor
+            User ids, shape (B,), int64.
+
+        Returns
+        -------
+        Tensor
+            Shape (B,).
         """
         rows = self.get_rating_matrix(user)
         self.update += 1
@@ -102,7 +165,20 @@ class RowsMixin(nn.Module):
         return -rows.sums(log_probabilities_E) + anneal * divergence_B
 
     def predict(self, interaction: Interaction) -> Tensor:
-        """Scores of pairs, shape (B,); RecBole's indexes by a list, which torch reads otherwise."""
+        """Scores of pairs of user and item.
+
+        RecBole's own method indexes by a list, which current versions of torch read differently.
+
+        Parameters
+        ----------
+        interaction : Interaction
+            User and item ids in RecBole's fields, B rows.
+
+        Returns
+        -------
+        Tensor
+            Shape (B,).
+        """
         scores_BN, _, _ = self.forward(self.get_rating_matrix(interaction[self.USER_ID]))
         return scores_BN.gather(1, interaction[self.ITEM_ID][:, None]).squeeze(1)
 
@@ -113,8 +189,8 @@ class RowsMixin(nn.Module):
 
     def _decoded(self, rows: Rows, values_E: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         code = self.encoder[1:](self._first_layer(rows, values_E))
-        half = int(self.lat_dim / 2)
-        mu, logvar = code[:, :half], code[:, half:]
+        width = int(self.lat_dim / 2)
+        mu, logvar = code[:, :width], code[:, width:]
         return self.decoder(self.reparameterize(mu, logvar)), mu, logvar
 
     def _first_layer(self, rows: Rows, values_E: Tensor) -> Tensor:

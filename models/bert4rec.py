@@ -44,19 +44,23 @@ class BERT4RecConfig(ModelConfig):
 class BERT4Rec(RecBoleBERT4Rec):
     """RecBole's BERT4Rec: same parameters, same scores for equal weights.
 
-    `encode` and `logit_factors` let whoever trains it choose the masked positions and score these
-    alone; RecBole's loss takes a fixed number of them for every row, padded. Attention runs through
+    `encode` and `logit_factors` let a strategy choose the masked positions and score only these; RecBole's loss takes a fixed number of them for every row, padded. Attention runs through
     torch's fused kernel, and rows are no wider than the longest history of a batch.
     """
 
     def encode(self, items_BL: Tensor) -> Tensor:
-        """The transformer's output at every position, shape (B, L, D); at padding it means nothing.
+        """The transformer's output at every position; at padding it means nothing.
 
         Parameters
         ----------
-        items_BL
-            Item ids in time order, `mask_token` where hidden, padded with 0 on the right; L at most
-            MAX_ITEM_LIST_LENGTH.
+        items_BL : Tensor
+            Item ids in time order, shape (B, L), `mask_token` where hidden, padded with 0 on the
+            right; L is at most MAX_ITEM_LIST_LENGTH.
+
+        Returns
+        -------
+        Tensor
+            Shape (B, L, D).
         """
         positions_L = torch.arange(items_BL.size(1), device=items_BL.device)
         states_BLD = self.item_embedding(items_BL) + self.position_embedding(positions_L)
@@ -67,9 +71,21 @@ class BERT4Rec(RecBoleBERT4Rec):
         return states_BLD
 
     def logit_factors(self, encoded_PD: Tensor) -> tuple[Tensor, Tensor]:
-        """Two factors of the logits of all items: their product over the last dimension, (P, N).
+        """Two factors whose product over the last dimension is the logits of all items.
 
         The bias of the items is a column more, against a state of one.
+
+        The items' bias is one more column of the weights; the states have a 1 there.
+
+        Parameters
+        ----------
+        encoded_PD : Tensor
+            Output of `encode` at P positions, shape (P, D).
+
+        Returns
+        -------
+        states, weights : Tensor
+            Shapes (P, D + 1) and (N, D + 1).
         """
         states_PD = self._head(encoded_PD)
         ones_P1 = states_PD.new_ones(len(states_PD), 1)
@@ -78,13 +94,39 @@ class BERT4Rec(RecBoleBERT4Rec):
         return torch.cat([states_PD, ones_P1], dim=1), torch.cat([weight_ND, bias_N1], dim=1)
 
     def forward(self, item_seq: Tensor) -> Tensor:
-        """The state at every position that is multiplied with the items, shape (B, L, D)."""
+        """The state of each position, whose product with item embeddings gives logits.
+
+        Parameters
+        ----------
+        item_seq : Tensor
+            Item ids, shape (B, L).
+
+        Returns
+        -------
+        Tensor
+            Shape (B, L, D).
+        """
         return self._head(self.encode(item_seq))
 
     def reconstruct_test_data(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
-        """The histories less their oldest item, the mask after their last; no wider than needed.
+        """The histories without their oldest item and with the mask after the last one.
 
         RecBole makes room for the mask in every row, also where the history leaves some.
+
+        Rows are as wide as the longest history. RecBole drops the oldest item of every row, whether
+        or not the row has room for the mask; so does this method, so that scores are equal.
+
+        Parameters
+        ----------
+        item_seq : Tensor
+            Item ids in time order, shape (B, L), padded with 0 on the right.
+        item_seq_len : Tensor
+            Items of each history, shape (B,).
+
+        Returns
+        -------
+        Tensor
+            Shape (B, longest length).
         """
         longest = int(item_seq_len.max())
         rest_BL = F.pad(item_seq, (0, 1))[:, 1 : longest + 1]

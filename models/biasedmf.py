@@ -29,16 +29,17 @@ class BiasedMFConfig(ModelConfig):
 
 
 class BiasedMF(GeneralRecommender):
-    """The mean rating, what the user and the item add to it, and the product of their factors (eq. 4).
+    """XX
+    4).
 
     It learns from ratings, by the strategy `ratings`, and is measured by RMSE and MAE beside the
     metrics of its ranking. Items are ranked by the rating that is predicted for them.
 
     Parameters
     ----------
-    config
+    config : recbole.config.Config
         `embedding_size` and `reg_weight`, the lambda of eq. 5.
-    dataset
+    dataset : recbole.data.dataset.Dataset
         Holds the training ratings under RATING_FIELD.
     """
 
@@ -62,23 +63,67 @@ class BiasedMF(GeneralRecommender):
             nn.init.zeros_(bias.weight)
 
     def predict_ratings(self, interaction: Interaction) -> Tensor:
-        """Ratings of pairs of user and item, (B,), inside the scale of the training ratings."""
+        """Predicted ratings of pairs, cut to the range of the training ratings.
+
+        Parameters
+        ----------
+        interaction : Interaction
+            User and item ids in RecBole's fields, B rows.
+
+        Returns
+        -------
+        Tensor
+            Shape (B,), in the unit of the ratings.
+        """
         return self.predict(interaction).clamp(self.scale[0], self.scale[1])
 
     def predict(self, interaction: Interaction) -> Tensor:
-        """Scores of pairs, (B,)."""
+        """Scores of pairs: predicted ratings, not cut to any range (eq. 4).
+
+        Parameters
+        ----------
+        interaction : Interaction
+            User and item ids in RecBole's fields, B rows.
+
+        Returns
+        -------
+        Tensor
+            Shape (B,).
+        """
         users, items = interaction[self.USER_ID], interaction[self.ITEM_ID]
         product_B = (self.user_embedding(users) * self.item_embedding(items)).sum(dim=1)
         return self.mean + self.user_bias(users)[:, 0] + self.item_bias(items)[:, 0] + product_B
 
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
-        """Scores of all items, (B, N)."""
+        """Scores of all items (eq. 4).
+
+        Parameters
+        ----------
+        interaction : Interaction
+            User ids in RecBole's field, B rows.
+
+        Returns
+        -------
+        Tensor
+            Shape (B, N).
+        """
         users = interaction[self.USER_ID]
         product_BN = self.user_embedding(users) @ self.item_embedding.weight.T
         return self.mean + self.user_bias(users) + self.item_bias.weight[:, 0] + product_BN
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
-        """Squared errors with the norms of what made them, the mean over the batch (eq. 5)."""
+        """Mean squared error with an L2 penalty on factors and biases (eq. 5).
+
+        Parameters
+        ----------
+        interaction : Interaction
+            User and item ids and ratings in RecBole's fields, B rows.
+
+        Returns
+        -------
+        Tensor
+            A scalar.
+        """
         users, items = interaction[self.USER_ID], interaction[self.ITEM_ID]
         errors_B = interaction[self.RATING] - self.predict(interaction)
         weights = (

@@ -34,16 +34,34 @@ class GRU4Rec(RecBoleGRU4Rec):
     """
 
     def states(self, items_BL: Tensor) -> Tensor:
-        """The state after each position, shape (B, L, D); those at padding mean nothing.
+        """The state after each position; those at padding mean nothing.
 
         Parameters
         ----------
-        items_BL
-            Item ids in time order, padded with 0 on the right.
+        items_BL : Tensor
+            Item ids in time order, shape (B, L), padded with 0 on the right.
+
+        Returns
+        -------
+        Tensor
+            Shape (B, L, D).
         """
         output_BLH, _ = self.gru_layers(self.emb_dropout(self.item_embedding(items_BL)))
         return self.dense(output_BLH)
 
     def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
-        """The state after the last item of each history, shape (B, D)."""
+        """The state after the last item of each history.
+
+        Parameters
+        ----------
+        item_seq : Tensor
+            Item ids in time order, shape (B, L), padded with 0 on the right.
+        item_seq_len : Tensor
+            Items of each history, shape (B,), at least 1.
+
+        Returns
+        -------
+        Tensor
+            Shape (B, D).
+        """
         return self.gather_indexes(self.states(item_seq), item_seq_len - 1)

@@ -22,11 +22,31 @@ class SymmetricProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, matrix_MM, dense_MD):  # type: ignore[no-untyped-def]
+        """The product A X.
+
+        Parameters
+        ----------
+        ctx : FunctionCtx
+            torch's context of the function.
+        matrix_MM : Tensor
+            A, sparse and symmetric, shape (M, M).
+        dense_MD : Tensor
+            X, shape (M, D).
+        """
         ctx.matrix_MM = matrix_MM
         return matrix_MM @ dense_MD
 
     @staticmethod
     def backward(ctx, gradient_MD):  # type: ignore[no-untyped-def]
+        """The gradient of X, A times the gradient of the product; A has none.
+
+        Parameters
+        ----------
+        ctx : FunctionCtx
+            torch's context of the function.
+        gradient_MD : Tensor
+            Gradient of the product, shape (M, D).
+        """
         return None, ctx.matrix_MM @ gradient_MD
 
 

@@ -43,5 +43,16 @@ class MultiVAE(RowsMixin, RecBoleMultiVAE):
     """RecBole's MultiVAE: same parameters, loss and scores for equal weights."""
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
-        """The mean of the users' negative ELBO."""
+        """The negative ELBO (eq. 2 and 5), averaged over the batch.
+
+        Parameters
+        ----------
+        interaction : Interaction
+            User ids in RecBole's field, B rows.
+
+        Returns
+        -------
+        Tensor
+            A scalar.
+        """
         return self.negative_elbo(interaction[self.USER_ID]).mean()

@@ -1,4 +1,4 @@
-"""Popularity: every user is given the items that most interactions of the training part hold."""
+"""Popularity: every user is given the items with the most training interactions."""
 
 import torch
 from recbole.data.interaction import Interaction
@@ -10,7 +10,7 @@ from paddock import ModelConfig
 
 
 class PopConfig(ModelConfig):
-    """Popularity, which has nothing to choose."""
+    """Popularity, which has no hyper-parameters."""
 
     closed_form = True
 
@@ -26,7 +26,18 @@ class Pop(RecBolePop):
     type = ModelType.TRADITIONAL
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
-        """Count the batch's items; the loss is 0."""
+        """Count the batch's items; the loss is 0.
+
+        Parameters
+        ----------
+        interaction : Interaction
+            Item ids in RecBole's field, B rows.
+
+        Returns
+        -------
+        Tensor
+            Zero, shape (1,).
+        """
         items_B = interaction[self.ITEM_ID]
         self.item_cnt.index_add_(0, items_B, torch.ones_like(items_B).unsqueeze(1))
         self.max_cnt = self.item_cnt.max(dim=0).values

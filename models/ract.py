@@ -50,7 +50,7 @@ class RaCTConfig(ModelConfig):
 
 
 class RaCT(RowsMixin, RecBoleRaCT):
-    """RecBole's RaCT on compressed rows, with its three stages fed by whoever trains them.
+    """RecBole's RaCT on compressed rows, whose three stages are trained one after another.
 
     RecBole unpickles the previous stage's weights from `pre_model_path` while the model is made,
     which torch 2.6 and later refuse. Here a model of any `train_stage` starts with fresh weights
@@ -60,6 +60,13 @@ class RaCT(RowsMixin, RecBoleRaCT):
     The critic learns the NDCG of the held-out part of the row (section 3.2). RecBole takes the
     L2-normalised row as relevance, which scales the gain by the row's length; the paper's relevance
     is binary, and so it is here.
+
+    Parameters
+    ----------
+    config : recbole.config.Config
+        The keys of `RaCTConfig`.
+    dataset : recbole.data.dataset.Dataset
+        The training part.
     """
 
     def __init__(self, config, dataset) -> None:  # type: ignore[no-untyped-def]
@@ -78,10 +85,22 @@ class RaCT(RowsMixin, RecBoleRaCT):
         self.critic_net.requires_grad_(not actor_learns)
 
     def forward(self, rating_matrix: Rows) -> tuple[Tensor, Tensor, Tensor]:
-        """As the autoencoder's, and what the critic reads of it is kept.
+        """Score all items, and keep what the critic reads.
 
         RecBole keeps the scores and both parts of the rows in every stage; only the critic's own
-        stage asks for them.
+        stage needs them.
+
+        Parameters
+        ----------
+        rating_matrix : Rows
+            The rows of the batch.
+
+        Returns
+        -------
+        scores_BN : Tensor
+            Shape (B, N).
+        mu, logvar : Tensor
+            Mean and log-variance of the latent code, both of shape (B, `lat_dim` / 2).
         """
         values_E = self._fed(rating_matrix) * (1 - self.drop_out)
         scores_BN, mu, logvar = self._decoded(rating_matrix, values_E)
@@ -95,13 +114,41 @@ class RaCT(RowsMixin, RecBoleRaCT):
         return scores_BN, mu, logvar
 
     def calculate_actor_loss(self, interaction: Interaction) -> Tensor:
-        """The users' negative ELBO, shape (B,)."""
+        """The negative ELBO of each user.
+
+        Parameters
+        ----------
+        interaction : Interaction
+            User ids in RecBole's field, B rows.
+
+        Returns
+        -------
+        Tensor
+            Shape (B,).
+        """
         return self.negative_elbo(interaction[self.USER_ID])
 
     def calculate_ndcg(
         self, predict_matrix: Tensor, true_matrix: Tensor, input_matrix: Tensor, k: int
     ) -> Tensor:
-        """NDCG at `k` of the held-out items, shape (B,), with binary relevance."""
+        """NDCG of the held-out items with binary relevance, which the critic learns (section 3.2).
+
+        Parameters
+        ----------
+        predict_matrix : Tensor
+            Scores, shape (B, N).
+        true_matrix : Tensor
+            1 at the held-out items of each row, shape (B, N).
+        input_matrix : Tensor
+            1 at the items that the network read, shape (B, N); these are not ranked.
+        k : int
+            The cut-off.
+
+        Returns
+        -------
+        Tensor
+            Shape (B,).
+        """
         cutoff = min(k, predict_matrix.shape[1])
         predicted_BN = predict_matrix.detach().masked_fill(input_matrix != 0, -torch.inf)
         relevant_BN = true_matrix > 0

@@ -43,12 +43,18 @@ class SASRec(RecBoleSASRec):
     """
 
     def states(self, items_BL: Tensor) -> Tensor:
-        """The state after each position, shape (B, L, D); those at padding mean nothing.
+        """The state after each position; those at padding mean nothing.
 
         Parameters
         ----------
-        items_BL
-            Item ids in time order, padded with 0 on the right; L at most MAX_ITEM_LIST_LENGTH.
+        items_BL : Tensor
+            Item ids in time order, shape (B, L), padded with 0 on the right; L is at most
+            MAX_ITEM_LIST_LENGTH.
+
+        Returns
+        -------
+        Tensor
+            Shape (B, L, D).
         """
         positions_L = torch.arange(items_BL.size(1), device=items_BL.device)
         states_BLD = self.item_embedding(items_BL) + self.position_embedding(positions_L)
@@ -58,5 +64,18 @@ class SASRec(RecBoleSASRec):
         return states_BLD
 
     def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
-        """The state after the last item of each history, shape (B, D)."""
+        """The state after the last item of each history.
+
+        Parameters
+        ----------
+        item_seq : Tensor
+            Item ids in time order, shape (B, L), padded with 0 on the right.
+        item_seq_len : Tensor
+            Items of each history, shape (B,), at least 1.
+
+        Returns
+        -------
+        Tensor
+            Shape (B, D).
+        """
         return self.gather_indexes(self.states(item_seq), item_seq_len - 1)

@@ -20,12 +20,21 @@ UNIFORM = {
 
 
 class TypedConfig(Config):
-    """RecBole's Config without its side doors.
+    """RecBole's Config with nothing but the given values.
 
-    RecBole evaluates every string as Python ('2024_01' becomes 202401; configurator.py:133), lets
-    --key=value from sys.argv outrank what it is given (configurator.py:170), and sets
-    CUDA_VISIBLE_DEVICES for the whole process (configurator.py:459). Here a value stays what it is,
-    only the given dictionary counts, and the device is the given one.
+    RecBole evaluates every string as Python ('2024_01' becomes 202401; configurator.py:133), prefers
+    --key=value of sys.argv to the given values (configurator.py:170), and sets
+    CUDA_VISIBLE_DEVICES for the whole process (configurator.py:459). Here values keep their types,
+    only the given ones count, and the device is the given one.
+
+    Parameters
+    ----------
+    model : type or str
+        Class of a model, or the name of a RecBole model.
+    values : dict of str to object
+        RecBole's keys, over RecBole's defaults.
+    device : torch.device
+        Where the model computes.
     """
 
     def __init__(self, *, model: type | str, values: dict[str, Any], device: torch.device) -> None:
@@ -49,7 +58,7 @@ class TypedConfig(Config):
                 # RecBole's own default, one negative, is refused by RecBole for this loss.
                 final["train_neg_sample_args"] = None
             elif final["MODEL_TYPE"] == ModelType.TRADITIONAL:
-                # What counts or solves wants the interactions alone; Pop would count the negatives.
+                # Closed forms read the interactions alone; Pop would count the negatives.
                 final["train_neg_sample_args"] = None
             elif final["MODEL_TYPE"] == ModelType.CONTEXT:
                 # RecBole's default reads labels from ratings; every model here learns from
@@ -59,7 +68,13 @@ class TypedConfig(Config):
 
 
 def register(model: str) -> None:
-    """Let RecBole find a declared model by its name, where it is not RecBole's own."""
+    """Make a declared model known to RecBole by its name, where it is not RecBole's own.
+
+    Parameters
+    ----------
+    model : str
+        Class name of the model.
+    """
     component = declared_models().get(model)
     if component is not None and model not in models.REGISTERED:
         models.register(component.load())
@@ -72,11 +87,15 @@ def recbole_config(
 
     Parameters
     ----------
-    model
-        Class name of a RecBole model or of one in models/.
-    hyperparameters
-        RecBole's keys, overriding RecBole's defaults for that model.
-    folder
+    model : str
+        Class name of a RecBole model or of a declared one.
+    hyperparameters : dict of str to object
+        RecBole's keys, over RecBole's defaults for that model.
+    seed : int
+        RecBole's key `seed`.
+    device : torch.device
+        Where the model computes.
+    folder : str
         Where RecBole's trainer may make its checkpoint folder (it makes one even if unused).
     """
     values = {

@@ -31,7 +31,19 @@ FEATURE_SOURCES = {"user": FeatureSource.USER, "item": FeatureSource.ITEM}
 
 
 class TrainingRows(Dataset):
-    """The training part as a RecBole Dataset, for models that read single interactions."""
+    """The training part as a RecBole Dataset, for models that read single interactions.
+
+    Parameters
+    ----------
+    config : Config
+        RecBole's Config of the stage.
+    data : Prepared
+        The prepared data set.
+    split : Split
+        Its parts.
+    ratings : bool
+        Whether the rows hold the training ratings.
+    """
 
     def __init__(
         self, config: Config, *, data: Prepared, split: Split, ratings: bool = False
@@ -202,8 +214,11 @@ def recbole_dataset(
     Parameters
     ----------
     config : recbole.config.Config
+        RecBole's Config of the stage.
     data : Prepared
+        The prepared data set.
     split : Split
+        Its parts.
     prefixes : bool
         Whether a sequential model is trained by rows of prefixes.
     ratings : bool

@@ -23,12 +23,12 @@ class RecBoleScorer:
 
     Parameters
     ----------
-    model
-        Any RecBole model. One without `full_sort_predict` is asked for every pair.
-    dataset
+    model : AbstractRecommender
+        Any RecBole model. One without `full_sort_predict` scores every pair of user and item.
+    dataset : TrainingRows
         The dataset that the model was made with (for its fields and features).
-    history
-        What the scored users interacted with before the target; a sequential model reads its last
+    history : Sequences
+        The interactions of each user before the target; a sequential model reads the last
         MAX_ITEM_LIST_LENGTH items.
     """
 
@@ -45,7 +45,18 @@ class RecBoleScorer:
 
     @torch.no_grad()
     def score(self, users_B: np.ndarray) -> Tensor:
-        """Scores of shape (B, N); column 0 is padding and means nothing."""
+        """Score all items for users.
+
+        Parameters
+        ----------
+        users_B : ndarray
+            User ids, shape (B,).
+
+        Returns
+        -------
+        Tensor
+            Scores of shape (B, N), on the model's device; column 0 is padding and means nothing.
+        """
         self._model.eval()
         parts = self._parts(users_B)
         if len(parts) == 1:
@@ -114,7 +125,16 @@ class RecBoleScorer:
 
 
 def last_items(history: Sequences, users_B: np.ndarray, longest: int) -> tuple[Tensor, Tensor]:
-    """The last `longest` items of each user, left-aligned, and how many there are.
+    """The last items of each user, left-aligned, and how many there are.
+
+    Parameters
+    ----------
+    history : Sequences
+        The interactions of each user.
+    users_B : ndarray
+        User ids, shape (B,).
+    longest : int
+        L, the most items of a user.
 
     Returns
     -------

@@ -29,9 +29,17 @@ class Finding:
 
     Attributes
     ----------
+    area : str
+        "python", "package", "machine", "tracking", "folder", "optional" or "plug-in".
+    name : str
+        What was looked at.
     state : str
-        "ok", "missing" (something that Paddock needs), "optional" (absent, and needed by one feature
-        alone) or "info".
+        "ok", "missing" (Paddock needs it), "optional" (absent, and only one feature needs it) or
+        "info".
+    detail : str
+        What was found.
+    remedy : str
+        How to get what is missing; "" where nothing is.
     """
 
     area: str
@@ -47,10 +55,10 @@ def main() -> None:
     `--json` prints them for machines.
     """
     arguments = sys.argv[1:]
-    if any(word in ("-h", "--help") for word in arguments):
+    if any(each in ("-h", "--help") for each in arguments):
         print("usage: paddock doctor [--json]\n\nWhat is installed here, and how to get the rest.")
         return
-    if unknown := [word for word in arguments if word != "--json"]:
+    if unknown := [each for each in arguments if each != "--json"]:
         print(f"error: paddock doctor takes --json alone, not {unknown[0]}", file=sys.stderr)
         sys.exit(2)
     findings = list(examine())
@@ -79,11 +87,11 @@ def examine() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    """The packages that Paddock requires, each with its version and what is asked for."""
+    """The packages that Paddock requires, each with its version and the required one."""
     from packaging.requirements import Requirement
 
     try:
-        asked = [Requirement(text) for text in requires("paddock") or []]
+        requirements = [Requirement(text) for text in requires("paddock") or []]
     except PackageNotFoundError:
         yield Finding(
             area="package",
@@ -93,7 +101,7 @@ def _packages() -> Iterator[Finding]:
             remedy="pip install -e .",
         )
         return
-    for requirement in asked:
+    for requirement in requirements:
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
         found = _version(requirement.name)

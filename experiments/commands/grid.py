@@ -24,28 +24,44 @@ class Grid(Callback):
         self._runs: list[Config] = []
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Refuse the whole grid if one of its runs could not work, before anything trains."""
+        """Refuse the whole grid if one of its runs could not work, before anything trains.
+
+        Parameters
+        ----------
+        config : DictConfig
+            The composed configuration, Hydra's own part included.
+        **kwargs : object
+            Hydra's other arguments, which are not read.
+        """
         try:
-            asked = jobs(config)
-            self._runs = runs(asked)
+            all_overrides = jobs(config)
+            self._runs = runs(all_overrides)
             for run in self._runs:
                 check(run)
-            for told in check_seeds(asked, self._runs):
-                print(told)
+            for message in check_seeds(all_overrides, self._runs):
+                print(message)
         except PaddockError as error:
             # Hydra swallows the exceptions of callbacks, and would train.
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print the leaderboard of every data set and protocol that the grid ran on."""
+        """Print the leaderboard of every data set and protocol that the grid ran on.
+
+        Parameters
+        ----------
+        config : DictConfig
+            The composed configuration, Hydra's own part included.
+        **kwargs : object
+            Hydra's other arguments, which are not read.
+        """
         from experiments.commands.run import show_leaderboard
 
-        asked: dict[str, Config] = {}
+        boards: dict[str, Config] = {}
         for run in self._runs:
             if run.mode is Mode.run:
-                asked.setdefault(repr((run.runs_dir, run.dataset, run.protocol.name)), run)
-        for run in asked.values():
+                boards.setdefault(repr((run.runs_dir, run.dataset, run.protocol.name)), run)
+        for run in boards.values():
             show_leaderboard(run)
 
 
@@ -53,12 +69,25 @@ def runs(all_overrides: list[list[str]]) -> list[Config]:
     """The configuration of every job.
 
     Those that differ by their seed alone are composed once, where nothing else depends on it.
+
+    Jobs that differ by their seed alone are composed once, unless another value depends on the
+    seed.
+
+    Parameters
+    ----------
+    all_overrides : list of list of str
+        The overrides of each job.
+
+    Returns
+    -------
+    list of Config
+        One configuration a job, in the same order.
     """
     composed: dict[tuple[str, ...], Config] = {}
     found = []
     for overrides in all_overrides:
-        seeds = [word for word in overrides if re.fullmatch(r"seed=\d+", word)]
-        others = tuple(word for word in overrides if word not in seeds)
+        seeds = [each for each in overrides if re.fullmatch(r"seed=\d+", each)]
+        others = tuple(each for each in overrides if each not in seeds)
         if others not in composed:
             made = compose(overrides)
             if re.search(r"\$\{[^}]*seed", OmegaConf.to_yaml(made)):
@@ -71,34 +100,52 @@ def runs(all_overrides: list[list[str]]) -> list[Config]:
 
 
 def check_seeds(all_overrides: list[list[str]], found: list[Config]) -> list[str]:
-    """What `grid_seeds` leaves out of these jobs, in words.
+    """One message for each model that `grid_seeds` leaves out of these jobs.
+
+    Parameters
+    ----------
+    all_overrides : list of list of str
+        The overrides of each job.
+    found : list of Config
+        The configuration of each job, in the same order.
 
     Raises
     ------
     PaddockError
-        For a model that there is not, and an impossible seed.
+        If `grid_seeds` names an unknown model or an impossible seed.
     """
-    asked: dict[str, set[int]] = {}
+    seeds_of: dict[str, set[int]] = {}
     for overrides, run in zip(all_overrides, found, strict=True):
-        chosen = [word.removeprefix("model=") for word in overrides if word.startswith("model=")]
-        asked.setdefault("".join(chosen[-1:]), set()).add(run.seed)
-    models = [*choices("model"), *asked]
-    told = []
+        chosen = [each.removeprefix("model=") for each in overrides if each.startswith("model=")]
+        seeds_of.setdefault("".join(chosen[-1:]), set()).add(run.seed)
+    models = [*choices("model"), *seeds_of]
+    messages = []
     for model, seeds in {key: own for run in found for key, own in run.grid_seeds.items()}.items():
         if model not in models:
             raise PaddockError(f"grid_seeds.{model}: no such model; {nearest(model, models)}")
         for seed in seeds:
             at_least(f"grid_seeds.{model}", seed, 0)
-        if model in asked and not asked[model] & set(seeds):
+        if model in seeds_of and not seeds_of[model] & set(seeds):
             kept = ", ".join(map(str, seeds)) or "none"
-            told.append(
+            messages.append(
                 f"{model} is left out: of the seeds of this grid, grid_seeds.{model} takes {kept}"
             )
-    return told
+    return messages
 
 
 def jobs(config: DictConfig) -> list[list[str]]:
-    """The overrides of every run of a grid, as Hydra's own sweeper multiplies them out."""
+    """The overrides of every run of a grid, as Hydra's own sweeper multiplies them out.
+
+    Parameters
+    ----------
+    config : DictConfig
+        The composed configuration of a multirun, Hydra's own part included.
+
+    Returns
+    -------
+    list of list of str
+        The overrides of each run, with the search path that each needs.
+    """
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
     params = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create({}))
@@ -106,10 +153,10 @@ def jobs(config: DictConfig) -> list[list[str]]:
     lines = [f"{key!s}={value}" for key, value in params.items()]
     task = OmegaConf.to_container(config.hydra.overrides.task)
     assert isinstance(task, list)
-    given = [str(word) for word in config.hydra.overrides.hydra]
-    places = [word for word in given if word.startswith("hydra.searchpath=")]
+    given = [str(each) for each in config.hydra.overrides.hydra]
+    places = [each for each in given if each.startswith("hydra.searchpath=")]
     parsed = OverridesParser.create().parse_overrides(
-        [*lines, *loosened([str(word) for word in task])]
+        [*lines, *loosened([str(each) for each in task])]
     )
-    # Where else files may be, as each job is composed by itself.
+    # Each job is composed by itself and needs the search path.
     return [[*job, *places] for job in BasicSweeper.split_arguments(parsed, None)[0]]

@@ -18,6 +18,11 @@ _EARLIEST, _LATEST = 1e8, 4.1e9
 def inspect(data: Prepared) -> dict[str, Any]:
     """The facts of a prepared data set, as plain content.
 
+    Parameters
+    ----------
+    data : Prepared
+        The prepared data set.
+
     Returns
     -------
     dict
@@ -52,17 +57,50 @@ def inspect(data: Prepared) -> dict[str, Any]:
 
 
 def history_lengths(data: Prepared) -> np.ndarray:
-    """Interactions of each user, int64, shape (n_users,)."""
+    """The number of interactions of each user.
+
+    Parameters
+    ----------
+    data : Prepared
+        The prepared data set.
+
+    Returns
+    -------
+    ndarray
+        int64, shape (n_users,).
+    """
     return np.diff(data.indptr)[1:]
 
 
 def popularities(data: Prepared) -> np.ndarray:
-    """Interactions of each item, the most popular first, int64, shape (n_items,)."""
+    """The number of interactions of each item, the most popular first.
+
+    Parameters
+    ----------
+    data : Prepared
+        The prepared data set.
+
+    Returns
+    -------
+    ndarray
+        int64, shape (n_items,).
+    """
     return np.sort(np.bincount(data.items, minlength=data.n_items + 1)[1:])[::-1]
 
 
 def gini(counts: np.ndarray) -> float:
-    """The Gini coefficient: half the mean absolute difference of two items, by the mean."""
+    """The Gini coefficient of counts: their mean absolute difference, divided by twice their mean.
+
+    Parameters
+    ----------
+    counts : ndarray
+        Counts per item, shape (n_items,), not all 0.
+
+    Returns
+    -------
+    float
+        0 where all counts are equal, near 1 where one item has them all.
+    """
     ascending = np.sort(counts).astype(np.float64)
     n = len(ascending)
     ranks = np.arange(1, n + 1)
@@ -70,7 +108,13 @@ def gini(counts: np.ndarray) -> float:
 
 
 def table(facts: dict[str, Any]) -> Table:
-    """The facts as a table for the terminal."""
+    """The facts as a table for the terminal.
+
+    Parameters
+    ----------
+    facts : dict of str to object
+        What `inspect` returns.
+    """
     shown = Table(title=f"{facts['name']}  [dim]{facts['hash'][:12]}[/]", show_header=False)
     shown.add_column(style="bold")
     shown.add_column(justify="right")

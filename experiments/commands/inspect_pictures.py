@@ -16,7 +16,22 @@ _BINS = 40
 
 
 def plots(data: Prepared, folder: Path | str) -> list[Path]:
-    """Write history_length.svg and popularity.svg into the folder; the same data, the same bytes."""
+    """Draw history_length.svg and popularity.svg into a folder.
+
+    The same data gives the same bytes.
+
+    Parameters
+    ----------
+    data : Prepared
+        The prepared data set.
+    folder : Path or str
+        Where to write; made if needed.
+
+    Returns
+    -------
+    list of Path
+        The two files.
+    """
     return [
         _write(Path(folder) / "history_length.svg", data, _draw_lengths),
         _write(Path(folder) / "popularity.svg", data, _draw_popularity),

@@ -29,10 +29,10 @@ class Logged:
     ----------
     place : str
         Where it was read: the store's address, or the folder.
-    run : dict
+    run : mapping of str to object
         The content of run.json.
-    metrics : dict
-        The final metrics of valid and test.
+    metrics : mapping of str to float
+        The final metrics of valid and test, by name.
     per_user : DataFrame
         A row for every test user.
     """
@@ -45,8 +45,8 @@ class Logged:
     @property
     def choices(self) -> dict[str, str]:
         """Group -> YAML file, as its command names them."""
-        words = (word.partition("=") for word in shlex.split(self.run["command"]))
-        named = {key: value for key, _, value in words if key in GROUPS}
+        overrides = (each.partition("=") for each in shlex.split(self.run["command"]))
+        named = {key: value for key, _, value in overrides if key in GROUPS}
         usual = {
             "dataset": self.run["dataset"],
             "protocol": self.run["protocol"],
@@ -60,7 +60,7 @@ class Logged:
         return given_places(shlex.split(self.run["command"]))
 
     def config(self) -> Config:
-        """The configuration that was logged, every value of it.
+        """The configuration that was logged, with every value.
 
         Raises
         ------
@@ -83,6 +83,11 @@ class Logged:
 
 def read_logged(config: Config) -> Logged:
     """The run that `run_id` names: a run folder, or an MLflow id in the store or in `runs_dir`.
+
+    Parameters
+    ----------
+    config : Config
+        Its `run_id`, `tracking` and `runs_dir` count.
 
     Raises
     ------
@@ -140,7 +145,7 @@ def _final(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def _literal(content: Any) -> Any:
-    """The same with every text as it stands: OmegaConf would look up what is in ${...}."""
+    """The content with "${" escaped in every text, which OmegaConf would interpolate."""
     if isinstance(content, Mapping):
         return {key: _literal(value) for key, value in content.items()}
     if isinstance(content, list):

@@ -24,6 +24,17 @@ class RunProgress(Callback):
     """One bar for the epochs of a stage, with the metric in it, and one for the epoch's batches.
 
     Where there is no terminal, or where several runs share it, a line is printed now and then.
+
+    Parameters
+    ----------
+    label : str
+        Name of the run, such as "sasrec seed 1".
+    metric : str
+        Name of the metric that is shown, such as "valid/full/ndcg_at_10".
+    bars : bool
+        Whether to draw bars where the console is a terminal.
+    console : Console
+        Where to print.
     """
 
     def __init__(self, *, label: str, metric: str, bars: bool, console: Console) -> None:

@@ -29,15 +29,22 @@ Recommendation = dict[str, Any]
 
 
 def recommend(config: Config, *, model_key: str) -> list[Recommendation]:
-    """The k best unseen items of each asked user.
+    """The k best unseen items of each requested user.
 
     The history is everything that the user ever interacted with, valid and test items included:
     nothing of it is recommended, and a sequential model reads its end.
 
+    Parameters
+    ----------
+    config : Config
+        Its `user`, `k`, `run_id`, data set and protocol count.
+    model_key : str
+        Name of the model in run folders.
+
     Returns
     -------
     list
-        One {"user", "items": [{"rank", "item", "title", "score"}]} a user, in the order asked.
+        One {"user", "items": [{"rank", "item", "title", "score"}]} a user, in the order of `config.user`.
 
     Raises
     ------
@@ -54,8 +61,8 @@ def recommend(config: Config, *, model_key: str) -> list[Recommendation]:
             f"dataset={data.name} gives here (split {split.hash[:12]}): "
             "name the data set and protocol of that run"
         )
-    asked = config.user if isinstance(config.user, list | tuple) else [config.user]
-    users_B = np.array([_user_id(data, str(token)) for token in asked])
+    tokens = config.user if isinstance(config.user, list | tuple) else [config.user]
+    users_B = np.array([_user_id(data, str(token)) for token in tokens])
     sections, values = checkpoint.load(folder.path / "model" / "model.safetensors")
     torch.set_num_threads(config.threads)
     context = TrainingContext(
@@ -84,12 +91,27 @@ def recommend(config: Config, *, model_key: str) -> list[Recommendation]:
                 if item != 0
             ],
         }
-        for token, items, scores in zip(asked, items_BK, scores_BK, strict=True)
+        for token, items, scores in zip(tokens, items_BK, scores_BK, strict=True)
     ]
 
 
 def find_run(config: Config, *, dataset: str, model_key: str) -> RunFolder:
-    """The run named by `run_id`, or the newest finished one of the model on the data set."""
+    """The run named by `run_id`, or the newest finished one of the model on the data set.
+
+    Parameters
+    ----------
+    config : Config
+        Its `run_id`, `runs_dir` and protocol count.
+    dataset : str
+        Name of the data set; it counts only without `run_id`.
+    model_key : str
+        Name of the model; it counts only without `run_id`.
+
+    Raises
+    ------
+    PaddockError
+        If there is no such run, or it has not finished.
+    """
     runs = find_runs(config.runs_dir, finished=True)
     if config.run_id is None:
         for folder in runs:
@@ -117,7 +139,17 @@ def find_run(config: Config, *, dataset: str, model_key: str) -> RunFolder:
 
 
 def show(recommendations: list[Recommendation], *, form: Format, console: Console) -> None:
-    """Print them as tables, or as one JSON document."""
+    """Print recommendations as tables, or as one JSON document.
+
+    Parameters
+    ----------
+    recommendations : list of dict
+        What `recommend` returns.
+    form : Format
+        How to print.
+    console : Console
+        Where to print.
+    """
     if form is Format.json:
         console.file.write(json.dumps(recommendations, ensure_ascii=False, indent=2) + "\n")
         return
@@ -141,7 +173,17 @@ def _user_id(data: Prepared, token: str) -> int:
 
 
 def nearest_ids(token: str, known: list[str], *, n: int = 3) -> list[str]:
-    """The nearest ids: by value where all are numbers, else by spelling."""
+    """The known ids nearest to an unknown one: by value if all are numbers, else by spelling.
+
+    Parameters
+    ----------
+    token : str
+        The unknown id.
+    known : list of str
+        All ids.
+    n : int
+        How many to return, at most.
+    """
     try:
         return sorted(known, key=lambda other: (abs(int(other) - int(token)), int(other)))[:n]
     except ValueError:

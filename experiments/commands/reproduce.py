@@ -37,7 +37,15 @@ SAME, DIFFERS, UNKNOWN = "same", "differs", "unknown"
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What became of code, data, packages or numbers: a verdict, and what differs."""
+    """The comparison of one aspect: code, data, packages or numbers.
+
+    Attributes
+    ----------
+    verdict : str
+        "same", "differs", "unknown" or "within TOLERANCE".
+    detail : str
+        What differs, or what was compared.
+    """
 
     verdict: str
     detail: str
@@ -49,6 +57,12 @@ class Reproduction:
 
     Attributes
     ----------
+    run : str
+        Model, data set, protocol and seed.
+    place : str
+        Where the logged run was read: the store's address, or the folder.
+    code, data, packages, numbers : Finding
+        Aspect by aspect.
     reproduced : bool
         Whether the numbers agree: to the bit, or within the tolerance where bits cannot.
     """
@@ -67,10 +81,14 @@ def reproduce(config: Config, *, console: Console) -> Reproduction:
 
     On other data nothing is trained: the numbers would answer another question.
 
+    On other data nothing is trained, because the numbers would not be comparable.
+
     Parameters
     ----------
     config : Config
         `run_id`, `tracking`, `runs_dir`, `data_dir` and `progress` count.
+    console : Console
+        Where progress is printed.
 
     Raises
     ------
@@ -127,7 +145,17 @@ def reproduce(config: Config, *, console: Console) -> Reproduction:
 
 
 def show(made: Reproduction, *, form: Format, console: Console) -> None:
-    """Print the findings as a table, or as one JSON document."""
+    """Print the findings as a table, or as one JSON document.
+
+    Parameters
+    ----------
+    made : Reproduction
+        What `reproduce` returns.
+    form : Format
+        How to print.
+    console : Console
+        Where to print.
+    """
     if form is Format.json:
         console.file.write(json.dumps(asdict(made), ensure_ascii=False, indent=2) + "\n")
         return
@@ -176,7 +204,7 @@ def _untracked(logged: Mapping[str, Any], present: Mapping[str, Any]) -> str:
 def _named(
     logged: Mapping[str, str], present: Mapping[str, str], *, same: str, digits: int | None = None
 ) -> Finding:
-    """Compare values by name, of which so many digits are told."""
+    """Compare values by name; `digits` is how many characters of each the message shows."""
     other = [
         f"{name} {logged.get(name, 'none')[:digits]} then, {present.get(name, 'none')[:digits]} here"
         for name in sorted(logged.keys() | present.keys())
@@ -202,25 +230,25 @@ def _numbers(logged: Logged, folder: RunFolder, *, exact: bool) -> tuple[Finding
     if not off and not users:
         detail = f"{len(names)} metrics and the values of {len(logged.per_user)} users to the bit"
         return Finding(verdict=SAME, detail=detail), True
-    told = [f"{name} {then:.6g} then, {here:.6g} here" for name, (then, here) in off.items()]
-    if len(told) > _MOST:
-        told = [*told[:_MOST], f"and {len(told) - _MOST} metrics more"]
+    lines = [f"{name} {then:.6g} then, {here:.6g} here" for name, (then, here) in off.items()]
+    if len(lines) > _MOST:
+        lines = [*lines[:_MOST], f"and {len(lines) - _MOST} metrics more"]
     if users:
-        told.append(users)
+        lines.append(users)
     if exact:
-        return Finding(verdict=DIFFERS, detail="; ".join(told)), False
+        return Finding(verdict=DIFFERS, detail="; ".join(lines)), False
     near = all(
         math.isclose(then, here, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
         for then, here in off.values()
     )
     bound = f"{'within' if near else 'beyond'} the tolerance of {TOLERANCE}: "
     verdict = f"within {TOLERANCE}" if near else DIFFERS
-    return Finding(verdict=verdict, detail=bound + "; ".join(told)), near
+    return Finding(verdict=verdict, detail=bound + "; ".join(lines)), near
 
 
 def _users_off(then: pl.DataFrame, here: pl.DataFrame) -> str:
     """How many users have another value in some column; "" where all are equal."""
-    # An earlier version may have told less of every user.
+    # An earlier version may have logged fewer columns.
     if not {*then.columns} <= {*here.columns} or not then["user"].equals(here["user"]):
         return "the tables of users hold other users or columns"
     differs_U = np.zeros(len(then), dtype=bool)

@@ -1,4 +1,4 @@
-"""The command line: Hydra composes, Paddock answers in plain sentences.
+"""The command line: Hydra composes the configuration, a mode of Paddock runs on it.
 
 Heavy imports wait until something trains, so that --help and --cfg answer at once.
 """
@@ -44,11 +44,11 @@ MISTAKE = 2
 
 def main() -> None:
     """Run what sys.argv says."""
-    # Hydra would print a traceback and exit by itself; its errors are told in one sentence here.
+    # Hydra would print a traceback and exit by itself; here an error is one sentence.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        if asked := help_of_model(sys.argv[1:]):
-            _show_model_help(asked)
+        if overrides := help_of_model(sys.argv[1:]):
+            _show_model_help(overrides)
             return
         sys.argv[1:] = hydra_arguments(sys.argv[1:])
         hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
@@ -62,7 +62,13 @@ def main() -> None:
 
 
 def help_of_model(given: Sequence[str]) -> list[str]:
-    """The overrides of a command that asks for help and names a model; nothing of another one."""
+    """The overrides of a command that asks for the help of a model; empty for any other command.
+
+    Parameters
+    ----------
+    given : sequence of str
+        The arguments of the command line.
+    """
     overrides = [each for each in given if _is_override(each)]
     asks = {"--help", "-h"} & set(given)
     return overrides if asks and any(each.startswith("model=") for each in overrides) else []
@@ -77,10 +83,16 @@ def _show_model_help(overrides: Sequence[str]) -> None:
 
 
 def hydra_arguments(given: Sequence[str]) -> list[str]:
-    """The command line as Hydra takes it."""
+    """The command line as Hydra takes it: options, then overrides that Hydra can apply.
+
+    Parameters
+    ----------
+    given : sequence of str
+        The arguments of the command line.
+    """
     ordered = options_first(given)
-    options = [word for word in ordered if not _is_override(word)]
-    overrides = loosened(with_plugins([word for word in ordered if _is_override(word)]))
+    options = [each for each in ordered if not _is_override(each)]
+    overrides = loosened(with_plugins([each for each in ordered if _is_override(each)]))
     if TUNED.intersection(overrides) and {"--cfg", "-c"} & set(options):
         # Hydra shows what it composes by itself.
         overrides = settled(overrides)
@@ -88,30 +100,48 @@ def hydra_arguments(given: Sequence[str]) -> list[str]:
 
 
 def task(composed: DictConfig) -> str | None:
-    """What one job of Hydra does; the path of its run folder, if it ran something.
+    """Run one job of Hydra.
 
-    In a grid a failing run does not stop the others: Hydra keeps its error and tells it at the end.
+    In a grid a failing run does not stop the others: Hydra keeps its error and raises it at the end.
+
+    Parameters
+    ----------
+    composed : DictConfig
+        The job's composed configuration.
+
+    Returns
+    -------
+    str or None
+        The path of the run folder; None where the mode trains nothing.
     """
     grid = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
-        if TUNED.intersection(asked_for()):
-            composed = compose([*asked_for(), *searched_places()])
+        if TUNED.intersection(job_overrides()):
+            composed = compose([*job_overrides(), *searched_places()])
         return _answer(composed, grid=grid)
     except PaddockError as error:
         if grid:
-            raise PaddockError(f"{error} [in {' '.join(asked_for())}]") from error
+            raise PaddockError(f"{error} [in {' '.join(job_overrides())}]") from error
         fail(str(error))
 
 
-def asked_for() -> list[str]:
-    """The overrides of a job, interpolations in them as they were written."""
-    words = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-    assert isinstance(words, list)
-    return [str(word) for word in words]
+def job_overrides() -> list[str]:
+    """The overrides of the job that Hydra runs, with interpolations unresolved."""
+    overrides = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    assert isinstance(overrides, list)
+    return [str(each) for each in overrides]
 
 
 def options_first(arguments: Sequence[str]) -> list[str]:
-    """Options before overrides: argparse takes no override behind an option between overrides."""
+    """The arguments with options before overrides, each in their order.
+
+    argparse takes no override behind an option that stands between overrides.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        The arguments of the command line.
+    """
     return sorted(arguments, key=_is_override)
 
 
@@ -192,7 +222,7 @@ def _reproduce(config: Config) -> None:
 
 
 def _inspect(config: Config) -> None:
-    """Tell the facts of the data set, draw them, and keep both beside the prepared data."""
+    """Print the facts of the data set, draw them, and keep both beside the prepared data."""
     from experiments.commands.inspect import inspect, table
     from experiments.commands.inspect_pictures import plots
     from experiments.data.prepare import prepare
@@ -228,7 +258,13 @@ def _upload(config: Config) -> None:
 
 
 def show_leaderboard(config: Config) -> None:
-    """Print the leaderboard of the configured data set and protocol, from the run folders."""
+    """Print the leaderboard of the configured data set and protocol, from the run folders.
+
+    Parameters
+    ----------
+    config : Config
+        Its data set, protocol and `runs_dir` count.
+    """
     from experiments.data.prepare import dataset_name
     from experiments.runs.folder import find_runs
     from experiments.runs.leaderboard import leaderboard, render
@@ -261,6 +297,13 @@ def _point_to_dashboard(config: Config, console: "Console") -> None:
 
 
 def make_console(*, stderr: bool = False) -> "Console":
+    """A console that is 160 columns wide where the output is no terminal.
+
+    Parameters
+    ----------
+    stderr : bool
+        Whether to print to stderr.
+    """
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else 160
@@ -268,5 +311,12 @@ def make_console(*, stderr: bool = False) -> "Console":
 
 
 def fail(message: str) -> NoReturn:
+    """Print an error message to stderr and exit with code 2.
+
+    Parameters
+    ----------
+    message : str
+        One sentence.
+    """
     print(f"error: {message}", file=sys.stderr)
     sys.exit(MISTAKE)

@@ -31,11 +31,13 @@ def build(values: dict[str, Any], context: TrainingContext, *, parts: Any = None
 
     Parameters
     ----------
-    values : dict
+    context : TrainingContext
+        The data, the seed and the device.
+    values : dict of str to object
         Resolved values of the stage.
-    parts
-        Frozen networks of a model with a `backbone`. By default they are made, the backbone
-        untrained: loading the model's weights gets the backbone's.
+    parts : object, optional
+        Frozen networks of a model with a `backbone`. By default they are made with an untrained
+        backbone, whose weights come with the model's own when those are loaded.
     """
     from recbole.utils import get_model
 
@@ -63,10 +65,18 @@ def build(values: dict[str, Any], context: TrainingContext, *, parts: Any = None
 
 
 def frozen_parts(values: dict[str, Any], context: TrainingContext) -> Any:
-    """What a model with a backbone is made from."""
+    """The frozen networks that a model with a backbone is made from.
+
+    Parameters
+    ----------
+    values : dict of str to object
+        Resolved values of the stage.
+    context : TrainingContext
+        The data, the split and the device.
+    """
     from experiments.language.parts import parts_of
 
-    # The backbone's weights are always another's: the seed that makes them is of no account.
+    # The backbone's initial weights are always replaced, so that their seed does not matter.
     backbone = build(values[BACKBONE], replace(context, seed=0)).model
     return parts_of(
         values,

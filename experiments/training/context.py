@@ -11,18 +11,22 @@ from experiments.protocol.split import Split
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingContext:
-    """What models are trained on, and where.
+    """The data, the seed and the device that a model is trained with.
 
     Attributes
     ----------
     data : Prepared
+        The prepared data set.
     split : Split
+        Its parts: train, valid and test.
     seed : int
+        Of all random numbers.
     device : torch.device
+        Where the model computes.
     folder : Path
         Where checkpoints and finished stages are kept: the run folder.
     precision : torch.dtype
-        Of the training steps, where a strategy has a choice.
+        Precision of the training steps, for strategies with mixed precision.
     """
 
     data: Prepared

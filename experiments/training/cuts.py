@@ -19,10 +19,28 @@ def window_batches(
     batch_size: int,
     generator: torch.Generator,
 ) -> list[Batch]:
-    """Every stretch of positions cut into windows; similar lengths together, in random order.
+    """Cut stretches of positions into windows, in random batches of similar lengths.
 
-    A stretch of at most `longest` is one window. The first window of a longer one has a random
-    length, the others follow back to back, so that the cuts move every time.
+    A stretch of at most `longest` positions is one window. The first window of a longer stretch has
+    a random length and the others follow it, so that the cuts differ from epoch to epoch.
+
+    Parameters
+    ----------
+    starts_U : NDArray[np.int64]
+        First position of each user's stretch, shape (U,).
+    lengths_U : NDArray[np.int64]
+        Number of positions of each stretch, shape (U,).
+    longest : int
+        The most positions of a window.
+    batch_size : int
+        Windows of a batch.
+    generator : torch.Generator
+        Draws the cuts and the order.
+
+    Returns
+    -------
+    list of (starts_B, lengths_B)
+        First position and length of each window of a batch, both of shape (B,).
     """
     long_U = lengths_U > longest
     first_U = np.where(long_U, _draw(len(lengths_U), longest, generator) + 1, lengths_U)

@@ -8,7 +8,18 @@ from experiments.errors import PaddockError
 
 
 def device_of(name: str) -> torch.device:
-    """`auto` is the GPU if there is one."""
+    """The device of a name; `auto` is the GPU if there is one.
+
+    Parameters
+    ----------
+    name : str
+        "auto", "cpu", "cuda" or "cuda:N".
+
+    Raises
+    ------
+    PaddockError
+        If there is no such GPU.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and int(name[5:] or 0) >= torch.cuda.device_count():
@@ -18,18 +29,23 @@ def device_of(name: str) -> torch.device:
     return torch.device(name)
 
 
-def precision_of(asked: str, *, device: torch.device, resolved: ResolvedModel) -> torch.dtype:
-    """The precision of a model's training steps; validation and scores are float32 always.
+def precision_of(name: str, *, device: torch.device, resolved: ResolvedModel) -> torch.dtype:
+    """The precision of a model's training steps.
+
+    Validation and scores are always float32.
 
     Parameters
     ----------
-    asked
-        "auto" is bfloat16 on a GPU that computes it, where a stage of the model gains from it.
-    resolved
+    name : str
+        "auto", "float32" or "bfloat16"; "auto" is bfloat16 on a GPU that supports it, if a strategy
+        of the model gains from it.
+    device : torch.device
+        Where the model is trained.
+    resolved : ResolvedModel
         The model.
     """
-    gains = any(strategy_config(name).mixed_precision for name in resolved.strategies)
+    gains = any(strategy_config(each).mixed_precision for each in resolved.strategies)
     able = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    if gains and (asked == "bfloat16" or (asked == "auto" and able)):
+    if gains and (name == "bfloat16" or (name == "auto" and able)):
         return torch.bfloat16
     return torch.float32

@@ -1,8 +1,7 @@
 """The loop around a strategy: epochs, validation, early stopping, checkpoints.
 
-Everything that the loop changes is in its checkpoint, and a checkpoint stands between two epochs,
-so that a run killed at any moment goes on from its last checkpoint to the same numbers, bit for bit
-on a CPU.
+A checkpoint holds everything that the loop changes and is written between two epochs. A killed run
+therefore goes on from its last checkpoint and gives the same numbers, bit for bit on a CPU.
 """
 
 import math
@@ -36,15 +35,15 @@ class Schedule:
 
     Attributes
     ----------
-    epochs
+    epochs : int
         The most epochs.
-    patience
-        Stop after so many validations in a row without a better value; 0 never stops early.
-    eval_step
-        Validate after every so many epochs, and after the last.
-    keep
-        "best": the epoch with the best valid metric. "last": the last one, for a stage whose
-        validation does not tell what it learns (RaCT's critic).
+    patience : int
+        Stop after this many validations in a row without a better value; 0 never stops early.
+    eval_step : int
+        Epochs between two validations; the last epoch is always validated.
+    keep : str
+        "best": the epoch with the best valid metric. "last": the last epoch, for a stage whose
+        validation does not measure what it learns (RaCT's critic).
     """
 
     epochs: int
@@ -55,7 +54,25 @@ class Schedule:
 
 @dataclass(kw_only=True)
 class StageProgress:
-    """Where a stage is."""
+    """How far the training of a stage is.
+
+    Attributes
+    ----------
+    epoch : int
+        Finished epochs of this stage.
+    step : int
+        Finished epochs of all stages, which tracking counts on.
+    best : float
+        The best value of the valid metric.
+    best_epoch : int
+        The epoch of that value; 0 is before the first.
+    since_best : int
+        Validations since then.
+    stopped : bool
+        Whether early stopping ended the stage.
+    seconds : float
+        Time of all epochs, validations included.
+    """
 
     epoch: int = 0
     step: int = 0
@@ -67,36 +84,101 @@ class StageProgress:
 
 
 class Callbacks(Callback):
-    """Several callbacks as one, called in their order."""
+    """Several callbacks as one, called in their order.
+
+    Parameters
+    ----------
+    callbacks : iterable of Callback
+        The callbacks to call.
+    """
 
     def __init__(self, callbacks: Iterable[Callback] = ()) -> None:
         self._all = tuple(callbacks)
 
     def on_start(self, run: RunInfo) -> None:
+        """Call `on_start` of each.
+
+        Parameters
+        ----------
+        run : RunInfo
+            The run that begins.
+        """
         for each in self._all:
             each.on_start(run)
 
     def on_stage(self, stage: str, epochs: int) -> None:
+        """Call `on_stage` of each.
+
+        Parameters
+        ----------
+        stage : str
+            Name of the stage.
+        epochs : int
+            The most epochs of the stage.
+        """
         for each in self._all:
             each.on_stage(stage, epochs)
 
     def on_resume(self, step: int) -> None:
+        """Call `on_resume` of each.
+
+        Parameters
+        ----------
+        step : int
+            Finished epochs of all stages.
+        """
         for each in self._all:
             each.on_resume(step)
 
     def on_batch(self, done: int, total: int) -> None:
+        """Call `on_batch` of each.
+
+        Parameters
+        ----------
+        done : int
+            Finished batches of the epoch.
+        total : int
+            All batches of the epoch.
+        """
         for each in self._all:
             each.on_batch(done, total)
 
     def on_validate(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Call `on_validate` of each.
+
+        Parameters
+        ----------
+        stage : str
+            Name of the stage.
+        epoch : int
+            Finished epochs of the stage.
+        metrics : mapping of str to float
+            Valid metrics by name.
+        """
         for each in self._all:
             each.on_validate(stage, epoch, metrics)
 
     def on_epoch(self, record: Mapping[str, Any]) -> None:
+        """Call `on_epoch` of each.
+
+        Parameters
+        ----------
+        record : mapping of str to object
+            The epoch's row of the learning curve.
+        """
         for each in self._all:
             each.on_epoch(record)
 
     def on_end(self, result: Mapping[str, Any] | None, error: BaseException | None) -> None:
+        """Call `on_end` of each.
+
+        Parameters
+        ----------
+        result : mapping of str to object or None
+            The content of result.json; None if the run failed.
+        error : BaseException or None
+            What the run failed with, if it did.
+        """
         for each in self._all:
             each.on_end(result, error)
 
@@ -105,9 +187,35 @@ class Callbacks(Callback):
 class Loop:
     """One stage of training.
 
-    `validate` gives the valid metrics of the model as it is, of which `metric` is maximised. An epoch
-    is better only if strictly better (RecBole counts a tie as progress, and rounds to 4 decimals
-    before, so that its patience may never run out; trainer.py:468).
+    An epoch counts as better only if its metric is strictly higher. RecBole counts a tie as progress
+    and rounds to 4 decimals before, so that its patience may never run out (trainer.py:468).
+
+    Attributes
+    ----------
+    stage : str
+        Name of the stage.
+    model : nn.Module
+        The model that is trained.
+    strategy : Strategy
+        Passes over the training data.
+    schedule : Schedule
+        Number of epochs, early stopping and the epoch that is kept.
+    metric : str
+        Name of the valid metric that selects epochs; higher is better.
+    validate : callable
+        Takes the model and returns its valid metrics by name.
+    callbacks : Callback
+        Called along the way.
+    path : Path
+        File of the checkpoint.
+    identity : str
+        Names the stage of the run; a checkpoint of another identity is ignored.
+    first_step : int
+        Finished epochs of the stages before.
+    checkpoint_seconds : float
+        Least seconds between two checkpoints.
+    progress : StageProgress
+        Where the stage is.
     """
 
     stage: str
@@ -128,7 +236,7 @@ class Loop:
         """Train to the end, from the checkpoint if there is one; the model holds the kept epoch."""
         self.progress.step = self.first_step
         if not self._resume() and self.first_step > 0 and self.schedule.keep == "best":
-            # A later stage competes with the weights that it starts from, as its epoch 0.
+            # The weights that a later stage starts from count as its epoch 0.
             self._validate()
         self.callbacks.on_resume(self.progress.step)
         saved_at = time.monotonic()

@@ -16,26 +16,34 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(states_PD, weight_ND, targets_P) -> mean loss of a position."""
 
 LOGITS_AT_ONCE = {"cpu": 1 << 22, "cuda": 1 << 27}
-"""Logits of the full softmax that are held at a time: a cache's worth, or few launches of kernels."""
+"""Logits of the full softmax held at a time: few enough for the cache of a CPU, many enough for few kernels on a GPU."""
 
 
 def next_item_loss(
     name: str, *, negatives: int, calibration: float, generator: torch.Generator
 ) -> Loss:
-    """The loss of that name.
+    """The loss of a name.
 
     Parameters
     ----------
-    name
-        "softmax": cross-entropy over all items. "sampled_softmax": over the target and `negatives`
-        uniform items that all positions of the batch share. "bce": binary cross-entropy of the
-        target against `negatives` uniform items a position (SASRec, eq. 7, with one). "gbce":
-        the same with the target's probability raised to beta (gSASRec, Petrov and Macdonald,
-        RecSys 2023, eq. 11), which undoes the overconfidence that sampling brings.
-    calibration
+    name : str
+        "softmax": cross-entropy over all items. "sampled_softmax": cross-entropy over the target
+        and `negatives` uniformly drawn items, which all positions of the batch share. "bce": binary
+        cross-entropy of the target against `negatives` uniformly drawn items a position (SASRec,
+        Kang and McAuley, ICDM 2018, eq. 7, with one negative). "gbce": the same with the target's
+        probability raised to the power beta (gSASRec, Petrov and Macdonald, RecSys 2023, eq. 11),
+        which corrects the overconfidence that negative sampling causes.
+    negatives : int
+        K, the number of drawn items.
+    calibration : float
         gBCE's t: 0 is plain BCE, 1 is fully calibrated.
-    generator
+    generator : torch.Generator
         Draws the negatives.
+
+    Returns
+    -------
+    callable
+        (states_PD, weight_ND, targets_P) -> mean loss of a position.
     """
     if name == "softmax":
         return full_softmax
@@ -49,9 +57,9 @@ def next_item_loss(
 class _FullSoftmax(torch.autograd.Function):
     """Cross-entropy of a product with all items, with its gradient taken along the way.
 
-    The logits of a catalogue are the largest tensor of a step by far. Rows go through in pieces,
-    each turned in place into its gradient, so that the memory is bounded and no logit is computed
-    or stored twice. Products are of the states' dtype, everything else is of the weights'.
+    The logits of all items are the largest tensor of a step by far. They are computed for some rows
+    at a time and turned into their gradient in place, so that memory is bounded and no logit is
+    computed or stored twice. Products are computed in the states' dtype, all else in the weights'.
     """
 
     @staticmethod
@@ -98,7 +106,24 @@ class _FullSoftmax(torch.autograd.Function):
 
 
 def full_softmax(states_PD: Tensor, weight_ND: Tensor, targets_P: Tensor) -> Tensor:
-    """Cross-entropy over all items, padding included as in RecBole's `loss_type: CE`."""
+    """Cross-entropy over all items.
+
+    Padding is one of the items, as in RecBole's `loss_type: CE`.
+
+    Parameters
+    ----------
+    states_PD : Tensor
+        State of each position, shape (P, D), float32 or bfloat16.
+    weight_ND : Tensor
+        Embedding of each item, shape (N, D); row 0 is padding.
+    targets_P : Tensor
+        The next item of each position, shape (P,), int64.
+
+    Returns
+    -------
+    Tensor
+        Mean loss of a position, a scalar.
+    """
     return _FullSoftmax.apply(states_PD, weight_ND, targets_P)
 
 

@@ -18,18 +18,26 @@ BITMAP_BYTES = 256 * 2**20
 class NegativeSampler:
     """Draws items that a user did not interact with in training, independently and exactly.
 
-    Every draw is repeated until it is no positive, so that what is left is the given distribution
-    restricted to the true negatives: uniform over them, or proportional to popularity^alpha (items
-    without a training interaction are never drawn then, as in RecBole).
+    A draw is repeated until it is no positive. The result follows the given distribution restricted
+    to the true negatives: uniform, or proportional to popularity^alpha (items without a training
+    interaction are then never drawn, as in RecBole).
 
     Parameters
     ----------
-    users_P, items_P
-        The training interactions; they are the positives, and popularity counts them.
-    n_users, n_items
-        Without padding.
-    distribution
+    users_P, items_P : ndarray
+        User and item id of each training interaction, shape (P,); these pairs are the positives,
+        and popularity counts them.
+    n_users, n_items : int
+        Number of users and items, without padding.
+    distribution : str
         "uniform" or "popularity".
+    alpha : float
+        The exponent of popularity.
+
+    Raises
+    ------
+    PaddockError
+        If a user interacted with every item that can be drawn.
     """
 
     def __init__(
@@ -54,7 +62,22 @@ class NegativeSampler:
         self._cumulative_N = None if distribution == "uniform" else weights_N.cumsum(0)
 
     def draw(self, users_R: Tensor, k: int, *, generator: torch.Generator) -> Tensor:
-        """Negatives of shape (R, K) for the given users."""
+        """Draw negatives for users.
+
+        Parameters
+        ----------
+        users_R : Tensor
+            User id of each row, shape (R,), int64.
+        k : int
+            Negatives of a row.
+        generator : torch.Generator
+            Draws them.
+
+        Returns
+        -------
+        Tensor
+            Item ids, int64, shape (R, K).
+        """
         users = users_R.repeat_interleave(k)
         items = self._propose(len(users), generator)
         open_ = torch.nonzero(self._is_positive(users, items)).squeeze(1)
@@ -89,7 +112,7 @@ def _membership(
 
 
 def _refuse_full_users(users: Tensor, items: Tensor, weights_N: Tensor, *, n_users: int) -> None:
-    """A user who had every item that can be drawn would be waited for without end."""
+    """Refuse a user with every drawable item, for whom drawing would never end."""
     drawable = int((weights_N > 0).sum())
     distinct = torch.unique(users * len(weights_N) + items)
     had = torch.bincount(distinct // len(weights_N), minlength=n_users + 1)

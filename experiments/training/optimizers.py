@@ -1,4 +1,4 @@
-"""Optimizers by RecBole's key `learner`, the learning rate's way, and the step of a batch."""
+"""Optimizers by RecBole's key `learner`, the learning rate's schedule, and the step of a batch."""
 
 import math
 
@@ -20,7 +20,12 @@ FUSED = ("adam", "adamw", "sgd", "adagrad")
 
 
 def make_optimizer(task: Task) -> torch.optim.Optimizer:
-    """The configured optimizer over the weights that learn.
+    """The configured optimizer over the model's trainable weights.
+
+    Parameters
+    ----------
+    task : Task
+        Its model and the keys `learner`, `learning_rate` and `weight_decay` count.
 
     Raises
     ------
@@ -49,8 +54,13 @@ class Steps:
     """Steps down the gradient of a batch's loss.
 
     The learning rate follows `learning_rate_schedule` from batch to batch: "constant" keeps it,
-    "cosine" (Loshchilov and Hutter, ICLR 2017, eq. 5, without restarts) lets it sink to zero over
-    all `epochs`. It depends on the place in training alone, so that a checkpoint need not hold it.
+    "cosine" (Loshchilov and Hutter, ICLR 2017, eq. 5, without restarts) lowers it to zero over all
+    `epochs`. It depends on the epoch and the batch alone, so that a checkpoint need not hold it.
+
+    Parameters
+    ----------
+    task : Task
+        The model and its configuration.
     """
 
     def __init__(self, task: Task) -> None:
@@ -62,14 +72,25 @@ class Steps:
         self._clip = task.config["clip_grad_norm"]
 
     def step(self, loss: torch.Tensor, *, epoch: int, done: int, batches: int) -> float:
-        """Take the step and return the loss; `done` of the epoch's batches came before.
+        """Take one optimizer step on a batch's loss and return the loss.
+
+        Parameters
+        ----------
+        loss : Tensor
+            The batch's loss, a scalar.
+        epoch : int
+            Finished epochs of the stage.
+        done : int
+            Finished batches of the epoch.
+        batches : int
+            All batches of the epoch.
 
         Raises
         ------
         PaddockError
             If training diverged.
         """
-        told = check_loss(loss.item(), model=self._model, epoch=epoch)
+        value = check_loss(loss.item(), model=self._model, epoch=epoch)
         share = (epoch + done / batches) / self._epochs
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate * rate_at(share, schedule=self._schedule)
@@ -78,9 +99,17 @@ class Steps:
         if self._clip:
             torch.nn.utils.clip_grad_norm_(self._model.parameters(), **self._clip)
         self.optimizer.step()
-        return told
+        return value
 
 
 def rate_at(share: float, *, schedule: str) -> float:
-    """The learning rate as a share of its start, where `share` of all epochs is behind."""
+    """The learning rate at a point of training, as a share of its start.
+
+    Parameters
+    ----------
+    share : float
+        The share of all epochs that is done, from 0 to 1.
+    schedule : str
+        "constant" or "cosine" (Loshchilov and Hutter, ICLR 2017, eq. 5, without restarts).
+    """
     return 1.0 if schedule == "constant" else (1.0 + math.cos(math.pi * share)) / 2

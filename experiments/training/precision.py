@@ -6,7 +6,15 @@ import torch
 
 
 def mixed(device: torch.device, precision: torch.dtype) -> AbstractContextManager[object]:
-    """Products in that precision within the block (torch's autocast)."""
+    """Compute products in a precision within the block, by torch's autocast.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the products are computed.
+    precision : torch.dtype
+        torch.float32 changes nothing.
+    """
     if precision == torch.float32:
         return nullcontext()
     return torch.autocast(device.type, dtype=precision)

@@ -1,7 +1,7 @@
 """Large float32 matrix products on the CPU.
 
-torch gives them to MKL, which on AMD processors reaches less than half of what oneDNN does: on an EPYC
-with AVX-512, 85 to 100 GFLOP/s on one core against 220, to the same rounding.
+torch gives them to MKL, which on AMD processors reaches less than 50 % of oneDNN's speed: 85 to 100
+GFLOP/s against 220, on one core of an EPYC with AVX-512. The rounding is the same.
 """
 
 from collections.abc import Iterator
@@ -10,15 +10,15 @@ from contextlib import contextmanager
 import torch
 
 ROWS_MULTIPLE = 128
-"""oneDNN compiles a kernel for every shape that it meets: let the rows be a multiple of this."""
+"""oneDNN compiles a kernel for every new shape; a multiple of this many rows keeps shapes few."""
 
 
 @contextmanager
 def onednn_products() -> Iterator[None]:
     """Let oneDNN compute the float32 products in the block, where it keeps float32.
 
-    torch has one switch for it, which allows products of bfloat16 too. Without AMX no processor
-    takes them; with AMX they would be taken, and the switch stays as it is.
+    torch's switch for oneDNN also allows products of bfloat16. Processors without AMX never use
+    them. With AMX they would be used, so that there the switch is left unchanged.
     """
     switch = getattr(torch.backends.mkldnn, "matmul", None)
     if not hasattr(switch, "fp32_precision") or torch.cpu._is_amx_tile_supported():

@@ -1,8 +1,8 @@
 """Products of training that runs share: a backbone, and stages that a later stage does not change.
 
-Each lies beside the prepared data under the hash of everything that made it, so that changing a
-language model trains neither the backbone nor the alignment again, and changing the backbone does.
-A finished run of the backbone's own model is such a product too: its run.json says of which hash.
+Each lies beside the prepared data under the hash of everything that determines it. Another language
+model therefore reuses the backbone and the alignment; another backbone does not. A finished run of the
+backbone's own model is such a product too: its run.json holds the hash.
 """
 
 from collections.abc import Mapping
@@ -28,16 +28,25 @@ from experiments.training.state import load_model_state, model_state
 from paddock import EVALUATION
 
 FORMAT = 1
-"""Raise it when the engine's arithmetic changes, so that kept products are not taken for equal."""
+"""Raise it when the engine's arithmetic changes, so that earlier products are not reused."""
 
 FOLDER = "stages"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Product:
-    """A file that may hold the weights, and which of a model's they are.
+    """A file of trained weights.
 
     `identity` is the hash of what makes them.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    identity : str
+        The hash of all that determines the weights.
+    learned : tuple of str
+        Prefixes of the names of the weights that the file holds; "" holds all.
     """
 
     path: Path
@@ -46,15 +55,26 @@ class Product:
 
     @property
     def shared(self) -> bool:
-        """Whether other runs than this one may make it, or take it."""
+        """Whether other runs may use the product."""
         return self.path.parent.name == FOLDER
 
     def held(self) -> AbstractContextManager[Any]:
-        """Keeps other processes from training the same, where runs share it."""
+        """A lock that keeps other processes from training the same product, if it is shared."""
         return lock(self.path.with_suffix(".lock")) if self.shared else nullcontext()
 
     def load(self, recommender: AbstractRecommender) -> StageProgress | None:
-        """Put the weights into the model, if the file is there."""
+        """Load the weights into a model, if the file exists.
+
+        Parameters
+        ----------
+        recommender : AbstractRecommender
+            The model; its weights are replaced.
+
+        Returns
+        -------
+        StageProgress or None
+            The progress of the training that made the weights; None where there is no such file.
+        """
         if not self.path.exists():
             return None
         sections, notes = checkpoint.load(self.path)
@@ -70,7 +90,22 @@ class Product:
     def take(
         self, recommender: AbstractRecommender, *, runs_dir: Path, dataset: str
     ) -> StageProgress | None:
-        """Put the weights of a finished run into the model and keep them, if one has trained them."""
+        """Load the weights of a finished run into a model, and save them as this product.
+
+        Parameters
+        ----------
+        recommender : AbstractRecommender
+            The model; its weights are replaced.
+        runs_dir : Path
+            Where finished runs are looked for.
+        dataset : str
+            Name of the data set of those runs.
+
+        Returns
+        -------
+        StageProgress or None
+            The run's progress; None where no finished run has these weights.
+        """
         for run in find_runs(runs_dir, dataset=dataset, finished=True):
             weights = run.path / "model" / "model.safetensors"
             if run.run.get("weights") == self.identity and weights.exists():
@@ -87,6 +122,15 @@ class Product:
         return None
 
     def save(self, recommender: AbstractRecommender, progress: StageProgress) -> None:
+        """Write the model's learned weights.
+
+        Parameters
+        ----------
+        recommender : AbstractRecommender
+            The trained model.
+        progress : StageProgress
+            The progress of its training.
+        """
         tensors, plain = model_state(recommender)
         kept = {
             name: value
@@ -98,7 +142,13 @@ class Product:
 
 
 def is_shared(values: Mapping[str, Any]) -> bool:
-    """Whether what the stage learns is shared by the runs that would train the same."""
+    """Whether runs that would train the same stage share its weights.
+
+    Parameters
+    ----------
+    values : mapping of str to object
+        Resolved values of the stage.
+    """
     config = model(values["name"]).config
     return config is not None and values["strategy"] in config.learns
 
@@ -114,11 +164,12 @@ def product_of(
 
     Parameters
     ----------
-    values : mapping
+    values : mapping of str to object
         Resolved values of the stage.
     context : TrainingContext
+        The data, the split, the seed and the device.
     selection : str
-        Names what selects epochs; it matters where the best one is kept.
+        Names what selects epochs; it counts only if the best epoch is kept or training stops early.
     before : str, optional
         The identity of the backbone.
     """
@@ -147,10 +198,19 @@ def product_of(
 
 
 def learned_from(values: Mapping[str, Any], *, validated: bool) -> dict[str, Any]:
-    """The values that matter to what a stage learns.
+    """The values that affect what a stage learns.
 
     Keys of later stages do not, nor do keys of the evaluation, unless epochs are selected by what
     scores them.
+
+    Keys of the evaluation count only if its scores select epochs. Keys of later stages never count.
+
+    Parameters
+    ----------
+    values : mapping of str to object
+        Resolved values of the stage.
+    validated : bool
+        Whether validation selects or stops epochs.
     """
     found = model(values["name"])
     order = found.config.stages if found.config is not None else ()
@@ -164,7 +224,13 @@ def learned_from(values: Mapping[str, Any], *, validated: bool) -> dict[str, Any
 
 
 def stage_sources(values: Mapping[str, Any]) -> dict[str, str]:
-    """The hashes of the sources that a stage is computed by: the model's and the strategy's."""
+    """The hashes of the model's and the strategy's source.
+
+    Parameters
+    ----------
+    values : mapping of str to object
+        Resolved values of the stage.
+    """
     component = model(values["name"]).component
     return {
         "model": "" if component is None else component.source,
@@ -173,16 +239,34 @@ def stage_sources(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def product_path(data: Prepared, identity: str) -> Path:
+    """The file of a product.
+
+    Parameters
+    ----------
+    data : Prepared
+        The prepared data set, beside which products lie.
+    identity : str
+        The hash of all that determines the weights.
+    """
     return (data.elsewhere or data.path) / FOLDER / f"{identity}.safetensors"
 
 
 def load_product(recommender: AbstractRecommender, data: Prepared, identity: str) -> None:
-    """Put a whole product's weights into the model.
+    """Load all weights of a product into a model.
+
+    Parameters
+    ----------
+    recommender : AbstractRecommender
+        The model; its weights are replaced.
+    data : Prepared
+        The prepared data set, beside which products lie.
+    identity : str
+        The hash of all that determines the weights.
 
     Raises
     ------
     PaddockError
-        If the product is gone.
+        If the product is missing.
     """
     product = Product(path=product_path(data, identity), identity=identity)
     if product.load(recommender) is None:

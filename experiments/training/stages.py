@@ -60,13 +60,17 @@ class Trained:
 
     Attributes
     ----------
-    model, dataset
+    model : AbstractRecommender
+        The trained model.
+    dataset : TrainingRows
+        The RecBole dataset that it was made with.
     progress : StageProgress
-        Of the last stage.
+        Progress of the last stage.
     weights : str or None
-        The hash of all that made the weights, where they may serve another run as its backbone.
+        The hash of all that determines the weights, if another run may use them as its backbone;
+        else None.
     reused : mapping of str to float
-        Stage -> seconds, of the stages that were not trained now but found.
+        Stage -> seconds, of the stages whose weights an earlier run trained.
     """
 
     model: AbstractRecommender
@@ -89,16 +93,20 @@ def train(
     A model's backbone is its stage before the first. It, and stages that learn nothing of what a
     later stage adds, are shared by all runs that would train the same (`experiments.training.reuse`).
 
+    The backbone is the stage before the first.
+
     Parameters
     ----------
     resolved : ResolvedModel
+        The model with its stages.
     context : TrainingContext
-        What it is trained on, and where.
+        The data, the seed and the device.
     training : Training
-    validate : callable
-        Takes (model, dataset) and gives the valid metrics.
+        Identity, selecting metric and what may be reused.
+    validate : Validate
+        Takes (model, dataset) and returns the valid metrics.
     callbacks : Callback
-        Called along the way; `on_start` and `on_end` are the caller's.
+        Called along the way, without `on_start` and `on_end`, which the caller calls.
     """
     return _Stages(resolved, context, training, validate, callbacks).run()
 
@@ -118,7 +126,7 @@ class _Stages:
         stages = dict(self.resolved.stages)
         if self.resolved.backbone is not None:
             stages = {BACKBONE: self.resolved.backbone.values, **stages}
-        _remove_halves(self.context.folder)
+        _remove_partial_files(self.context.folder)
         previous: tuple[Any, Any] | None = None
         for number, (name, values) in enumerate(stages.items()):
             built = build(values, self.context)
@@ -198,7 +206,17 @@ class _Stages:
 
 
 def make_strategy(name: str, built: Built, context: TrainingContext) -> Strategy:
-    """The strategy of that name, for a model that was built."""
+    """The strategy of a name, for a model that was built.
+
+    Parameters
+    ----------
+    name : str
+        Name of the strategy, such as "windows".
+    built : Built
+        The model with its dataset and config.
+    context : TrainingContext
+        The split, the seed and the precision.
+    """
     component = strategies()[name]
     made: Strategy = component.load()(
         Task(
@@ -213,8 +231,8 @@ def make_strategy(name: str, built: Built, context: TrainingContext) -> Strategy
     return made
 
 
-def _remove_halves(folder: Path) -> None:
-    """Remove what a killed process was writing; half a checkpoint may be large."""
+def _remove_partial_files(folder: Path) -> None:
+    """Remove the files that a killed process left unfinished; a checkpoint may be large."""
     for left in folder.glob(".*.tmp"):
         shutil.rmtree(left)
 

@@ -21,6 +21,18 @@ PLAIN = (bool, int, float)
 def model_state(model: nn.Module) -> tuple[Tensors, dict[str, Any]]:
     """Parameters and buffers, RecBole's "other parameters", and numbers kept as attributes.
 
+    Parameters
+    ----------
+    model : nn.Module
+        Any RecBole model.
+
+    Returns
+    -------
+    tensors
+        Copies of all tensors, by kind and name.
+    plain
+        Plain values (JSON).
+
     Raises
     ------
     TypeError
@@ -49,7 +61,17 @@ def model_state(model: nn.Module) -> tuple[Tensors, dict[str, Any]]:
 
 
 def load_model_state(model: nn.Module, tensors: Mapping[str, Tensor], plain: Any) -> None:
-    """Put back what `model_state` gave, in place, onto the model's own devices."""
+    """Load what `model_state` returned into a model, on the model's own devices.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model; its state is replaced.
+    tensors : mapping of str to Tensor
+        Tensors by kind and name.
+    plain : dict
+        Plain values (JSON).
+    """
     named: dict[str, dict[str, Tensor]] = {"weight": {}, "other": {}, "array": {}, "sparse": {}}
     for name, value in tensors.items():
         kind, _, rest = name.partition("/")
@@ -74,6 +96,20 @@ def load_model_state(model: nn.Module, tensors: Mapping[str, Tensor], plain: Any
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[Tensors, dict[str, Any]]:
+    """The state of an optimizer.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        Any optimizer of torch's.
+
+    Returns
+    -------
+    tensors
+        Copies of its tensors, as "index/name".
+    plain
+        Parameter groups, and the numbers of its state.
+    """
     content = optimizer.state_dict()
     tensors: Tensors = {}
     numbers: dict[str, dict[str, Any]] = {}
@@ -89,6 +125,17 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[Tensors, dict[str
 def load_optimizer_state(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], plain: Any
 ) -> None:
+    """Load what `optimizer_state` returned into an optimizer.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        The optimizer; its state is replaced.
+    tensors : mapping of str to Tensor
+        Tensors as "index/name".
+    plain : dict
+        Parameter groups and numbers.
+    """
     state: dict[int, dict[str, Any]] = {
         int(index): dict(values) for index, values in plain["numbers"].items()
     }
@@ -99,7 +146,20 @@ def load_optimizer_state(
 
 
 def random_state(generators: Mapping[str, torch.Generator]) -> tuple[Tensors, dict[str, Any]]:
-    """The states of every random source: Python's, numpy's, torch's (each device), and named ones."""
+    """The states of every random source: Python's, numpy's, torch's (each device), and named ones.
+
+    Parameters
+    ----------
+    generators : mapping of str to torch.Generator
+        torch generators by name.
+
+    Returns
+    -------
+    tensors
+        The states as tensors, by source.
+    plain
+        The parts of numpy's and Python's states that are no tensors.
+    """
     kind, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002
     tensors = {
         "torch": torch.get_rng_state(),
@@ -108,22 +168,33 @@ def random_state(generators: Mapping[str, torch.Generator]) -> tuple[Tensors, di
     }
     for index, state in enumerate(torch.cuda.get_rng_state_all()):
         tensors[f"cuda/{index}"] = state
-    version, words, python_gauss = random.getstate()
+    version, internal, python_gauss = random.getstate()
     return tensors, {
         "numpy": [kind, position, has_gauss, gauss],
-        "python": [version, list(words), python_gauss],
+        "python": [version, list(internal), python_gauss],
     }
 
 
 def load_random_state(
     generators: Mapping[str, torch.Generator], tensors: Mapping[str, Tensor], plain: Any
 ) -> None:
+    """Set every random source to what `random_state` returned.
+
+    Parameters
+    ----------
+    generators : mapping of str to torch.Generator
+        torch generators by name; their states are replaced.
+    tensors : mapping of str to Tensor
+        The states as tensors, by source.
+    plain : dict
+        The rest of numpy's and Python's states.
+    """
     torch.set_rng_state(tensors["torch"])
     kind, position, has_gauss, gauss = plain["numpy"]
     keys = tensors["numpy"].numpy().astype(np.uint32)
     np.random.set_state((kind, keys, position, has_gauss, gauss))  # noqa: NPY002
-    version, words, python_gauss = plain["python"]
-    random.setstate((version, tuple(words), python_gauss))
+    version, internal, python_gauss = plain["python"]
+    random.setstate((version, tuple(internal), python_gauss))
     for name, source in generators.items():
         source.set_state(tensors[f"generator/{name}"])
     for index in range(torch.cuda.device_count()):
@@ -131,7 +202,13 @@ def load_random_state(
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python's, numpy's and torch's global random sources, all of which RecBole draws from."""
+    """Seed the global random sources of Python, numpy and torch, all of which RecBole draws from.
+
+    Parameters
+    ----------
+    seed : int
+        From 0 to 2**32 - 1.
+    """
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
     torch.manual_seed(seed)

@@ -22,7 +22,23 @@ Tick = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a strategy trains: the model, its configuration, and the training part."""
+    """A model to train, with its configuration and the training data.
+
+    Attributes
+    ----------
+    model : AbstractRecommender
+        The model.
+    config : Config
+        RecBole's Config of the stage.
+    dataset : TrainingRows
+        The RecBole dataset that the model was made with.
+    split : Split
+        The parts of the data set.
+    seed : int
+        Of the strategy's random numbers.
+    precision : torch.dtype
+        Precision of the training steps, for strategies with mixed precision.
+    """
 
     model: AbstractRecommender
     config: Config
@@ -39,7 +55,15 @@ class Strategy(Protocol):
     generators: Mapping[str, torch.Generator]
 
     def train_epoch(self, epoch: int, tick: Tick) -> float:
-        """Pass over the training data once and return the mean loss of a batch."""
+        """Pass over the training data once and return the mean loss of a batch.
+
+        Parameters
+        ----------
+        epoch : int
+            Finished epochs of the stage.
+        tick : Tick
+            Called after every batch with (batches done, batches in all).
+        """
         ...
 
 
@@ -47,14 +71,40 @@ class Stepper(Protocol):
     """What takes a step down the gradient of a batch's loss."""
 
     def step(self, loss: torch.Tensor, *, epoch: int, done: int, batches: int) -> float:
-        """Take the step and return the loss; `done` of the epoch's batches came before."""
+        """Take one step on a batch's loss and return the loss.
+
+        Parameters
+        ----------
+        loss : Tensor
+            The batch's loss, a scalar.
+        epoch : int
+            Finished epochs of the stage.
+        done : int
+            Finished batches of the epoch.
+        batches : int
+            All batches of the epoch.
+        """
         ...
 
 
 def descend(
     losses: Iterable[torch.Tensor], steps: Stepper, *, epoch: int, batches: int, tick: Tick
 ) -> float:
-    """One step for each batch's loss, computed when its turn comes; the mean loss of a batch."""
+    """Take one step for each batch's loss, and return the mean loss of a batch.
+
+    Parameters
+    ----------
+    losses : iterable of Tensor
+        The losses of the batches, computed lazily: each after the step of the one before.
+    steps : Stepper
+        Takes the steps.
+    epoch : int
+        Finished epochs of the stage.
+    batches : int
+        Number of batches.
+    tick : Tick
+        Called after every batch with (batches done, batches in all).
+    """
     total = 0.0
     for done, loss in enumerate(losses):
         total += steps.step(loss, epoch=epoch, done=done, batches=batches)
@@ -63,12 +113,21 @@ def descend(
 
 
 def check_loss(loss: float, *, model: AbstractRecommender, epoch: int) -> float:
-    """The loss, if it is a number.
+    """The loss, if it is finite.
+
+    Parameters
+    ----------
+    loss : float
+        The loss of a batch.
+    model : AbstractRecommender
+        The model that is trained, for the message.
+    epoch : int
+        Finished epochs of the stage.
 
     Raises
     ------
     PaddockError
-        If training diverged.
+        If the loss is infinite or not a number.
     """
     if loss != loss or loss in (float("inf"), float("-inf")):
         raise PaddockError(

@@ -11,7 +11,7 @@ from recbole.model.abstract_recommender import AbstractRecommender, SequentialRe
 from torch import Tensor
 
 UNTRAINED = "0" * 64
-"""Stands for the weights that the backbone was made with."""
+"""The identity of the backbone's initial weights."""
 
 SHORT = 8
 """Histories of up to so many items are read together."""
@@ -20,18 +20,23 @@ SHORT = 8
 class Backbone:
     """A recommender that scores by the product of a user state and an item embedding.
 
-    It is no nn.Module, so that whoever holds it neither trains it, nor moves it into training mode,
-    nor saves it: a checkpoint names it by `identity`.
+    It is no nn.Module, so that a model that holds it neither trains nor saves it, and never moves it
+    into training mode. A checkpoint names it by `identity`.
 
     Parameters
     ----------
-    model
-        A sequential model of RecBole's or of this project with `item_embedding`, or a general one
-        with user and item embeddings (BPR), or one that propagates them (LightGCN).
-    load
-        Puts the weights of an identity into the model.
-    quirks
-        Keep dropout active, as the authors' code does by accident.
+    model : AbstractRecommender
+        A sequential model with `item_embedding`, or a general one with user and item embeddings
+        (BPR), propagated or not (LightGCN).
+    load : callable
+        Loads the weights of an identity into the model.
+    quirks : bool
+        Keep dropout active in training steps, as the authors' code does by accident.
+
+    Raises
+    ------
+    ValueError
+        If the model is sequential and has no `item_embedding`.
     """
 
     def __init__(
@@ -58,7 +63,13 @@ class Backbone:
         return self.items().shape[1]
 
     def become(self, identity: str) -> None:
-        """Take the weights of that identity, unless it has them."""
+        """Load the weights of an identity, unless they are loaded already.
+
+        Parameters
+        ----------
+        identity : str
+            64 hexadecimal digits; `UNTRAINED` loads nothing.
+        """
         if identity in (self.identity, UNTRAINED):
             return
         self._load(identity)
@@ -77,14 +88,23 @@ class Backbone:
 
     @torch.no_grad()
     def users(self, users_B: Tensor, items_BL: Tensor, lengths_B: Tensor, *, train: bool) -> Tensor:
-        """User states, shape (B, D): after the last item, or of the user where order is not read.
+        """User states: after the last item, or the user's embedding where the model reads no order.
 
         Parameters
         ----------
-        items_BL, lengths_B
-            The history, padded with 0 on the right; an empty one has length 1 and is padding.
-        train
-            Whether a training step asks; it matters for quirks alone.
+        users_B : Tensor
+            User ids, shape (B,).
+        items_BL : Tensor
+            Item ids in time order, shape (B, L), padded with 0 on the right.
+        lengths_B : Tensor
+            Items of each history, shape (B,); an empty history has length 1 and is padding.
+        train : bool
+            Whether the states are for a training step; it matters only with `quirks`.
+
+        Returns
+        -------
+        Tensor
+            Shape (B, D).
         """
         if not self._sequential:
             self.items()
@@ -132,7 +152,18 @@ class _TrainingMode:
 
 
 def of_like_length(lengths_B: Tensor) -> list[Tensor]:
-    """The rows in groups of lengths up to 8, 16, 32 and so on, so that little padding is read."""
+    """The rows in groups of lengths up to 8, 16, 32 and so on, which keeps padding small.
+
+    Parameters
+    ----------
+    lengths_B : Tensor
+        Length of each row, shape (B,).
+
+    Returns
+    -------
+    list of Tensor
+        Row numbers of each group.
+    """
     powers_B = lengths_B.clamp(min=SHORT).sub(1).float().log2().floor()
     return [(powers_B == power).nonzero()[:, 0] for power in powers_B.unique()]
 

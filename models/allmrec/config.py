@@ -81,7 +81,7 @@ class ALLMRecConfig(ModelConfig):
     )
     gate_interactions: float = key(
         5.0,
-        "gated, profile: with so many interactions an item's own embedding counts for half.",
+        "gated, profile: interactions at which an item's own embedding has weight 0.5.",
         least=0,
         stage=EVALUATION,
         search=uniform(0.0, 10.0, step=1.0, when={"item_route": ["gated", "profile"]}),
@@ -142,7 +142,18 @@ class ALLMRecConfig(ModelConfig):
 
     @classmethod
     def check(cls, values: Mapping[str, Any]) -> None:
-        """Refuse a lift without a user token, and a prompting stage without a language model."""
+        """Refuse a lift without a user token, and a prompting stage without a language model.
+
+        Parameters
+        ----------
+        values : mapping of str to object
+            All keys of a stage, each checked by itself.
+
+        Raises
+        ------
+        ValueError
+            Beginning with the key at fault.
+        """
         if values["likelihood"] == "lift" and values["user_token"] is False:
             raise ValueError(
                 "likelihood=lift compares with the average user, which no prompt names with "
@@ -156,7 +167,15 @@ class ALLMRecConfig(ModelConfig):
 
     @classmethod
     def notes(cls, values: Mapping[str, Any], *, full: bool) -> Mapping[str, str]:
-        """How all items are ranked, and whether the language model is the tiny one."""
+        """Tags that say how all items are ranked, and whether the language model is the tiny one.
+
+        Parameters
+        ----------
+        values : mapping of str to object
+            The resolved configuration.
+        full : bool
+            Whether all items are ranked.
+        """
         llm = values.get("llm")
         if llm is None:
             return {}

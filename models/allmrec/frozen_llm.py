@@ -1,4 +1,4 @@
-"""A frozen causal language model, asked for what A-LLMRec needs of it.
+"""A frozen causal language model with the operations that A-LLMRec needs.
 
 B rows, L prompt positions, S packed answer positions, C candidates, H width, V vocabulary, T tokens.
 """
@@ -21,23 +21,40 @@ POSITIONS_AT_ONCE = 1 << 13
 
 
 def cache_argument(model: nn.Module) -> str:
-    """What a model of transformers calls the cache that it goes on from: 5.24 renamed it."""
+    """The name of the argument by which a model of transformers takes its cache: 5.24 renamed it.
+
+    Parameters
+    ----------
+    model : nn.Module
+        A model of transformers.
+    """
     return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 class FrozenLLM:
     """A causal language model of Hugging Face, in evaluation mode, without gradients of its own.
 
-    It is no nn.Module, so that whoever holds it neither trains nor saves it.
+    It is no nn.Module, so that a model that holds it neither trains nor saves it.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        The causal language model; its gradients are switched off.
+    tokenizer : transformers.PreTrainedTokenizerBase
+        Its tokenizer.
+    name : str
+        Name of the model, which a checkpoint records.
+    revision : str or None
+        Commit of the hub, which a checkpoint records.
+    config_hash : str
+        SHA-256 of what determines its weights, which a checkpoint records.
+    context : int
+        The most positions that it reads.
 
     Attributes
     ----------
-    name, revision, config_hash
-        What a checkpoint records of it.
-    width
-        Of an input embedding, H.
-    context
-        Positions that fit into it.
+    width : int
+        H, of an input embedding.
     """
 
     def __init__(
@@ -86,7 +103,13 @@ class FrozenLLM:
         return int(self.tokenizer.eos_token_id)
 
     def tokens(self, texts: list[str]) -> list[list[int]]:
-        """The tokens of each text, without special ones."""
+        """The tokens of each text, without special ones.
+
+        Parameters
+        ----------
+        texts : list of str
+            Any number of texts.
+        """
         if not texts:
             return []
         return self.tokenizer(texts, add_special_tokens=False)["input_ids"]
@@ -101,18 +124,39 @@ class FrozenLLM:
         return []
 
     def embed(self, tokens: Tensor) -> Tensor:
-        return self._embedding(tokens)
-
-    def states(self, embeds_BLH: Tensor, *, read_BL: Tensor, cache: bool = False) -> Any:
-        """Hidden states of rows that are padded on the right: the model's own output object.
-
-        No position sees a later one, so that the padding needs no mask, and torch's fused causal
-        attention can be taken.
+        """Input embeddings of tokens.
 
         Parameters
         ----------
-        read_BL
-            True where a hidden state is wanted; what stands elsewhere means nothing.
+        tokens : Tensor
+            Numbers of the vocabulary, any shape.
+
+        Returns
+        -------
+        Tensor
+            The shape of `tokens`, and H.
+        """
+        return self._embedding(tokens)
+
+    def states(self, embeds_BLH: Tensor, *, read_BL: Tensor, cache: bool = False) -> Any:
+        """Hidden states of rows that are padded on the right.
+
+        No position attends to a later one. Padding on the right therefore needs no mask, and torch's
+        fused causal attention is used.
+
+        Parameters
+        ----------
+        embeds_BLH : Tensor
+            Input embeddings, shape (B, L, H).
+        read_BL : Tensor
+            True where a hidden state is read, shape (B, L); elsewhere the output means nothing.
+        cache : bool
+            Whether the output holds the keys and values of all layers.
+
+        Returns
+        -------
+        object
+            The output of the transformers model, with `last_hidden_state` of shape (B, L, H).
         """
         L = embeds_BLH.shape[1]
         places_L = torch.arange(L, device=embeds_BLH.device)
@@ -124,7 +168,22 @@ class FrozenLLM:
             )
 
     def prompted(self, embeds_BLH: Tensor, lengths_B: Tensor) -> tuple[Tensor, Any]:
-        """The hidden state of each prompt's last position (B, H), and the cache of all prompts."""
+        """The hidden state of each prompt's last position, and the cache of all prompts.
+
+        Parameters
+        ----------
+        embeds_BLH : Tensor
+            Input embeddings of the prompts, shape (B, L, H), padded on the right.
+        lengths_B : Tensor
+            Positions of each prompt, shape (B,).
+
+        Returns
+        -------
+        states_BH : Tensor
+            Shape (B, H).
+        cache : object
+            Keys and values, as transformers holds them.
+        """
         places_L = torch.arange(embeds_BLH.shape[1], device=embeds_BLH.device)
         last_BL = places_L == lengths_B[:, None] - 1
         output = self.states(embeds_BLH, read_BL=last_BL, cache=True)
@@ -133,12 +192,24 @@ class FrozenLLM:
     def continued(
         self, embeds_BSH: Tensor, positions_BS: Tensor, allowed_BSK: Tensor, *, cache: Any
     ) -> Tensor:
-        """Hidden states of positions that follow a cached prompt, each seeing what it is allowed.
+        """Hidden states of positions that follow a cached prompt.
 
         Parameters
         ----------
-        allowed_BSK
-            True where a position sees a key, of the L cached ones and then of the S others.
+        embeds_BSH : Tensor
+            Input embeddings of the positions, shape (B, S, H).
+        positions_BS : Tensor
+            Position numbers, shape (B, S).
+        allowed_BSK : Tensor
+            True where a position attends to a key: the L cached ones, then the S new ones; shape
+            (B, S, L + S).
+        cache : object
+            Keys and values of the prompts.
+
+        Returns
+        -------
+        Tensor
+            Shape (B, S, H).
         """
         blocked = torch.finfo(embeds_BSH.dtype).min
         mask = torch.zeros(allowed_BSK.shape, dtype=embeds_BSH.dtype, device=embeds_BSH.device)
@@ -153,7 +224,18 @@ class FrozenLLM:
         return output.last_hidden_state
 
     def logits(self, states: Tensor) -> Tensor:
-        """Logits over the vocabulary, float32, of any number of states (..., H)."""
+        """Logits over the vocabulary.
+
+        Parameters
+        ----------
+        states : Tensor
+            Hidden states, shape (..., H).
+
+        Returns
+        -------
+        Tensor
+            float32, shape (..., V).
+        """
         logits = self._head(states).float()
         if self._scale is not None:
             logits = logits * self._scale
@@ -162,7 +244,22 @@ class FrozenLLM:
         return logits
 
     def log_likelihood(self, states_TH: Tensor, tokens_T: Tensor) -> Tensor:
-        """log p of each token after the state before it, shape (T,); logits are held in pieces."""
+        """The log-probability of each token after the state before it.
+
+        Logits are computed for some tokens at a time, which bounds the memory.
+
+        Parameters
+        ----------
+        states_TH : Tensor
+            Hidden states, shape (T, H).
+        tokens_T : Tensor
+            The tokens that follow them, shape (T,).
+
+        Returns
+        -------
+        Tensor
+            Shape (T,), natural logarithm.
+        """
         rows = max(1, LOGITS_AT_ONCE // self.vocabulary)
         parts = []
         for start in range(0, len(tokens_T), rows):
@@ -175,10 +272,29 @@ class FrozenLLM:
 def answer_loss(
     llm: FrozenLLM, embeds_BLH: Tensor, tokens_BL: Tensor, prompt_B: Tensor, length_B: Tensor
 ) -> Tensor:
-    """Cross-entropy of the tokens from `prompt_B` to `length_B`, the mean over all of the batch."""
+    """Cross-entropy of the answers' tokens, averaged over the tokens of the batch.
+
+    Parameters
+    ----------
+    llm : FrozenLLM
+        The language model.
+    embeds_BLH : Tensor
+        Input embeddings of prompts with their answers, shape (B, L, H), padded on the right.
+    tokens_BL : Tensor
+        The same as tokens, shape (B, L).
+    prompt_B : Tensor
+        Positions of each prompt, shape (B,); the answer begins there.
+    length_B : Tensor
+        Positions of each prompt with its answer, shape (B,).
+
+    Returns
+    -------
+    Tensor
+        A scalar.
+    """
     places_L = torch.arange(tokens_BL.shape[1], device=tokens_BL.device)
     answer_BL = (places_L >= prompt_B[:, None]) & (places_L < length_B[:, None])
-    # Only what stands one position before the answer is read: the rest of a row is most of it.
+    # Only the positions just before an answer's tokens are read, a small part of a row.
     before_BL = answer_BL.roll(-1, dims=1)
     states_BLH = llm.states(embeds_BLH, read_BL=before_BL).last_hidden_state
     return F.cross_entropy(llm.logits(states_BLH[before_BL]), tokens_BL[answer_BL])
@@ -189,6 +305,13 @@ class Answers(NamedTuple):
 
     tokens_BCT : int64, with the end-of-sequence token last
     lengths_BC : int64, at least 1
+
+    Attributes
+    ----------
+    tokens_BCT : Tensor
+        int64, shape (B, C, T); an answer's last token is the end of sequence.
+    lengths_BC : Tensor
+        int64, shape (B, C), at least 1.
     """
 
     tokens_BCT: Tensor
@@ -202,10 +325,26 @@ def rank(
     lengths_B: Tensor,
     answers: Answers,
 ) -> Tensor:
-    """The log-likelihood of every answer given its prompt, shape (B, C), float32.
+    """The log-likelihood of every answer given its prompt.
 
-    A prompt is read once. Its answers follow it side by side in one row: each sees the cached
-    prompt and itself, and counts its positions from the prompt's end, so that nothing is repeated.
+    A prompt is read once. All its answers are packed into one row after it. Each answer attends to
+    the cached prompt and to itself, and its positions count from the prompt's end.
+
+    Parameters
+    ----------
+    llm : FrozenLLM
+        The language model.
+    embeds_BLH : Tensor
+        Input embeddings of the prompts, shape (B, L, H), padded on the right.
+    lengths_B : Tensor
+        Positions of each prompt, shape (B,).
+    answers : Answers
+        The possible answers to each prompt.
+
+    Returns
+    -------
+    Tensor
+        float32, shape (B, C).
     """
     device = embeds_BLH.device
     B, L = embeds_BLH.shape[:2]
@@ -247,12 +386,24 @@ def rank_in_pieces(
     prompt_B: Tensor,
     answers: Answers,
 ) -> Tensor:
-    """`rank` for any number of prompts, shape (B, C), where the language model is.
+    """Apply `rank` to any number of prompts, some at a time.
 
     Parameters
     ----------
-    embedded
-        Takes row numbers (R,) and a length L and gives those prompts' input embeddings, (R, L, H).
+    llm : FrozenLLM
+        The language model.
+    embedded : callable
+        Takes row numbers (R,) and a length L, and returns the input embeddings of these prompts,
+        shape (R, L, H).
+    prompt_B : Tensor
+        Positions of each prompt, shape (B,).
+    answers : Answers
+        The possible answers to each prompt.
+
+    Returns
+    -------
+    Tensor
+        float32, shape (B, C), on the device of the language model.
     """
 
     def work(these_R: Tensor) -> Tensor:
@@ -264,14 +415,21 @@ def rank_in_pieces(
 
 
 def in_pieces(lengths_B: Tensor, answers_B: Tensor, work: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply `work` to rows of like lengths at a time and put its rows back in order.
+    """Apply a function to rows of similar lengths at a time, and return its results in order.
 
     Parameters
     ----------
-    lengths_B, answers_B
-        Positions of each row's prompt and of its packed answers.
-    work
-        Takes row numbers.
+    lengths_B : Tensor
+        Positions of each row's prompt, shape (B,).
+    answers_B : Tensor
+        Positions of each row's packed answers, shape (B,).
+    work : callable
+        Takes row numbers (R,) and returns a tensor with R rows.
+
+    Returns
+    -------
+    Tensor
+        B rows.
     """
     order_B = torch.argsort(lengths_B + answers_B, descending=True, stable=True)
     both_B = (lengths_B + answers_B)[order_B].tolist()

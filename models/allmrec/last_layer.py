@@ -18,7 +18,20 @@ OWN = frozenset({"q_proj", "o_proj", "out_proj", "mlp", "ffn", "feed_forward", "
 
 
 def own_modules(model: nn.Module, layers: int) -> list[nn.Module]:
-    """What the last of so many layers has under these names; nothing where there are no such layers."""
+    """The outermost modules of a model's last layer whose name is in `OWN`.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The language model without its head.
+    layers : int
+        Number of its layers.
+
+    Returns
+    -------
+    list of nn.Module
+        Empty where the model has no list of that many layers.
+    """
     stacks = (each for each in model.modules() if isinstance(each, nn.ModuleList))
     stack = next((each for each in stacks if len(each) == layers), None)
     return [] if stack is None else list(_outermost(stack[-1]))
@@ -34,7 +47,15 @@ def _outermost(module: nn.Module) -> Iterator[nn.Module]:
 
 @contextmanager
 def reading(modules: list[nn.Module], read_BL: Tensor) -> Iterator[None]:
-    """Let the modules compute at the positions that are True; elsewhere their output is 0."""
+    """Let modules compute only at some positions within the block; elsewhere their output is 0.
+
+    Parameters
+    ----------
+    modules : list of nn.Module
+        Modules that treat every position by itself.
+    read_BL : Tensor
+        True at the positions to compute, shape (B, L).
+    """
     places_P = read_BL.flatten().nonzero()[:, 0]
     shapes: dict[nn.Module, Any] = {}
 
@@ -43,12 +64,14 @@ def reading(modules: list[nn.Module], read_BL: Tensor) -> Iterator[None]:
         return tuple(of_read(each) if isinstance(each, Tensor) else each for each in given)
 
     def of_read(given: Tensor) -> Tensor:
-        # Rows and positions in one dimension or in two, as the module is used to.
+        # Rows and positions in one dimension or in two, as the module takes them.
         lead = (1,) * (given.dim() - 2)
         return given.reshape(-1, given.shape[-1])[places_P].view(*lead, len(places_P), -1)
 
     def scattered(module: nn.Module, given: tuple[Any, ...], output: Any) -> Any:
-        if isinstance(output, tuple):  # a mixture of experts tells its choices, which nobody reads
+        if isinstance(
+            output, tuple
+        ):  # a mixture of experts also returns its routing, which is not read
             return (scattered(module, given, output[0]), *output[1:])
         output_PH = output.reshape(len(places_P), -1)
         full = output_PH.new_zeros(read_BL.numel(), output_PH.shape[1])

@@ -35,7 +35,7 @@ ROUTES = ("item", "text", "gated", "profile")
 
 
 class ALLMRec(SequentialRecommender):
-    """Soft tokens tell a frozen language model who the user is and what each item is to its users.
+    """A frozen language model reads soft tokens of the user and of the items.
 
     `train_stage` align learns two autoencoders that meet in a joint space: one of the backbone's
     item embeddings, one of sentence embeddings of the items' texts (section 3.1). `train_stage`
@@ -48,8 +48,10 @@ class ALLMRec(SequentialRecommender):
 
     Parameters
     ----------
-    config
-        Beside the hyper-parameters, `parts` holds the frozen networks, as a `Parts`.
+    config : recbole.config.Config
+        The keys of `ALLMRecConfig`, with the frozen networks under `parts` (a `Parts`).
+    dataset : recbole.data.dataset.Dataset
+        The training part.
     """
 
     input_type = InputType.PAIRWISE
@@ -108,7 +110,7 @@ class ALLMRec(SequentialRecommender):
         return self._parts.llm()
 
     def use_llm(self) -> None:
-        """Note which language model is trained with, or refuse another than that.
+        """Record the language model in the weights.
 
         Raises
         ------
@@ -130,16 +132,45 @@ class ALLMRec(SequentialRecommender):
         return self._prompts
 
     def use_backbone(self, identity: str) -> None:
-        """Let the frozen recommender have the weights of that identity."""
+        """Load the weights of an identity into the frozen recommender.
+
+        Parameters
+        ----------
+        identity : str
+            64 hexadecimal digits.
+        """
         self.backbone_id.copy_(bytes_of(identity))
         self._backbone()
 
     def prompt_lengths(self, interaction: Interaction) -> Tensor:
-        """Positions of every row's prompt with its answer, (B,), on the CPU."""
+        """Positions of each row's prompt with its answer.
+
+        Parameters
+        ----------
+        interaction : Interaction
+            Users, histories, candidates and targets, B rows.
+
+        Returns
+        -------
+        Tensor
+            Shape (B,), on the CPU.
+        """
         return self._rows(interaction).length_B
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
-        """The loss of the stage for users with their history, target and negatives."""
+        """The loss of the stage: `alignment_loss` or `answer_loss`.
+
+        Parameters
+        ----------
+        interaction : Interaction
+            Users, histories and targets in RecBole's fields, B rows; with negatives in stage align,
+            with candidates in stage llm.
+
+        Returns
+        -------
+        Tensor
+            A scalar.
+        """
         states_BD = self._states(interaction, train=True)
         if self._stage == "align":
             return self.alignment_loss(
@@ -149,10 +180,24 @@ class ALLMRec(SequentialRecommender):
         return self.answer_loss(states_BD, self._rows(interaction))
 
     def alignment_loss(self, states_BD: Tensor, wanted_B: Tensor, against_B: Tensor) -> Tensor:
-        """Recommendation, matching and both reconstructions (eq. 2 to 6).
+        """The loss of stage align: recommendation, matching and both reconstructions (eq. 2 to 6).
 
         Matching and reconstructions are means over the entries of a batch, added up for the
         positive and the negative item.
+
+        Parameters
+        ----------
+        states_BD : Tensor
+            User states, shape (B, D).
+        wanted_B : Tensor
+            Positive items, shape (B,).
+        against_B : Tensor
+            Negative items, shape (B,).
+
+        Returns
+        -------
+        Tensor
+            A scalar.
         """
         losses, logits = [], []
         for items_B in (wanted_B, against_B):
@@ -163,26 +208,49 @@ class ALLMRec(SequentialRecommender):
             logits.append(similarity(states_BD, decoded_BD, dot=self._dot))
             if self._aligned:
                 text_BT = self.texts.of(items_B)
-                told_BJ = self.text_autoencoder.encode(text_BT)
-                retold_BT = self.text_autoencoder.decode(told_BJ)
-                losses.append(F.mse_loss(joint_BJ, told_BJ))
-                losses.append(self._text_weight * F.mse_loss(retold_BT, text_BT.detach()))
+                text_BJ = self.text_autoencoder.encode(text_BT)
+                decoded_BT = self.text_autoencoder.decode(text_BJ)
+                losses.append(F.mse_loss(joint_BJ, text_BJ))
+                losses.append(self._text_weight * F.mse_loss(decoded_BT, text_BT.detach()))
         losses += [F.softplus(-logits[0]).mean(), F.softplus(logits[1]).mean()]
         return torch.stack(losses).sum()
 
     def answer_loss(self, states_BD: Tensor, rows: Rows) -> Tensor:
-        """Cross-entropy of the answer's tokens, the mean over those of the batch (eq. 9)."""
+        """The loss of stage llm: cross-entropy of the answers' tokens, averaged over them (eq. 9).
+
+        Parameters
+        ----------
+        states_BD : Tensor
+            User states, shape (B, D).
+        rows : Rows
+            Tokens of the prompts with their answers.
+
+        Returns
+        -------
+        Tensor
+            A scalar.
+        """
         tokens_BL, prompt_B, length_B = (each.to(self.llm.device) for each in rows)
         embeds_BLH = self._embedded(tokens_BL, states_BD, joint_NJ=None)
         return answer_loss(self.llm, embeds_BLH, tokens_BL, prompt_B, length_B)
 
     @torch.no_grad()
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
-        """Scores of all items, (B, N).
+        """Scores of all items.
 
         In stage align by the joint space. In stage llm the backbone's best `rerank` items outside
         the history that is read are ranked again by likelihood; all others stand below them, in
         the backbone's order.
+
+        Parameters
+        ----------
+        interaction : Interaction
+            Users and histories in RecBole's fields, B rows.
+
+        Returns
+        -------
+        Tensor
+            Shape (B, N).
         """
         states_BD = self._states(interaction)
         if not self.reads_prompts:
@@ -199,20 +267,59 @@ class ALLMRec(SequentialRecommender):
 
     @torch.no_grad()
     def predict_candidates(self, interaction: Interaction, items_BC: Tensor) -> Tensor:
-        """Scores of the given items alone, (B, C), named by the prompt in the given order."""
+        """Scores of candidates, which the prompt names in the given order.
+
+        Parameters
+        ----------
+        interaction : Interaction
+            Users and histories in RecBole's fields, B rows.
+        items_BC : Tensor
+            Candidates of each user, shape (B, C).
+
+        Returns
+        -------
+        Tensor
+            Shape (B, C).
+        """
         states_BD = self._states(interaction)
         if not self.reads_prompts:
             return self._vectors(interaction, states_BD).scores_of(items_BC)
         return self._likelihood(interaction, states_BD, items_BC)
 
     def predict(self, interaction: Interaction) -> Tensor:
-        """The score of each row's item, (B,), as `full_sort_predict` gives it."""
+        """The score of each row's item, equal to that of `full_sort_predict`.
+
+        Parameters
+        ----------
+        interaction : Interaction
+            Users, histories and items in RecBole's fields, B rows.
+
+        Returns
+        -------
+        Tensor
+            Shape (B,).
+        """
         scores_BN = self.full_sort_predict(interaction)
         return scores_BN.gather(1, interaction[self.ITEM_ID][:, None])[:, 0]
 
     @torch.no_grad()
     def prompted(self, interaction: Interaction, items_BC: Tensor) -> tuple[Tensor, Tensor]:
-        """The prompts of the given candidates as input embeddings (B, L, H), and their lengths."""
+        """The prompts of candidates as input embeddings.
+
+        Parameters
+        ----------
+        interaction : Interaction
+            Users and histories in RecBole's fields, B rows.
+        items_BC : Tensor
+            Candidates of each user, shape (B, C).
+
+        Returns
+        -------
+        embeds_BLH : Tensor
+            Shape (B, L, H), padded on the right.
+        lengths_B : Tensor
+            Positions of each prompt, shape (B,).
+        """
         rows = self.prompts.build(self._latest(interaction), items_BC.cpu())
         tokens_BL = rows.tokens_BL.to(self.llm.device)
         joint_NJ = self._joint_items()
@@ -272,7 +379,7 @@ class ALLMRec(SequentialRecommender):
         return self.text_autoencoder.encode(self.texts.table())
 
     def _vectors(self, interaction: Interaction, states_BD: Tensor) -> Vectors:
-        """What ranks where there is no language model; the items' side is the same for all users."""
+        """The vectors that rank without a language model; those of the items are kept."""
         return self._ranked(self._items, self).vectors(states_BD, interaction[self.ITEM_SEQ])
 
     def _items(self) -> Items | ProfiledItems:
@@ -280,8 +387,8 @@ class ALLMRec(SequentialRecommender):
         if self._route == "profile":
             return ProfiledItems(own_ND, self._joint_texts(), self._gate_N, **self._profile)
         if self._route == "gated":
-            told_ND = self.item_autoencoder.decode(self._joint_texts())
-            return Items(gated(own_ND, told_ND, self._gate_N))
+            text_ND = self.item_autoencoder.decode(self._joint_texts())
+            return Items(gated(own_ND, text_ND, self._gate_N))
         return Items(self.item_autoencoder.decode(self._joint_items()))
 
     def _states(self, interaction: Interaction, *, train: bool = False) -> Tensor:

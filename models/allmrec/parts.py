@@ -1,4 +1,4 @@
-"""What A-LLMRec is made from, frozen all of it, and its two kinds of small networks.
+"""The frozen networks of A-LLMRec, and its two kinds of small trained networks.
 
 D width of the backbone, J joint width, T width of a text embedding, H width of the language model,
 N items (padding included), B batch, L length, H last items.
@@ -15,7 +15,7 @@ from models.allmrec.backbone import Backbone
 from models.allmrec.frozen_llm import FrozenLLM
 
 PARTS = "parts"
-"""Key of the config under which the frozen networks come; it is no hyper-parameter."""
+"""Key of the config that holds the frozen networks; it is no hyper-parameter."""
 CANDIDATES = "candidates"
 """Field of an interaction: the items that the prompt names, in its order."""
 
@@ -24,23 +24,25 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Parts:
-    """The frozen networks and the items' texts; whoever makes the model puts them into its config.
+    """The frozen networks and the items' texts.
 
     Attributes
     ----------
-    texts_NT
-        Sentence embeddings of the items.
-    text_encoder
-        What makes them from item ids, where it is to learn along; it alone is not frozen.
-    titles
-        By item, the padding's first.
-    interactions_N
-        Training interactions of each item.
-    llm
-        Gives the language model, which is loaded when it is first asked for; None where there is
-        none.
-    llm_width
+    backbone : Backbone
+        The frozen recommender.
+    texts_NT : Tensor
+        Sentence embeddings of the items, shape (N, T).
+    titles : sequence of str
+        Title of each item, the padding's first.
+    interactions_N : Tensor
+        Training interactions of each item, shape (N,).
+    llm : callable or None
+        Loads the language model at the first call and returns it; None where there is none.
+    llm_width : int or None
         H, known before the language model is loaded.
+    text_encoder : nn.Module or None
+        Computes the sentence embeddings from item ids, if it is trained with the model; all other
+        parts are frozen.
     """
 
     backbone: Backbone
@@ -53,7 +55,15 @@ class Parts:
 
 
 class Autoencoder(nn.Module):
-    """To the joint space through a sigmoid, and back (section 3.1)."""
+    """A linear layer with a sigmoid into the joint space, and a linear layer back (section 3.1).
+
+    Parameters
+    ----------
+    width : int
+        Width of the input.
+    joint : int
+        J.
+    """
 
     def __init__(self, width: int, joint: int) -> None:
         super().__init__()
@@ -61,14 +71,44 @@ class Autoencoder(nn.Module):
         self.decoder = nn.Linear(joint, width)
 
     def encode(self, values: Tensor) -> Tensor:
+        """Values in the joint space.
+
+        Parameters
+        ----------
+        values : Tensor
+            Shape (..., width).
+
+        Returns
+        -------
+        Tensor
+            Shape (..., J), from 0 to 1.
+        """
         return self.encoder(values).sigmoid()
 
     def decode(self, joint: Tensor) -> Tensor:
+        """The reconstructed values.
+
+        Parameters
+        ----------
+        joint : Tensor
+            Shape (..., J).
+
+        Returns
+        -------
+        Tensor
+            Shape (..., width).
+        """
         return self.decoder(joint)
 
 
 class AverageUser(nn.Module):
-    """The mean of the user states that were learned from, saved with the weights."""
+    """The mean of the user states that were trained on, saved with the weights.
+
+    Parameters
+    ----------
+    width : int
+        D.
+    """
 
     state_D: Tensor
     seen: Tensor
@@ -80,12 +120,19 @@ class AverageUser(nn.Module):
 
     @torch.no_grad()
     def add(self, states_BD: Tensor) -> None:
+        """Include more states in the mean.
+
+        Parameters
+        ----------
+        states_BD : Tensor
+            User states, shape (B, D).
+        """
         self.seen += len(states_BD)
         self.state_D += (states_BD - self.state_D).sum(0) / self.seen
 
 
 class UntilChanged(Generic[Made]):
-    """Keeps what was made of a module's weights until one of them changes."""
+    """Caches a value computed from a module's weights until one of them changes."""
 
     def __init__(self) -> None:
         self._kept: tuple[list[int], Made] | None = None
@@ -99,7 +146,17 @@ class UntilChanged(Generic[Made]):
 
 
 def projection(width: int, to: int, activation: nn.Module) -> nn.Sequential:
-    """Two layers to the width of the language model, their weights Xavier-normal (section 3.2)."""
+    """Two layers into the language model's input space, with Xavier-normal weights (section 3.2).
+
+    Parameters
+    ----------
+    width : int
+        Width of the input.
+    to : int
+        H.
+    activation : nn.Module
+        Between the layers.
+    """
     layers = nn.Sequential(nn.Linear(width, to), nn.LayerNorm(to), activation, nn.Linear(to, to))
     for layer in layers:
         if isinstance(layer, nn.Linear):
@@ -108,24 +165,80 @@ def projection(width: int, to: int, activation: nn.Module) -> nn.Sequential:
 
 
 def similarity(states_BD: Tensor, items_BD: Tensor, *, dot: bool) -> Tensor:
-    """How near users and items are, (B,): the paper's product, or the mean of the authors' code."""
+    """Similarity of users and items: the paper's product, or the mean of the authors' code.
+
+    Parameters
+    ----------
+    states_BD : Tensor
+        User states, shape (B, D).
+    items_BD : Tensor
+        Item embeddings, shape (B, D).
+    dot : bool
+        Whether the products of the entries are added up; otherwise they are averaged.
+
+    Returns
+    -------
+    Tensor
+        Shape (B,).
+    """
     products_BD = states_BD * items_BD
     return products_BD.sum(1) if dot else products_BD.mean(1)
 
 
 def last_items(items_BL: Tensor, lengths_B: Tensor, n: int) -> Tensor:
-    """The last n items of left-aligned rows, oldest first, 0 in front where there are fewer."""
+    """The last n items of each row, oldest first, padded with 0 in front.
+
+    Parameters
+    ----------
+    items_BL : Tensor
+        Item ids in time order, shape (B, L), padded with 0 on the right.
+    lengths_B : Tensor
+        Items of each row, shape (B,).
+    n : int
+        H, the items to take.
+
+    Returns
+    -------
+    Tensor
+        Shape (B, H).
+    """
     places_BH = lengths_B[:, None] + torch.arange(-n, 0, device=items_BL.device)
     return items_BL.gather(1, places_BH.clamp(min=0)) * (places_BH >= 0)
 
 
 def bytes_of(identity: str) -> Tensor:
-    """A SHA-256 in hexadecimal as a tensor, so that it is kept among the weights."""
+    """A SHA-256 as a tensor, so that it can be a buffer of a model.
+
+    Parameters
+    ----------
+    identity : str
+        64 hexadecimal digits.
+
+    Returns
+    -------
+    Tensor
+        uint8, shape (32,).
+    """
     return torch.tensor(list(bytes.fromhex(identity)), dtype=torch.uint8)
 
 
 def one_of(key: str, value: object, known: tuple[str, ...]) -> str:
-    """The value, if it is known."""
+    """The value of a key, if it is one of the known ones.
+
+    Parameters
+    ----------
+    key : str
+        Name of the key, for the message.
+    value : object
+        Its value.
+    known : tuple of str
+        All possible values.
+
+    Raises
+    ------
+    ValueError
+        If the value is unknown.
+    """
     if value not in known:
         raise ValueError(f"{key} must be one of {', '.join(known)}, not {value!r}")
     return str(value)

@@ -33,8 +33,12 @@ class Rows(NamedTuple):
 
     Attributes
     ----------
-    prompt_B, length_B
-        Tokens of the prompt alone, and with the answer where there is one.
+    tokens_BL : Tensor
+        Tokens, int64, shape (B, L).
+    prompt_B : Tensor
+        Tokens of each prompt, shape (B,).
+    length_B : Tensor
+        Tokens of each prompt with its answer, if it has one, shape (B,).
     """
 
     tokens_BL: Tensor
@@ -52,12 +56,18 @@ class Prompts:
 
     Parameters
     ----------
-    titles
-        By item, the padding's first.
-    words
-        `noun` (movie), `verb` (watch), `past` (watched).
-    user_token, item_tokens
-        False leaves the soft tokens out; without the user's, the words that explain it go too.
+    llm : FrozenLLM
+        Its tokenizer and context count.
+    titles : sequence of str
+        Title of each item, the padding's first.
+    words : mapping of str to str
+        `noun` (movie), `verb` (watch) and `past` (watched).
+    title_tokens : int
+        The most tokens of a title.
+    user_token : bool
+        Whether prompts hold the user's soft token and the words that explain it.
+    item_tokens : bool
+        Whether prompts hold the items' soft tokens.
     """
 
     def __init__(
@@ -95,12 +105,16 @@ class Prompts:
     def build(
         self, history_BH: Tensor, candidates_BC: Tensor, answers_B: Tensor | None = None
     ) -> Rows:
-        """The rows of given histories (oldest first, 0 for none) and candidates.
+        """The rows of tokens of histories and candidates.
 
         Parameters
         ----------
-        answers_B
-            Items whose title and end-of-sequence token follow the prompt.
+        history_BH : Tensor
+            Item ids, oldest first, shape (B, H); 0 is none.
+        candidates_BC : Tensor
+            Item ids in the prompt's order, shape (B, C).
+        answers_B : Tensor, optional
+            Items whose title and end-of-sequence token follow the prompt, shape (B,).
         """
         table = self._table(candidates_BC.shape[1])
         kept_BH = self._fitting(table, history_BH, candidates_BC)
@@ -122,7 +136,15 @@ class Prompts:
         return Rows(tokens_BL, prompt_B, length_B)
 
     def bare(self, answers_B: Tensor, *, candidates: int) -> Rows:
-        """Rows of the user's token, the ending and an answer, as it stands among so many candidates."""
+        """Rows of the user's token, the ending and an answer, without history and candidates.
+
+        Parameters
+        ----------
+        answers_B : Tensor
+            Items whose title and end-of-sequence token are the answer, shape (B,).
+        candidates : int
+            Number of candidates, on which the length of titles depends.
+        """
         table = self._table(candidates)
         columns = [torch.full_like(answers_B, piece) for piece in (ALONE, END)]
         pieces_BP = torch.stack([*columns, table.answer(answers_B)], dim=1)
@@ -130,7 +152,13 @@ class Prompts:
         return Rows(tokens_BL, table.length[pieces_BP[:, :-1]].sum(1), length_B)
 
     def answers(self, candidates_BC: Tensor) -> Answers:
-        """Every candidate as an answer: its quoted title and the end-of-sequence token."""
+        """Each candidate as an answer: its quoted title and the end-of-sequence token.
+
+        Parameters
+        ----------
+        candidates_BC : Tensor
+            Item ids, shape (B, C).
+        """
         table = self._table(candidates_BC.shape[1])
         pieces = table.answer(candidates_BC.flatten())[:, None]
         tokens, lengths = table.laid_out(pieces)
@@ -138,7 +166,15 @@ class Prompts:
         return Answers(tokens.view(*shape, -1), lengths.view(shape))
 
     def answer(self, item: int, *, candidates: int) -> list[int]:
-        """The answer that stands for an item among so many candidates."""
+        """The tokens of an item as an answer.
+
+        Parameters
+        ----------
+        item : int
+            Item id.
+        candidates : int
+            Number of candidates, on which the length of titles depends.
+        """
         table = self._table(candidates)
         piece = int(table.answer(torch.tensor(item)))
         start = int(table.start[piece])

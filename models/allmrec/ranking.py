@@ -13,30 +13,77 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Vectors:
-    """What is multiplied to a score: users (B, W) and items (N, W)."""
+    """Vectors of users and items, whose products are scores.
+
+    Attributes
+    ----------
+    users_BW : Tensor
+        Shape (B, W).
+    items_NW : Tensor
+        Shape (N, W).
+    """
 
     users_BW: Tensor
     items_NW: Tensor
 
     def scores(self) -> Tensor:
-        """Of all items, (B, N)."""
+        """Scores of all items, shape (B, N)."""
         return self.users_BW @ self.items_NW.T
 
     def scores_of(self, items_BC: Tensor) -> Tensor:
-        """Of some items for each user, (B, C)."""
+        """Scores of some items for each user.
+
+        Parameters
+        ----------
+        items_BC : Tensor
+            Item ids, shape (B, C).
+
+        Returns
+        -------
+        Tensor
+            Shape (B, C).
+        """
         return torch.einsum("bw,bcw->bc", self.users_BW, self.items_NW[items_BC])
 
 
-def gate(interactions_N: Tensor, half: float) -> Tensor:
-    """How far an item's own embedding counts: n / (n + half), and 0 without an interaction."""
+def gate(interactions_N: Tensor, middle: float) -> Tensor:
+    """The weight of an item's own embedding: n / (n + middle) for n interactions, 0 without any.
+
+    Parameters
+    ----------
+    interactions_N : Tensor
+        Training interactions of each item, shape (N,).
+    middle : float
+        Number of interactions at which the weight is 0.5.
+
+    Returns
+    -------
+    Tensor
+        Shape (N,), from 0 to 1.
+    """
     counts_N = interactions_N.float()
-    return torch.where(counts_N > 0, counts_N / (counts_N + half), 0.0)
+    return torch.where(counts_N > 0, counts_N / (counts_N + middle), 0.0)
 
 
-def gated(own_NW: Tensor, told_NW: Tensor, gate_N: Tensor) -> Tensor:
-    """An item's own embedding by its gate, and what its text tells by the rest, (N, W)."""
+def gated(own_NW: Tensor, text_NW: Tensor, gate_N: Tensor) -> Tensor:
+    """The mean of an item's own embedding and its text's, weighted by the gate.
+
+    Parameters
+    ----------
+    own_NW : Tensor
+        Own embeddings, shape (N, W).
+    text_NW : Tensor
+        Embeddings from the texts, shape (N, W).
+    gate_N : Tensor
+        Weight of the own embedding, shape (N,).
+
+    Returns
+    -------
+    Tensor
+        Shape (N, W).
+    """
     gate_N1 = gate_N.to(own_NW)[:, None]
-    return gate_N1 * own_NW + (1 - gate_N1) * told_NW
+    return gate_N1 * own_NW + (1 - gate_N1) * text_NW
 
 
 class Items:
@@ -44,37 +91,47 @@ class Items:
 
     Parameters
     ----------
-    items_ND
-        In the backbone's space; row 0 is padding.
+    items_ND : Tensor
+        Embeddings in the backbone's space, shape (N, D); row 0 is padding.
     """
 
     def __init__(self, items_ND: Tensor) -> None:
         self.items_ND = items_ND
 
     def vectors(self, states_BD: Tensor, history_BL: Tensor) -> Vectors:
-        """Those of the users behind the states and (left-aligned, 0 behind the last) histories."""
+        """The vectors of users and of all items.
+
+        Parameters
+        ----------
+        states_BD : Tensor
+            User states, shape (B, D).
+        history_BL : Tensor
+            Item ids in time order, shape (B, L), padded with 0 on the right; not read.
+        """
         return Vectors(states_BD, self.items_ND)
 
 
 class ProfiledItems:
-    """The backbone's score, and how near an item's text is to the texts of the user's history.
+    """Items that are scored by the backbone and by their texts' similarity to the user's history.
 
-    Nearness is the cosine, in the joint space about its mean, of an item's text and the user's
-    profile: the history's texts, each counting `decay` times the one after it (a content-based
-    profile as in Pazzani and Billsus 2007). Both scores are brought to mean 0 and variance 1 over
-    the items, for each user, and added; so neither outweighs the other because of its scale.
+    Similarity is the cosine of an item's text and the user's profile, in the centred joint space.
+    The profile is the sum of the history's texts, each with `decay` times the weight of the one
+    after it (a content-based profile, Pazzani and Billsus 2007). For each user both scores are
+    scaled to mean 0 and variance 1 over the items and added, so that their scales do not matter.
 
     Parameters
     ----------
-    own_ND
-        Of the backbone.
-    text_NJ
-        The texts in the joint space; row 0 is padding.
-    gate_N
-        The share of the backbone's score that an item is given: the rarer it is, the less is known
-        of it.
-    weight
-        Of the nearness, beside the backbone's 1.
+    own_ND : Tensor
+        Item embeddings of the backbone, shape (N, D).
+    text_NJ : Tensor
+        The texts in the joint space, shape (N, J); row 0 is padding.
+    gate_N : Tensor
+        Factor of the backbone's score of each item, shape (N,); it is small for rare items, whose
+        embeddings are unreliable.
+    weight : float
+        Weight of the text similarity, relative to the backbone's score.
+    decay : float
+        Weight of an item in the profile, relative to the item after it.
     """
 
     def __init__(
@@ -91,7 +148,15 @@ class ProfiledItems:
         self._weight, self._decay = weight, decay
 
     def vectors(self, states_BD: Tensor, history_BL: Tensor) -> Vectors:
-        """As `Items.vectors`."""
+        """The vectors of users and of all items.
+
+        Parameters
+        ----------
+        states_BD : Tensor
+            User states, shape (B, D).
+        history_BL : Tensor
+            Item ids in time order, shape (B, L), padded with 0 on the right.
+        """
         profiles_BJ = profiles(self._directions_NJ, history_BL, decay=self._decay)
         users = [
             unit_variance(states_BD, self._own_DD),
@@ -101,7 +166,22 @@ class ProfiledItems:
 
 
 def profiles(items_NJ: Tensor, history_BL: Tensor, *, decay: float) -> Tensor:
-    """The history's items added up, each counting `decay` times the one after it, (B, J)."""
+    """The sum of each history's items, each with `decay` times the weight of the one after it.
+
+    Parameters
+    ----------
+    items_NJ : Tensor
+        Item vectors, shape (N, J).
+    history_BL : Tensor
+        Item ids in time order, shape (B, L), padded with 0 on the right.
+    decay : float
+        From 0 to 1.
+
+    Returns
+    -------
+    Tensor
+        Shape (B, J).
+    """
     lengths_B1 = (history_BL > 0).sum(1, keepdim=True)
     ages_BL = lengths_B1 - 1 - torch.arange(history_BL.shape[1], device=history_BL.device)
     weights_BL = torch.where(history_BL > 0, decay ** ages_BL.clamp(min=0).float(), 0.0)
@@ -109,14 +189,37 @@ def profiles(items_NJ: Tensor, history_BL: Tensor, *, decay: float) -> Tensor:
 
 
 def covariance(centred_ND: Tensor) -> Tensor:
-    """Of vectors about their mean, (D, D)."""
+    """The covariance of vectors with mean 0.
+
+    Parameters
+    ----------
+    centred_ND : Tensor
+        Shape (N, D).
+
+    Returns
+    -------
+    Tensor
+        Shape (D, D).
+    """
     return centred_ND.T @ centred_ND / len(centred_ND)
 
 
 def unit_variance(vectors_BD: Tensor, covariance_DD: Tensor) -> Tensor:
-    """The users' vectors, scaled so that their scores of items of that covariance have variance 1.
+    """The users' vectors, scaled so that their scores over all items have variance 1.
 
     A vector that scores all items alike is given back as zeros.
+
+    Parameters
+    ----------
+    vectors_BD : Tensor
+        Shape (B, D).
+    covariance_DD : Tensor
+        Covariance of the items' vectors, shape (D, D).
+
+    Returns
+    -------
+    Tensor
+        Shape (B, D); zeros for a user whose scores are all equal.
     """
     variance_B = torch.einsum("bd,de,be->b", vectors_BD, covariance_DD, vectors_BD)
     scale_B = torch.where(variance_B > 1e-12, variance_B.clamp(min=1e-12).rsqrt(), 0.0)

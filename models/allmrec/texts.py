@@ -1,4 +1,4 @@
-"""The sentence embeddings that A-LLMRec aligns with: a fixed table, or an encoder that learns along.
+"""The sentence embeddings that A-LLMRec aligns with: a fixed table, or an encoder that is trained.
 
 N items (padding included), B items of a batch, T width.
 """
@@ -18,15 +18,15 @@ class ItemTexts(nn.Module):
 
     Parameters
     ----------
-    texts_NT
-        The table, which holds where there is no encoder.
-    encoder
-        Takes item ids, shape (B,), and gives their texts' embeddings, (B, T). It is trained with
-        the model, as the paper does, and saved with it.
-    scale
-        own takes embeddings as they are; standard moves and divides them by the table's mean and
-        its one standard deviation, so that a loss over their entries weighs the same whatever the
-        encoder: the entries of unit vectors of width 384 vary by 1/384 at most.
+    texts_NT : Tensor
+        The table of embeddings, shape (N, T), which is used where there is no encoder.
+    encoder : nn.Module, optional
+        Takes item ids (B,) and returns the embeddings of their texts (B, T). It is trained and
+        saved with the model, as in the paper.
+    scale : str
+        "own" leaves embeddings unchanged. "standard" subtracts the table's mean and divides by its
+        overall standard deviation, so that a loss over entries has the same weight for every
+        encoder: the entries of unit vectors of width 384 have a variance of at most 1/384.
     """
 
     def __init__(
@@ -43,7 +43,18 @@ class ItemTexts(nn.Module):
         self._made = UntilChanged[Tensor]()
 
     def of(self, items_B: Tensor) -> Tensor:
-        """The embeddings of some items, (B, T), to learn from."""
+        """The embeddings of some items, with gradients.
+
+        Parameters
+        ----------
+        items_B : Tensor
+            Item ids, shape (B,).
+
+        Returns
+        -------
+        Tensor
+            Shape (B, T).
+        """
         if self.encoder is None:
             return self._fixed_NT[items_B]
         return self._scaled(self.encoder(items_B))

@@ -1,4 +1,4 @@
-"""The strategy `align`: A-LLMRec's stage 1, the item and text embeddings meet in a joint space."""
+"""The strategy `align`: A-LLMRec's stage 1, item and text embeddings are mapped into a joint space."""
 
 from recbole.data.interaction import Interaction
 from torch import Tensor
@@ -25,10 +25,16 @@ class AlignConfig(EpochConfig):
 
 
 class Align:
-    """Batches of one (user state, positive, negative) a user, the last training item by default."""
+    """Batches of one (user state, positive, negative) a user, the last training item by default.
+
+    Parameters
+    ----------
+    task : Task
+        The model, its configuration and the training data.
+    """
 
     def __init__(self, task: Task) -> None:
-        # What was drawn before depends on networks that this stage does not read.
+        # How many numbers were drawn before depends on networks that this stage does not read.
         seed_everything(task.seed)
         self._model = task.model
         self._device = task.config["device"]
@@ -39,6 +45,15 @@ class Align:
         self.optimizers = self._steps.optimizers
 
     def train_epoch(self, epoch: int, tick: Tick) -> float:
+        """Pass over the training data once and return the mean loss of a batch.
+
+        Parameters
+        ----------
+        epoch : int
+            Finished epochs of the stage.
+        tick : Tick
+            Called after every batch with (batches done, batches in all).
+        """
         self._model.train()
         users, places = self._targets.drawn()
         negatives = self._targets.negatives(users, 1)[:, 0]

@@ -52,7 +52,12 @@ class Masked:
     The model offers `encode(items_BL)`, `logit_factors(encoded_PD)` and `mask_token`. Windows move
     every epoch, and `train_batch_size` counts them. Of every window each item is masked with
     probability `mask_ratio`, at least one of them; or, with probability `ft_ratio`, the last alone,
-    which is what the model is asked for when it ranks.
+    as when the model ranks.
+
+    Parameters
+    ----------
+    task : Task
+        The model, its configuration and the training data.
     """
 
     def __init__(self, task: Task) -> None:
@@ -72,6 +77,15 @@ class Masked:
         self.optimizers = {"optimizer": self._steps.optimizer}
 
     def train_epoch(self, epoch: int, tick: Tick) -> float:
+        """Pass over the training data once and return the mean loss of a batch.
+
+        Parameters
+        ----------
+        epoch : int
+            Finished epochs of the stage.
+        tick : Tick
+            Called after every batch with (batches done, batches in all).
+        """
         self._model.train()
         batches = self._batches()
         losses = (self._batch_loss(*self._rows(*batch)) for batch in batches)

@@ -33,7 +33,13 @@ class PairsConfig(StepConfig):
 
 
 class Pairs:
-    """Shuffled batches of `train_batch_size` pairs; `train_neg_sample_args` as in RecBole."""
+    """Shuffled batches of `train_batch_size` pairs; `train_neg_sample_args` as in RecBole.
+
+    Parameters
+    ----------
+    task : Task
+        The model, its configuration and the training data.
+    """
 
     def __init__(self, task: Task) -> None:
         if task.config["MODEL_INPUT_TYPE"] != InputType.PAIRWISE:
@@ -64,6 +70,15 @@ class Pairs:
         self.optimizers = {"optimizer": self._steps.optimizer}
 
     def train_epoch(self, epoch: int, tick: Tick) -> float:
+        """Pass over the training data once and return the mean loss of a batch.
+
+        Parameters
+        ----------
+        epoch : int
+            Finished epochs of the stage.
+        tick : Tick
+            Called after every batch with (batches done, batches in all).
+        """
         self._model.train()
         generator = self.generators["pairs"]
         order = torch.randperm(len(self._users), generator=generator)

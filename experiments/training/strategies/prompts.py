@@ -35,6 +35,11 @@ class LLMPrompts:
 
     `train_batch_size` counts prompts, `accumulate` the batches whose gradients make one step,
     `epoch_samples` the prompts of an epoch, where that is not all.
+
+    Parameters
+    ----------
+    task : Task
+        The model, its configuration and the training data.
     """
 
     def __init__(self, task: Task) -> None:
@@ -50,6 +55,15 @@ class LLMPrompts:
         self.optimizers = self._steps.optimizers
 
     def train_epoch(self, epoch: int, tick: Tick) -> float:
+        """Pass over the training data once and return the mean loss of a batch.
+
+        Parameters
+        ----------
+        epoch : int
+            Finished epochs of the stage.
+        tick : Tick
+            Called after every batch with (batches done, batches in all).
+        """
         self._model.train()
         users, places = (drawn[: self._most] for drawn in self._targets.drawn())
         negatives = self._targets.negatives(users, self._candidates - 1)

@@ -24,7 +24,13 @@ class RatingsConfig(StepConfig):
 
 
 class Ratings:
-    """Shuffled batches of `train_batch_size` rated interactions."""
+    """Shuffled batches of `train_batch_size` rated interactions.
+
+    Parameters
+    ----------
+    task : Task
+        The model, its configuration and the training data.
+    """
 
     def __init__(self, task: Task) -> None:
         self._model = task.model
@@ -38,6 +44,15 @@ class Ratings:
         self.optimizers = {"optimizer": self._steps.optimizer}
 
     def train_epoch(self, epoch: int, tick: Tick) -> float:
+        """Pass over the training data once and return the mean loss of a batch.
+
+        Parameters
+        ----------
+        epoch : int
+            Finished epochs of the stage.
+        tick : Tick
+            Called after every batch with (batches done, batches in all).
+        """
         self._model.train()
         order = torch.randperm(len(self._rated), generator=self.generators["ratings"])
         batches = order.split(self._batch_size)

@@ -37,7 +37,13 @@ class RecBoleLoopConfig(OptimizerConfig):
 
 
 class RecBoleLoop:
-    """One epoch as RecBole's trainer runs it."""
+    """One epoch as RecBole's trainer runs it.
+
+    Parameters
+    ----------
+    task : Task
+        The model, its configuration and the training data.
+    """
 
     def __init__(self, task: Task) -> None:
         self._model = task.model
@@ -54,6 +60,15 @@ class RecBoleLoop:
         }
 
     def train_epoch(self, epoch: int, tick: Tick) -> float:
+        """Pass over the training data once and return the mean loss of a batch.
+
+        Parameters
+        ----------
+        epoch : int
+            Finished epochs of the stage.
+        tick : Tick
+            Called after every batch with (batches done, batches in all).
+        """
         self._model.train()
         if hasattr(self._trainer, "num_m_step") and epoch % self._trainer.num_m_step == 0:
             self._model.e_step()  # NCL clusters its embeddings between epochs (trainer.py:1325)
@@ -72,7 +87,19 @@ def training_loader(config: Config, dataset: TrainingRows) -> Any:
     """RecBole's loader of training batches, with its negative sampler.
 
     The sampler knows the training part alone. RecBole's counts popularity over valid and test too
-    (sampler.py:141) and never draws their items as negatives, which tells the model about them.
+    (sampler.py:141) and never draws their items as negatives, which leaks them to the model.
+
+    Parameters
+    ----------
+    config : Config
+        RecBole's Config of the stage.
+    dataset : TrainingRows
+        The training part.
+
+    Raises
+    ------
+    PaddockError
+        If the model needs negatives and some user interacted with every item.
     """
     arguments = config["train_neg_sample_args"]
     drawn = (arguments["distribution"], arguments["alpha"])
@@ -91,7 +118,7 @@ def training_loader(config: Config, dataset: TrainingRows) -> Any:
 
 
 class _Ticking:
-    """A loader that tells how far it is, and is otherwise the loader."""
+    """A loader that reports its progress after every batch."""
 
     def __init__(self, loader: Any, tick: Tick) -> None:
         self._loader = loader

@@ -1,6 +1,6 @@
 """The strategy `rows`: autoencoders of a user's items, trained on users without RecBole's loader.
 
-The model and its loss are told the users of a batch and look their items up. RecBole's loader makes
+A batch holds users alone; the model and its loss look up their items. RecBole's loader makes
 a Python list of every batch's users (user_dataloader.py), and trains on the padding as on a user.
 
 U users with a training interaction, B batch of them.
@@ -36,7 +36,12 @@ class RowsConfig(StepConfig):
 class Rows:
     """Shuffled batches of at most `train_batch_size` users, which differ by at most one in size.
 
-    A rest of a single user would be none to a batch norm, which RaCT's critic begins with.
+    Batch norm, with which RaCT's critic begins, cannot train on a batch of a single user.
+
+    Parameters
+    ----------
+    task : Task
+        The model, its configuration and the training data.
     """
 
     def __init__(self, task: Task) -> None:
@@ -53,6 +58,15 @@ class Rows:
         self.optimizers = {"optimizer": self._steps.optimizer}
 
     def train_epoch(self, epoch: int, tick: Tick) -> float:
+        """Pass over the training data once and return the mean loss of a batch.
+
+        Parameters
+        ----------
+        epoch : int
+            Finished epochs of the stage.
+        tick : Tick
+            Called after every batch with (batches done, batches in all).
+        """
         self._model.train()
         batches = self._batches()
         losses = map(self._batch_loss, batches)

@@ -19,10 +19,22 @@ MOST_TRIES = 100
 
 
 class Targets:
-    """Draws batches of users with their histories, targets and negatives.
+    """Draws users with a target, the history before it and negatives.
 
-    A user with a single training item has no history before it and teaches nothing here; the
+    A user with a single training item has no history before it and is left out; the
     authors' code trains on a padding item instead.
+
+    Parameters
+    ----------
+    task : Task
+        The model, its configuration and the training data.
+    positions : str
+        "random": a random position of the history is the target. Otherwise the last one is.
+
+    Raises
+    ------
+    PaddockError
+        If no user has two training interactions.
     """
 
     def __init__(self, task: Task, *, positions: str) -> None:
@@ -60,7 +72,15 @@ class Targets:
         return torch.from_numpy(self._users_U)[order], places
 
     def batch(self, users_B: Tensor, places_B: Tensor) -> Interaction:
-        """Users, histories and targets in RecBole's fields, on the CPU."""
+        """Users, histories and targets as a batch in RecBole's fields, on the CPU.
+
+        Parameters
+        ----------
+        users_B : Tensor
+            User ids, shape (B,), int64.
+        places_B : Tensor
+            Position of each user's target in the training history, shape (B,), int64.
+        """
         starts_B = torch.from_numpy(self._history.indptr)[users_B]
         items = torch.from_numpy(self._history.items).long()
         lengths_B = places_B.clamp(max=self._longest)
@@ -79,7 +99,22 @@ class Targets:
         )
 
     def negatives(self, users_B: Tensor, k: int) -> Tensor:
-        """K items that the user did not train on, different ones where there are enough, (B, K)."""
+        """Draw K items for each user that the user did not train on.
+
+        The items of a user differ, if there are enough.
+
+        Parameters
+        ----------
+        users_B : Tensor
+            User ids, shape (B,), int64.
+        k : int
+            Items of a user.
+
+        Returns
+        -------
+        Tensor
+            Item ids, int64, shape (B, K).
+        """
         drawn_BK = self._sampler.draw(users_B, k, generator=self._generator)
         for _ in range(MOST_TRIES):
             ordered_BK, places_BK = drawn_BK.sort(dim=1, stable=True)
@@ -94,19 +129,38 @@ class Targets:
         return drawn_BK
 
     def shuffled(self, items_BC: Tensor) -> Tensor:
-        """Every row in a random order of its own."""
+        """The items with each row in a random order of its own.
+
+        Parameters
+        ----------
+        items_BC : Tensor
+            Item ids, shape (B, C).
+        """
         keys_BC = torch.rand(items_BC.shape, generator=self._generator)
         return items_BC.gather(1, keys_BC.argsort(dim=1))
 
     def turns(self, batches: int) -> list[int]:
-        """The numbers of the batches in random order."""
+        """The numbers of the batches in random order.
+
+        Parameters
+        ----------
+        batches : int
+            Number of batches.
+        """
         return torch.randperm(batches, generator=self._generator).tolist()
 
 
 class AdamSteps:
-    """Adam over the weights that learn, gradients of `accumulate` batches added up for a step.
+    """Adam over the trainable weights, with the gradients of several batches added up for a step.
 
     Where nothing learns (random projections, no soft token), a step does nothing.
+
+    Parameters
+    ----------
+    task : Task
+        The model and its configuration.
+    accumulate : int
+        Batches of a step.
     """
 
     def __init__(self, task: Task, *, accumulate: int = 1) -> None:
@@ -124,10 +178,27 @@ class AdamSteps:
             )
 
     def step(self, loss: Tensor, *, epoch: int, done: int, batches: int) -> float:
-        """Add the loss's gradient, and step at the end of a group of batches; give the loss."""
-        told = check_loss(loss.item(), model=self._model, epoch=epoch)
+        """Add a loss's gradient, step at the end of a group of batches, and return the loss.
+
+        Parameters
+        ----------
+        loss : Tensor
+            The batch's loss, a scalar.
+        epoch : int
+            Finished epochs of the stage.
+        done : int
+            Finished batches of the epoch.
+        batches : int
+            All batches of the epoch.
+
+        Raises
+        ------
+        PaddockError
+            If the loss is infinite or not a number.
+        """
+        value = check_loss(loss.item(), model=self._model, epoch=epoch)
         if not loss.requires_grad:
-            return told
+            return value
         (optimizer,) = self.optimizers.values()
         first = done % self._accumulate == 0
         last = (done + 1) % self._accumulate == 0 or done + 1 == batches
@@ -139,4 +210,4 @@ class AdamSteps:
             if self._clip:
                 torch.nn.utils.clip_grad_norm_(self._weights, **self._clip)
             optimizer.step()
-        return told
+        return value

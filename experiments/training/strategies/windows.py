@@ -65,6 +65,11 @@ class Windows:
     The model offers `states(items_BL) -> states_BLD` and ranks by the product with
     `item_embedding.weight`. The cut of long histories into windows moves every epoch, so that each
     target is seen with contexts of all lengths. `train_batch_size` counts windows.
+
+    Parameters
+    ----------
+    task : Task
+        The model, its configuration and the training data.
     """
 
     def __init__(self, task: Task) -> None:
@@ -92,6 +97,15 @@ class Windows:
         self.optimizers = {"optimizer": self._steps.optimizer}
 
     def train_epoch(self, epoch: int, tick: Tick) -> float:
+        """Pass over the training data once and return the mean loss of a batch.
+
+        Parameters
+        ----------
+        epoch : int
+            Finished epochs of the stage.
+        tick : Tick
+            Called after every batch with (batches done, batches in all).
+        """
         self._model.train()
         batches = self._batches()
         losses = (self._batch_loss(*self._rows(*batch)) for batch in batches)
