@@ -232,7 +232,7 @@ def test_versions_and_licence_agree() -> None:
         re.MULTILINE,
     )
     assert str(citation["version"]) == project["version"] == released[0]
-    assert citation["license"] == project["license"]["text"] == "MIT"
+    assert citation["license"] == project["license"] == "MIT"
     assert (ROOT / "LICENSE").read_text(encoding="utf-8").startswith("MIT License")
 
 

@@ -129,7 +129,7 @@ def test_names_and_their_order():
 
 
 def test_unknown_metrics_and_cutoffs_are_refused():
-    with pytest.raises(PaddockError, match="did you mean 'ndcg'"):
+    with pytest.raises(PaddockError, match="did you mean ndcg"):
         measured([1], [0], [1], metrics=["ndgc"])
     with pytest.raises(PaddockError, match="known: hit, ndcg"):
         measured([1], [0], [1], metrics=["xyz"])
