@@ -29,8 +29,7 @@ class BiasedMFConfig(ModelConfig):
 
 
 class BiasedMF(GeneralRecommender):
-    """XX
-    4).
+    """Ratings as mean, user bias, item bias and product of factors (eq. 4).
 
     It learns from ratings, by the strategy `ratings`, and is measured by RMSE and MAE beside the
     metrics of its ranking. Items are ranked by the rating that is predicted for them.

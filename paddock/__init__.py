@@ -1,4 +1,4 @@
-"""What a component says of itself, and the console command.
+"""Declarations of components, and the console command.
 
 A model, a strategy, a split, a metric, a reader, a report section or a callback is declared with
 what this package holds, whether it is part of Paddock or of a plug-in. Importing it imports neither

@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class RunInfo:
-    """The run that a callback is told of.
+    """The run that a callback is called for.
 
     Attributes
     ----------
@@ -31,33 +31,72 @@ class RunInfo:
 class Callback:
     """Methods that a run calls; a subclass overrides those that it needs.
 
-    What a method raises ends the run, as an error of its own would. Callbacks are called in the order
+    An exception that a method raises ends the run. Callbacks are called in the order
     in which they were added, and must not change the model.
     """
 
     def on_start(self, run: RunInfo) -> None:
-        """The run begins, or goes on after a kill; nothing is trained yet."""
+        """The run begins, or goes on after a kill; nothing is trained yet.
+
+        Parameters
+        ----------
+        run : RunInfo
+            The run's folder, label, metric and run.json.
+        """
 
     def on_stage(self, stage: str, epochs: int) -> None:
-        """A stage begins that trains at most `epochs` epochs."""
+        """A stage begins.
+
+        Parameters
+        ----------
+        stage : str
+            Name of the stage.
+        epochs : int
+            The most epochs that it trains.
+        """
 
     def on_resume(self, step: int) -> None:
-        """Training goes on behind epoch number `step` of the run; later ones will come again."""
+        """Training goes on after an epoch; the epochs after it are trained again.
+
+        Parameters
+        ----------
+        step : int
+            Number of that epoch, counted over all stages; 0 at the beginning.
+        """
 
     def on_batch(self, done: int, total: int) -> None:
-        """So many of an epoch's batches are done."""
+        """A batch is done.
+
+        Parameters
+        ----------
+        done : int
+            Finished batches of the epoch.
+        total : int
+            All batches of the epoch.
+        """
 
     def on_validate(self, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
-        """The valid metrics of the model as it is after an epoch (0: before the first)."""
+        """The model was validated.
+
+        Parameters
+        ----------
+        stage : str
+            Name of the stage.
+        epoch : int
+            Finished epochs of the stage; 0: before the first.
+        metrics : mapping of str to float
+            Valid metrics by name.
+        """
 
     def on_epoch(self, record: Mapping[str, Any]) -> None:
         """An epoch has ended.
 
         Parameters
         ----------
-        record
+        record : mapping of str to object
             A line of curve.jsonl: `stage`, `epoch`, `step` (epochs of the run so far), `seconds`,
-            `best` (of the stage so far, None without one) and `metrics` ("train/loss", "valid/...").
+            `best` (of the stage so far, None without one) and `metrics` ("train/loss",
+            "valid/...").
         """
 
     def on_end(self, result: Mapping[str, Any] | None, error: BaseException | None) -> None:
@@ -65,8 +104,8 @@ class Callback:
 
         Parameters
         ----------
-        result
+        result : mapping of str to object or None
             The content of result.json; None where the run failed or was stopped.
-        error
-            What ended it then: KeyboardInterrupt where it was stopped.
+        error : BaseException or None
+            What ended a run without a result: KeyboardInterrupt where it was stopped.
         """

@@ -16,7 +16,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class ModelConfig(Schema):
-    """What a model says of itself; `FooConfig` stands in the file of the RecBole model `Foo`.
+    """The declaration of a model; `FooConfig` stands in the file of the RecBole model `Foo`.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class ModelConfig(Schema):
 
 
 class StrategyConfig(Schema):
-    """What a training strategy says of itself; `FooConfig` stands in the file of the strategy `Foo`.
+    """The declaration of a strategy; `FooConfig` stands in the file of the strategy `Foo`.
 
     The class `Foo` is made with a `Task` and offers `train_epoch(epoch, tick)`, `optimizers` and
     `generators` (`experiments.training.strategy`).
@@ -78,7 +78,7 @@ class StrategyConfig(Schema):
     needs : str or None
         What a model must offer; None: nothing.
     needed : str
-        The same in words: "needs ...; the model does not".
+        The same as a phrase: "needs ...; the model does not".
     alone : bool
         A model that offers what this strategy needs can be trained by no other.
     mixed_precision : bool
@@ -225,7 +225,21 @@ def split(
     needs_times: bool = False,
     check: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> Callable[[Function], Function]:
-    """Declare a function (data, protocol) -> part of every interaction as a split."""
+    """Declare a function as a split: (data, protocol) -> part of every interaction.
+
+    Parameters
+    ----------
+    name : str
+        As `protocol.split` names it.
+    keys : tuple of Key
+        The keys of the protocol that it reads.
+    one_of : tuple of str
+        Names of keys of which exactly one is given.
+    needs_times : bool
+        Whether the data set must have times.
+    check : callable, optional
+        Takes the keys' values by name and raises ValueError for impossible ones.
+    """
     return _declared(
         Split(name=name, keys=keys, one_of=one_of, needs_times=needs_times, check=check)
     )
@@ -238,7 +252,17 @@ def _one(n_targets: Any, k: int) -> float:
 def metric(
     name: str, *, norm: Callable[[Any, int], Any] = _one, better: str = "higher"
 ) -> Callable[[Function], Function]:
-    """Declare a function (positions) -> sum of a row's groups down to every rank as a metric."""
+    """Declare a function as a metric: (positions) -> sums of each row down to every rank.
+
+    Parameters
+    ----------
+    name : str
+        As `protocol.metrics` names it.
+    norm : callable
+        Takes (targets of each row, cut-off) and returns the divisor of a row's sum.
+    better : str
+        "higher", "lower" or "neither".
+    """
     return _declared(Metric(name=name, norm=norm, better=better))
 
 
@@ -250,7 +274,20 @@ def list_measure(
     needs_features: bool = False,
     better: str = "higher",
 ) -> Callable[[Function], Function]:
-    """Declare a function as a measure of the recommended lists; see `ListMeasure` for what it takes.
+    """Declare a function as a measure of recommended lists; its arguments depend on `of`.
+
+    Parameters
+    ----------
+    name : str
+        As `protocol.beyond` names it.
+    of : str
+        "ranks", "lists" or "counts"; see `ListMeasure`.
+    least_cutoff : int
+        Length of the shortest list that has a value.
+    needs_features : bool
+        Whether the items must have features.
+    better : str
+        "higher", "lower" or "neither".
 
     Raises
     ------
@@ -271,10 +308,26 @@ def list_measure(
 
 
 def reader(name: str, *, columns: bool = False) -> Callable[[Function], Function]:
-    """Declare a function (sources, columns, required, reader) -> tables as the reader of a format."""
+    """Declare a function as a reader: (sources, columns, required, reader) -> tables.
+
+    Parameters
+    ----------
+    name : str
+        As `dataset.format` names it.
+    columns : bool
+        Whether the configuration names the columns (`dataset.columns`).
+    """
     return _declared(Reader(name=name, columns=columns))
 
 
 def report_section(name: str, *, title: str) -> Callable[[Function], Function]:
-    """Declare a function (summary) -> HTML as a section of the report."""
+    """Declare a function as a section of the report: (summary) -> HTML.
+
+    Parameters
+    ----------
+    name : str
+        Name of the section.
+    title : str
+        Its heading.
+    """
     return _declared(ReportSection(name=name, title=title))

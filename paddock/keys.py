@@ -77,7 +77,7 @@ class Key:
 
     @property
     def bounds(self) -> str:
-        """The bounds or choices in words: "at least 1", "mean or dot"; empty without any."""
+        """The bounds or choices as text: "at least 1", "mean or dot"; empty without any."""
         if self.choices:
             return " or ".join(str(each) for each in self.choices)
         named = (
@@ -86,7 +86,7 @@ class Key:
             ("at most", self.most),
             ("below", self.below),
         )
-        return " and ".join(f"{word} {bound:g}" for word, bound in named if bound is not None)
+        return " and ".join(f"{phrase} {bound:g}" for phrase, bound in named if bound is not None)
 
 
 def key(
@@ -231,11 +231,15 @@ def _named(kinds: tuple[type, ...]) -> str:
 
 
 def uniform(low: float, high: float, *, step: float | None = None, **conditions: Any) -> Range:
-    """A range of real numbers, each as likely as the others.
+    """A range of real numbers, drawn uniformly.
 
     Parameters
     ----------
-    conditions
+    low, high : float
+        Both ends, included.
+    step : float, optional
+        Distance of the values, if they are discrete.
+    **conditions : object
         `when={"loss": ["gbce"]}`: the values of other keys with which this one is tried.
     """
     stepped = {} if step is None else {"step": step}
@@ -243,20 +247,52 @@ def uniform(low: float, high: float, *, step: float | None = None, **conditions:
 
 
 def log_uniform(low: float, high: float, **conditions: Any) -> Range:
-    """A range of positive real numbers whose logarithms are as likely as each other."""
+    """A range of positive real numbers, drawn uniformly by their logarithm.
+
+    Parameters
+    ----------
+    low, high : float
+        Both ends, included.
+    **conditions : object
+        As of `uniform`.
+    """
     return {"type": "float", "low": low, "high": high, "log": True, **conditions}
 
 
 def integers(low: int, high: int, **conditions: Any) -> Range:
-    """A range of integers, both ends included."""
+    """A range of integers, drawn uniformly.
+
+    Parameters
+    ----------
+    low, high : int
+        Both ends, included.
+    **conditions : object
+        As of `uniform`.
+    """
     return {"type": "int", "low": low, "high": high, **conditions}
 
 
 def log_integers(low: int, high: int, **conditions: Any) -> Range:
-    """A range of integers whose logarithms are as likely as each other."""
+    """A range of positive integers, drawn uniformly by their logarithm.
+
+    Parameters
+    ----------
+    low, high : int
+        Both ends, included.
+    **conditions : object
+        As of `uniform`.
+    """
     return {"type": "int", "low": low, "high": high, "log": True, **conditions}
 
 
 def choices(*values: Any, **conditions: Any) -> Range:
-    """Values to choose from."""
+    """Values to choose from.
+
+    Parameters
+    ----------
+    *values : object
+        The values to choose from.
+    **conditions : object
+        As of `uniform`.
+    """
     return {"type": "categorical", "choices": list(values), **conditions}

@@ -1,4 +1,4 @@
-"""What every model promises to the engine, as tests for whoever writes a model.
+"""The contract between a model and the engine, as tests for authors of models.
 
     from paddock.testing import ModelContract
 
@@ -165,7 +165,13 @@ class ModelContract:
 
 
 def one_epoch(configuration: Mapping[str, Any]) -> ResolvedModel:
-    """A model with one epoch for each of its stages and for its backbone, a language model small."""
+    """A model with one epoch a stage, and with a small language model if it has one.
+
+    Parameters
+    ----------
+    configuration : mapping of str to object
+        The keys under `model`.
+    """
     values = resolve_model(configuration).values
     if values.get("llm"):
         values = {**values, "llm": {**values["llm"], "layers": 1, "width": 32, "steps": 20}}
@@ -178,7 +184,17 @@ def one_epoch(configuration: Mapping[str, Any]) -> ResolvedModel:
 
 
 def fit(resolved: ResolvedModel, context: TrainingContext, *, seed: int = 1) -> Trained:
-    """Train a model; the last epoch of every stage is kept."""
+    """Train a model; the last epoch of every stage is kept.
+
+    Parameters
+    ----------
+    resolved : ResolvedModel
+        The model.
+    context : TrainingContext
+        The data, the split and the device.
+    seed : int
+        Of the training.
+    """
     epochs = count()
     return train(
         resolved,
@@ -194,18 +210,53 @@ _runs = count()
 
 
 def fresh_model(resolved: ResolvedModel, context: TrainingContext, *, seed: int) -> Built:
-    """The untrained model of the last stage."""
+    """The untrained model of the last stage.
+
+    Parameters
+    ----------
+    resolved : ResolvedModel
+        The model.
+    context : TrainingContext
+        The data, the split and the device.
+    seed : int
+        Of the initial weights.
+    """
     return build(resolved.last, replace(context, seed=seed))
 
 
 def scores(trained: Trained, split: Split, users: np.ndarray = USERS) -> Tensor:
-    """Scores of all items for the users' histories before the test, (users, items + 1)."""
+    """Scores of all items for users, with their histories before the test item.
+
+    Parameters
+    ----------
+    trained : Trained
+        The trained model.
+    split : Split
+        The parts of the data set.
+    users : ndarray
+        User ids, shape (B,).
+
+    Returns
+    -------
+    Tensor
+        Shape (B, items + 1).
+    """
     scorer = RecBoleScorer(trained.model, dataset=trained.dataset, history=split.history("test"))
     return scorer.score(users)
 
 
 def check_scores(scores_BN: Tensor, data: Prepared, split: Split) -> None:
-    """Refuse scores that are not finite, of the wrong shape, or masked by the model itself."""
+    """Check that scores are finite, have the right shape, and do not mask the history.
+
+    Parameters
+    ----------
+    scores_BN : Tensor
+        Scores of `USERS`, shape (200, items + 1).
+    data : Prepared
+        The tiny data set.
+    split : Split
+        Its parts.
+    """
     assert scores_BN.shape == (len(USERS), data.n_items + 1)
     assert torch.isfinite(scores_BN[:, 1:]).all()
     history = split.history("test")

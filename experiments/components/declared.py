@@ -24,8 +24,9 @@ def declared_in(file: Path, module: str) -> Mapping[str, type[Schema]]:
     Parameters
     ----------
     file : Path
+        A Python file.
     module : str
-        The module's full name, for imports that are relative.
+        Its full name, for relative imports.
 
     Raises
     ------
@@ -138,6 +139,10 @@ def imported_files(
 
     Parameters
     ----------
+    node : ast.Import or ast.ImportFrom
+        The import statement.
+    file : Path
+        The file that holds it.
     package : str
         The full name of the package that holds `file`.
 

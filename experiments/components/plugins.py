@@ -69,6 +69,11 @@ def loaded_plugins() -> tuple[Plugin, ...]:
 def load_plugins(given: Iterable[str]) -> None:
     """Load plug-ins by folder or package; those loaded before stay.
 
+    Parameters
+    ----------
+    given : iterable of str
+        Folders or packages. Plug-ins that are loaded already stay.
+
     Raises
     ------
     PaddockError
@@ -85,7 +90,13 @@ def _is_folder(name: str) -> bool:
 
 
 def absolute_plugin(name: str) -> str:
-    """A plug-in's name, the same from every working folder."""
+    """The name of a plug-in with a folder's path made absolute.
+
+    Parameters
+    ----------
+    name : str
+        A folder or a package.
+    """
     return str(_folder(name)) if _is_folder(name) else name
 
 
@@ -157,6 +168,12 @@ def _installed() -> tuple[Plugin, ...]:
 
 
 def plugin_folders(given: Iterable[str]) -> list[Path]:
-    """The conf/ folders of the installed plug-ins and of the given ones, which are loaded."""
+    """The conf/ folders of the installed plug-ins and of the given ones, which are loaded first.
+
+    Parameters
+    ----------
+    given : iterable of str
+        Folders or packages.
+    """
     load_plugins(given)
     return [plugin.conf for plugin in loaded_plugins() if plugin.conf is not None]

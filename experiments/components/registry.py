@@ -1,8 +1,8 @@
 """All components by kind and name: Paddock's own, then those of plug-ins.
 
 Models and strategies are found by their configuration classes, which are read without importing what
-stands beside them (`experiments.components.declared`); what is one function is found by importing its
-module. Nothing else keeps a list of components.
+stands beside them (`experiments.components.declared`). Components that are one function are found by
+importing their module. Nothing else keeps a list of components.
 """
 
 import importlib
@@ -49,20 +49,24 @@ STRATEGIES = "experiments.training.strategies"
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
-    """One component: what it says of itself, and where it stands.
+    """One component: its declaration and where its code is.
 
     Attributes
     ----------
     kind : str
         "model", "strategy", "split", "metric", "list measure", "reader" or "report section".
-    declaration
+    name : str
+        As a configuration names it.
+    declaration : object
         A configuration class, or the declaration of a function.
     module, attribute : str
         What is imported to use it.
     file : Path
+        The module's file.
     within : str
-        The package whose files count as part of it where it imports them.
+        The package whose files count as part of its source where it imports them.
     plugin : Plugin or None
+        The plug-in that brings it; None for Paddock's own.
     """
 
     kind: str
@@ -137,7 +141,13 @@ def callbacks() -> list[type[Callback]]:
 
 
 def strategy_config(name: str) -> type[StrategyConfig]:
-    """The declaration of a strategy that there is."""
+    """The declaration of a strategy.
+
+    Parameters
+    ----------
+    name : str
+        Name of a known strategy.
+    """
     config: type[StrategyConfig] = strategies()[name].declaration
     return config
 
@@ -188,18 +198,18 @@ def _places(
 
 @cache
 def _functions(kind: type, plugins: tuple[Plugin, ...]) -> Mapping[str, Component]:
-    word, ours, _ = FUNCTIONS[kind]
+    label, ours, _ = FUNCTIONS[kind]
     found: dict[str, Component] = {}
     for module, path in _own_modules(ours):
-        for component in _in_module(kind, word, module, path, within="experiments", plugin=None):
+        for component in _in_module(kind, label, module, path, within="experiments", plugin=None):
             _add(found, component)
-    pattern = re.compile(rf"\b{word.replace(' ', '_')}\(")
+    pattern = re.compile(rf"\b{label.replace(' ', '_')}\(")
     for plugin in plugins:
         for module, path in plugin.modules().items():
             if not pattern.search(path.read_text(encoding="utf-8")):
                 continue
             for component in _in_module(
-                kind, word, module, path, within=plugin.package, plugin=plugin
+                kind, label, module, path, within=plugin.package, plugin=plugin
             ):
                 _add(found, component)
     return found
@@ -217,7 +227,7 @@ def _own_modules(name: str) -> Iterator[tuple[str, Path]]:
 
 
 def _in_module(
-    kind: type, word: str, module: str, path: Path, *, within: str, plugin: Plugin | None
+    kind: type, label: str, module: str, path: Path, *, within: str, plugin: Plugin | None
 ) -> Iterator[Component]:
     for attribute, value in vars(_imported(module, path)).items():
         declaration = getattr(value, "declaration", None)
@@ -225,7 +235,7 @@ def _in_module(
             if getattr(value, "__module__", None) != module:
                 continue
             yield Component(
-                kind=word,
+                kind=label,
                 name=declaration.name,  # type: ignore[attr-defined]
                 declaration=declaration,
                 module=module,

@@ -24,10 +24,11 @@ def source_hash(file: Path, module: str, *, within: str) -> str:
     Parameters
     ----------
     file : Path
+        The module's file.
     module : str
         Its full name.
     within : str
-        Its package. Imports of it and of `OURS` count, others do not.
+        Its package. Imports from it and from `OURS` count, others do not.
 
     Returns
     -------
@@ -47,7 +48,22 @@ def source_hash(file: Path, module: str, *, within: str) -> str:
 
 
 def imported_sources(file: Path, module: str, within: str) -> dict[str, Path]:
-    """Module -> file, of the module itself and of all that it imports of `within` and of `OURS`."""
+    """A module and all that it imports from `within` and from `OURS`, directly or not.
+
+    Parameters
+    ----------
+    file : Path
+        The module's file.
+    module : str
+        Its full name.
+    within : str
+        Its package.
+
+    Returns
+    -------
+    dict of str to Path
+        Module -> file.
+    """
     found: dict[str, Path] = {}
     waiting = [(module, file)]
     while waiting:
@@ -82,7 +98,13 @@ def _is_in(module: str, package: str) -> bool:
 
 
 def tree_hash(file: Path) -> str:
-    """The hash of a file's syntax tree, the same in every version of Python."""
+    """The hash of a file's syntax tree, equal in every version of Python.
+
+    Parameters
+    ----------
+    file : Path
+        A Python file.
+    """
     return hash_of_source(file.read_text(encoding="utf-8"), file)
 
 
@@ -93,8 +115,9 @@ def hash_of_source(text: str, file: Path) -> str:
     Parameters
     ----------
     text : str
+        The source.
     file : Path
-        Where it was read, for a message.
+        Where it was read, for the message.
 
     Raises
     ------
@@ -116,9 +139,14 @@ def _parsed(text: str, file: Path) -> ast.Module:
 
 
 def canonical(node: ast.AST) -> str:
-    """A syntax tree as text: kinds of nodes and their fields, what is empty left out.
+    """A syntax tree as text: kinds of nodes and their fields, without empty fields and docstrings.
 
     `ast.dump` differs between versions of Python in the fields that it shows.
+
+    Parameters
+    ----------
+    node : ast.AST
+        The tree's root.
     """
     fields = []
     for name, value in sorted(ast.iter_fields(node)):

@@ -16,7 +16,17 @@ LARGEST_SEED = 2**32 - 1
 
 
 def check(config: Config) -> ResolvedModel | None:
-    """Refuse what cannot work; the resolved model, where the command's mode has one.
+    """Check a configuration, and resolve its model where the mode has one.
+
+    Parameters
+    ----------
+    config : Config
+        A composed configuration.
+
+    Returns
+    -------
+    ResolvedModel or None
+        None where the mode runs no model.
 
     Raises
     ------
@@ -72,9 +82,9 @@ def _check_ratings(config: Config, resolved: ResolvedModel) -> None:
         )
 
 
-def _check_users(asked: Any) -> None:
-    if asked is None:
+def _check_users(users: Any) -> None:
+    if users is None:
         raise PaddockError("mode=recommend needs user=ID (or user=[ID,ID]), as in the data set")
-    ids = asked if isinstance(asked, list | tuple) else [asked]
+    ids = users if isinstance(users, list | tuple) else [users]
     if not ids or not all(isinstance(each, str | int | float) for each in ids):
-        raise PaddockError(f"user={asked} names nobody: give an id or a list of ids")
+        raise PaddockError(f"user={users} names nobody: give an id or a list of ids")

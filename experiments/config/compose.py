@@ -42,11 +42,16 @@ OmegaConf.register_new_resolver("address", from_environment, replace=True)
 
 
 def loosened(overrides: Sequence[str]) -> list[str]:
-    """The overrides with `model.key=` as `++model.key=`, and so those of `search` and `grid_seeds`.
+    """The overrides with `model.key=` as `++model.key=`, and so for `search` and `grid_seeds`.
 
     A model's keys are checked against what its class reads, not against what its YAML happens to
     spell out, so that Hydra must let them pass; so are the keys of its search space. Those of
     `study.slurm` are checked by submitit.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        As a command gives them.
 
     Raises
     ------
@@ -88,7 +93,9 @@ def compose(
 
     Parameters
     ----------
-    name, schema
+    overrides : sequence of str
+        As a command gives them.
+    name, schema : str
         The root file in conf/ and its dataclass.
 
     Raises
@@ -105,18 +112,23 @@ SEARCHPATH = "hydra.searchpath="
 
 
 def with_plugins(overrides: Sequence[str]) -> list[str]:
-    """The overrides with the conf/ folders of plug-ins where Hydra searches; the plug-ins are loaded.
+    """The overrides with the plug-ins' conf/ folders on Hydra's search path.
 
     Plug-ins are those that are installed with an entry point, and those of `plugins=[...]`. Outside a
     checkout the working folder's own conf/ is searched too: tune.py writes its winners there.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        As a command gives them.
 
     Raises
     ------
     PaddockError
         If there is no such plug-in.
     """
-    asked = [each.partition("=")[2] for each in overrides if re.match(r"\+*plugins=", each)]
-    given = [name.strip().strip("'\"") for name in ",".join(asked).strip("[] ").split(",")]
+    listed = [each.partition("=")[2] for each in overrides if re.match(r"\+*plugins=", each)]
+    given = [name.strip().strip("'\"") for name in ",".join(listed).strip("[] ").split(",")]
     folders = [f"file://{folder}" for folder in plugin_folders(filter(None, given))]
     own = Path.cwd() / "conf"
     if own.is_dir() and own.resolve() != CONF and not IN_CHECKOUT:
@@ -135,7 +147,13 @@ def _places(overrides: Sequence[str]) -> list[str]:
 
 
 def given_places(overrides: Sequence[str]) -> tuple[str, ...]:
-    """The override that says where else YAML files are, without the folders of plug-ins; or none."""
+    """The override of Hydra's search path without the plug-ins' folders; empty without any.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        As Hydra was given them.
+    """
     own = {f"file://{plugin.conf}" for plugin in loaded_plugins()}
     places = _places([each for each in overrides if each.startswith(SEARCHPATH)])
     kept = [place for place in places if place not in own]
@@ -143,7 +161,14 @@ def given_places(overrides: Sequence[str]) -> tuple[str, ...]:
 
 
 def settled(overrides: Sequence[str]) -> list[str]:
-    """The overrides with `+tuned=auto` (or any) as the file that tune.py wrote for what they compose to."""
+    """The overrides with `+tuned=auto` or `+tuned=any` replaced by the file that tune.py wrote.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        With at least one of `TUNED`. The file is that of the data set, protocol and model that the
+        other overrides compose to.
+    """
     from experiments.data.sources.find import dataset_name
 
     others = [override for override in overrides if override not in TUNED]
@@ -192,6 +217,13 @@ def typed(config: DictConfig, *, schema: type[Schema]) -> Schema: ...
 
 def typed(config: DictConfig, *, schema: type[Config] = Config) -> Config:
     """The configuration as dataclasses, interpolations resolved.
+
+    Parameters
+    ----------
+    config : DictConfig
+        A composed configuration.
+    schema : type of Config
+        The dataclass that it has.
 
     Raises
     ------

@@ -86,7 +86,13 @@ class ConfigReads:
 
 
 def config_reads(root: type) -> ConfigReads:
-    """Follow the Config from a class's `__init__`."""
+    """Follow the Config from a class's `__init__`.
+
+    Parameters
+    ----------
+    root : type
+        The model or trainer class.
+    """
     reads = ConfigReads()
     attributes: dict[type, dict[str, str]] = {}
     known = None
@@ -99,7 +105,15 @@ def config_reads(root: type) -> ConfigReads:
 
 
 def vars_of(owner: type, name: str) -> Any:
-    """The function behind an attribute of a class, its decorators taken off."""
+    """The function behind an attribute of a class, without its decorators.
+
+    Parameters
+    ----------
+    owner : type
+        The class.
+    name : str
+        Name of the attribute.
+    """
     found = inspect.getattr_static(owner, name)
     found = getattr(found, "fget", None) or getattr(found, "__func__", found)
     return inspect.unwrap(found) if callable(found) else found

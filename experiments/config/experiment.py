@@ -20,11 +20,13 @@ class Experiment:
     Attributes
     ----------
     config : Config
+        The configuration.
     model : ResolvedModel
+        The resolved model.
     choices : mapping of str to str
-        Group -> YAML file that it was composed from.
+        Group -> YAML file that the configuration was composed from.
     places : tuple of str
-        Overrides that say where else YAML files are: hydra.searchpath=[...].
+        Overrides that name more folders of YAML files: hydra.searchpath=[...].
     """
 
     config: Config
@@ -37,6 +39,15 @@ class Experiment:
         cls, config: Config, choices: Mapping[str, str], places: tuple[str, ...] = ()
     ) -> "Experiment":
         """Check a configuration.
+
+        Parameters
+        ----------
+        config : Config
+            A composed configuration.
+        choices : mapping of str to str
+            Group -> YAML file that it was composed from.
+        places : tuple of str
+            Overrides that name more folders of YAML files.
 
         Raises
         ------
@@ -55,5 +66,11 @@ class Experiment:
         return choice if choice != NAMELESS else self.model.name.lower()
 
     def with_values(self, **changed: Any) -> "Experiment":
-        """The same with other values of the configuration's top level, the model left out."""
+        """The experiment with other values of top-level keys; the model stays.
+
+        Parameters
+        ----------
+        **changed : object
+            Key -> value.
+        """
         return replace(self, config=replace(self.config, **changed))

@@ -109,7 +109,15 @@ def _reason(error: BaseException) -> str:
 
 
 def near_key(wanted: str, *, schema: type[Config] = Config) -> str:
-    """A hint for an unknown key: a sibling, the same word elsewhere, or what there is around it."""
+    """A hint for an unknown key: one beside it, one of the same name elsewhere, or what there is.
+
+    Parameters
+    ----------
+    wanted : str
+        The key's full path.
+    schema : type of Config
+        The dataclass of the root file.
+    """
     if wanted.startswith("hydra."):
         launcher = wanted.startswith("hydra.launcher.")
         return "it comes with hydra/launcher=joblib" if launcher else "Hydra has none"

@@ -14,6 +14,12 @@ def groups() -> list[str]:
 
 
 def choices(group: str) -> list[str]:
-    """The YAML files of a group, by name."""
+    """The YAML files of a group, by name.
+
+    Parameters
+    ----------
+    group : str
+        Name of the group, such as "model".
+    """
     folders = [CONF, *(plugin.conf for plugin in loaded_plugins() if plugin.conf is not None)]
     return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})

@@ -37,7 +37,13 @@ def main() -> None:
 
 
 def type_name(key: Key) -> str:
-    """A key's type as its reader knows it: "int", "list of int", "float or null"."""
+    """A key's type as text: "int", "list of int", "float or null".
+
+    Parameters
+    ----------
+    key : Key
+        The key.
+    """
     if key.kind is None:
         return "any"
     name = key.kind.__name__
@@ -47,7 +53,13 @@ def type_name(key: Key) -> str:
 
 
 def default_text(key: Key) -> str:
-    """A key's default as a command spells it."""
+    """A key's default as a command spells it.
+
+    Parameters
+    ----------
+    key : Key
+        The key.
+    """
     if key.required:
         return "(needed)"
     return "(none)" if key.unset else spelled_value(key.default)
@@ -55,6 +67,11 @@ def default_text(key: Key) -> str:
 
 def model_keys(resolved: ResolvedModel) -> list[tuple[str, Key, Any]]:
     """The keys of a model's stages with their values, in alphabetical order.
+
+    Parameters
+    ----------
+    resolved : ResolvedModel
+        The model.
 
     Returns
     -------
@@ -149,7 +166,15 @@ def _cell(text: str) -> str:
 
 
 def show_model_keys(resolved: ResolvedModel, console: Any) -> None:
-    """Print the keys of a model as a table: the help of `model=NAME --help`."""
+    """Print the keys of a model as a table: the help of `model=NAME --help`.
+
+    Parameters
+    ----------
+    resolved : ResolvedModel
+        The model.
+    console : rich.console.Console
+        Where to print.
+    """
     from rich.markup import escape
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""What a configuration may say of a language model and of a sentence encoder."""
+"""The keys of a language model and of a sentence encoder."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -40,7 +40,18 @@ class LLMConfig(Schema):
 
     @classmethod
     def check(cls, values: Mapping[str, Any]) -> None:
-        """Refuse a width that rotary heads do not divide."""
+        """Refuse a width that rotary heads do not divide.
+
+        Parameters
+        ----------
+        values : mapping of str to object
+            All keys, each checked by itself.
+
+        Raises
+        ------
+        ValueError
+            If `width` is no multiple of twice `heads`.
+        """
         width, heads = values["width"], values["heads"]
         if width % (2 * heads):
             raise ValueError(f"width={width} is not a multiple of twice heads={heads}")
@@ -65,7 +76,18 @@ class TextEncoderConfig(Schema):
 
     @classmethod
     def check(cls, values: Mapping[str, Any]) -> None:
-        """Refuse to train what has no weights."""
+        """Refuse to train the encoder without weights.
+
+        Parameters
+        ----------
+        values : mapping of str to object
+            All keys, each checked by itself.
+
+        Raises
+        ------
+        ValueError
+            If `trained` is set for the tiny encoder.
+        """
         if values["trained"] and values["name"] == TINY:
             raise ValueError(
                 f"trained=true: {TINY} has no weights that could learn; choose another encoder, "

@@ -102,7 +102,15 @@ _REAL = re.compile(r".*(_prob|_ratio|_weight|_max)")
 
 
 def kind_of(key: str, usual: Any) -> Any:
-    """A default as a value of the type that its key takes."""
+    """A default as a value of the type that its key takes.
+
+    Parameters
+    ----------
+    key : str
+        Name of the key.
+    usual : object
+        RecBole's default.
+    """
     whole = isinstance(usual, int) and not isinstance(usual, bool)
     return float(usual) if whole and _REAL.fullmatch(key) else usual
 
@@ -127,7 +135,13 @@ def recbole_table() -> dict[str, Any]:
 
 
 def text_of(table: Mapping[str, Any]) -> str:
-    """The table as JSON, sorted, with one key of one model on a line."""
+    """The table as JSON, sorted, with one key of one model on a line.
+
+    Parameters
+    ----------
+    table : mapping of str to object
+        What `recbole_table` returns.
+    """
 
     def rows(entries: Mapping[str, Any], indent: str) -> str:
         lines = [
@@ -153,7 +167,15 @@ def text_of(table: Mapping[str, Any]) -> str:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> list[str]:
-    """A line for each entry of two nested mappings that differs, by its path."""
+    """A line for each entry of two nested mappings that differs, by its path.
+
+    Parameters
+    ----------
+    before, after : mapping
+        Nested mappings.
+    path : str
+        Path of both within the table, for the lines.
+    """
     lines = []
     for name in [*before, *(name for name in after if name not in before)]:
         here = f"{path}.{name}" if path else name
@@ -233,7 +255,7 @@ def _model(model: type, family: str) -> dict[str, Any]:
 
 
 def _input(model: type, values: Mapping[str, Any]) -> str:
-    """What a row of the model's batches is: the class's own word, or what its loss asks for.
+    """What a row of the model's batches is: the class's own attribute, or what its loss needs.
 
     As RecBole decides it (configurator.py:336).
     """

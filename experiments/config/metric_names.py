@@ -94,13 +94,27 @@ class MetricName:
 
 
 def at(metric: str, cutoff: int) -> str:
-    """A metric at a cut-off as it is stored: "ndcg_at_10"."""
+    """The stored name of a metric at a cut-off: "ndcg_at_10".
+
+    Parameters
+    ----------
+    metric : str
+        Such as "ndcg".
+    cutoff : int
+        Length of the list.
+    """
     return f"{metric}_at_{cutoff}"
 
 
 @cache
 def parse(name: str) -> MetricName:
-    """The parts of a name as it is stored."""
+    """The parts of a stored name.
+
+    Parameters
+    ----------
+    name : str
+        Such as "test/full/ndcg_at_10".
+    """
     *before, last = name.split("/")
     phase = before.pop(0) if before and before[0] in PHASES else ""
     slice_name = ""
@@ -117,7 +131,12 @@ def parse(name: str) -> MetricName:
 
 
 def stored(text: str) -> str:
-    """A name as it is stored, without the phase, however a person wrote it.
+    """The stored name, without the phase, of a name in any spelling.
+
+    Parameters
+    ----------
+    text : str
+        A name as a person writes it, such as "test/full/ndcg@10".
 
     Returns
     -------
@@ -128,20 +147,38 @@ def stored(text: str) -> str:
 
 
 def short(name: str) -> str:
-    """How a column is headed on a terminal: "ndcg@10"."""
+    """The head of a column on a terminal: "ndcg@10".
+
+    Parameters
+    ----------
+    name : str
+        A stored name.
+    """
     parts = parse(name)
     return parts.metric if parts.cutoff is None else f"{parts.metric}@{parts.cutoff}"
 
 
 def title(name: str) -> str:
-    """How a column is headed on a page, as papers write it: "NDCG@10"."""
+    """The head of a column on a page, in the spelling of papers: "NDCG@10".
+
+    Parameters
+    ----------
+    name : str
+        A stored name.
+    """
     measure, at_sign, cutoff = short(name).partition("@")
     spelled = measure.upper() if measure in _ABBREVIATED else measure.capitalize()
     return f"{spelled}{at_sign}{cutoff}"
 
 
 def long_title(name: str) -> str:
-    """The same with its ranking: "full NDCG@10"."""
+    """The title with the ranking: "full NDCG@10".
+
+    Parameters
+    ----------
+    name : str
+        A stored name.
+    """
     return f"{parse(name).ranking} {title(name)}".strip()
 
 
@@ -169,7 +206,18 @@ def names_of(cutoffs: Mapping[str, Sequence[int]], metrics: Sequence[str]) -> li
 
 
 def by_ranking(names: Iterable[str]) -> dict[str, list[str]]:
-    """Names by what stands between phase and metric, the full ranking first."""
+    """Names grouped by what is between phase and metric, the full ranking first.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Stored names.
+
+    Returns
+    -------
+    dict of str to list of str
+        Such as {"full": ["test/full/ndcg_at_10"]}.
+    """
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(parse(name).group, []).append(name)

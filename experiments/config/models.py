@@ -1,4 +1,4 @@
-"""What is known of a model by its name: its keys, what strategies may ask of it, who can train it.
+"""A model by its name: its keys, what it offers to strategies, and which strategies can train it.
 
 Two sources: configuration classes (`paddock.ModelConfig`) of Paddock's models and of plug-ins, and the
 table of RecBole's models (`experiments.config.recbole_models`).
@@ -30,7 +30,7 @@ PAIRS, ROWS = "pairs", "rows"
 OWN_EPOCH = "an epoch of its own"
 
 STAGE_KEY = "train_stage"
-"""How a staged model of RecBole's is told which of its stages it is in."""
+"""The key by which a staged model of RecBole's reads its stage."""
 
 NEGATIVES = "train_neg_sample_args"
 
@@ -55,9 +55,9 @@ class Model:
     strategies : tuple of str
         The only ones that can train it; empty: all whose needs it offers.
     closed_form : bool
-        It counts or solves, in one pass.
+        Whether one pass over the data trains it (counting, or solving a linear system).
     own_epoch : bool
-        RecBole passes over the data for it in a way of its own.
+        Whether RecBole has an epoch of its own for it.
     transform : str or None
         What RecBole does to its batches.
     search : mapping
@@ -86,11 +86,17 @@ class Model:
 
     @property
     def staged(self) -> bool:
-        """Whether it must be told the stage that it is in."""
+        """Whether it reads the stage that it is in."""
         return STAGE_KEY in self.keys
 
     def training_keys(self, strategy: str) -> dict[str, Key]:
-        """The keys that a strategy reads when it trains the model."""
+        """The keys that a strategy reads when it trains the model.
+
+        Parameters
+        ----------
+        strategy : str
+            Name of the strategy.
+        """
         if self.closed_form:
             return dict(ClosedFormConfig.keys)
         config = strategies()[strategy].declaration
@@ -107,7 +113,13 @@ class Model:
         return keys
 
     def all_keys(self, strategy: str) -> dict[str, Key]:
-        """The model's keys and its training keys, with the ranges that the model declares."""
+        """The model's keys and its training keys, with the ranges that the model declares.
+
+        Parameters
+        ----------
+        strategy : str
+            Name of the strategy.
+        """
         keys = {**self.training_keys(strategy), **self.keys}
         for name, found in self.training_keys(strategy).items():
             own = self.keys.get(name)
@@ -121,7 +133,13 @@ class Model:
         return keys
 
     def defaults(self, strategy: str) -> dict[str, Any]:
-        """The values of all keys that have one by default."""
+        """The default of every key that has one.
+
+        Parameters
+        ----------
+        strategy : str
+            Name of the strategy that trains the model.
+        """
         return {
             name: found.default
             for name, found in self.all_keys(strategy).items()
@@ -145,7 +163,12 @@ def model_names() -> list[str]:
 
 
 def model(name: str) -> Model:
-    """What is known of the model of this name.
+    """The model of a name.
+
+    Parameters
+    ----------
+    name : str
+        Class name.
 
     Raises
     ------
@@ -249,7 +272,15 @@ def _recbole_key(found: RecBoleKey) -> Key:
 
 
 def fits(found: Model, strategy: StrategyConfig | type[StrategyConfig]) -> str:
-    """Why a strategy cannot train a model, in words; "" where it can."""
+    """Why a strategy cannot train a model; "" where it can.
+
+    Parameters
+    ----------
+    found : Model
+        The model.
+    strategy : StrategyConfig or type of StrategyConfig
+        The strategy's declaration.
+    """
     if strategy.needs is not None and strategy.needs not in found.offers:
         return f"needs {strategy.needed}; {found.name} {_lacks(strategy.needed)}"
     if strategy.needs == ROWS and found.own_epoch:
@@ -270,6 +301,14 @@ def _lacks(needed: str) -> str:
 
 
 def fitting(found: Model, known: Iterable[str] | None = None) -> list[str]:
-    """The names of the strategies that can train a model."""
+    """The names of the strategies that can train a model.
+
+    Parameters
+    ----------
+    found : Model
+        The model.
+    known : iterable of str, optional
+        Names of the strategies to choose from; by default all.
+    """
     names = strategies() if known is None else known
     return [name for name in sorted(names) if not fits(found, strategies()[name].declaration)]

@@ -26,7 +26,18 @@ def splits() -> Mapping[str, Split]:
 
 
 def check_protocol(protocol: ProtocolConfig) -> None:
-    """Refuse a protocol that ranks nothing or selects by a metric that it does not compute."""
+    """Refuse a protocol that ranks nothing or selects by a metric that it does not compute.
+
+    Parameters
+    ----------
+    protocol : ProtocolConfig
+        A composed protocol.
+
+    Raises
+    ------
+    PaddockError
+        Naming the key's full path and what to do.
+    """
     if not re.fullmatch(r"\w[\w.-]*", protocol.name):
         raise PaddockError(
             f"protocol.name={protocol.name} names a folder: use letters, digits, '_', '-' and '.'"
@@ -71,20 +82,31 @@ def _check_rankings(protocol: ProtocolConfig) -> None:
                 )
 
 
-def _check_known(path: str, asked: list[str], known: Mapping[str, Any]) -> None:
-    for name in asked:
+def _check_known(path: str, names: list[str], known: Mapping[str, Any]) -> None:
+    for name in names:
         if name not in known:
             raise PaddockError(f"{path} holds {name}, which is unknown: {nearest(name, known)}")
 
 
 def protocol_metrics(protocol: ProtocolConfig) -> list[str]:
-    """All metrics of the protocol's rankings, as ranking/metric_at_k."""
+    """All metrics of the protocol's rankings, as ranking/metric_at_k.
+
+    Parameters
+    ----------
+    protocol : ProtocolConfig
+        A checked protocol.
+    """
     cutoffs = {name: ranking.cutoffs for name, ranking in protocol.rankings.items()}
     return names_of(cutoffs, protocol.metrics)
 
 
 def check_split(protocol: ProtocolConfig) -> None:
     """Refuse an unknown split, a key that it does not read, one that it misses, impossible values.
+
+    Parameters
+    ----------
+    protocol : ProtocolConfig
+        A composed protocol.
 
     Raises
     ------
@@ -118,18 +140,45 @@ def check_split(protocol: ProtocolConfig) -> None:
 
 
 def check_times(protocol: ProtocolConfig, dataset: DatasetConfig) -> None:
-    """Refuse a split by time of a data set without times."""
+    """Refuse a split by time for a data set without times.
+
+    Parameters
+    ----------
+    protocol : ProtocolConfig
+        A composed protocol.
+    dataset : DatasetConfig
+        A composed data set.
+
+    Raises
+    ------
+    PaddockError
+        If the split needs times and the data set has none.
+    """
     if splits()[protocol.split].needs_times and not dataset.columns.time:
         raise PaddockError(NO_TIMES.format(name=protocol.split))
 
 
 def split_key(protocol: ProtocolConfig, name: str) -> Any:
-    """The value of a split's key: one of the protocol's own, or under `protocol.settings`."""
+    """The value of a split's key: a field of the protocol, or an entry of `protocol.settings`.
+
+    Parameters
+    ----------
+    protocol : ProtocolConfig
+        A composed protocol.
+    name : str
+        Name of the key.
+    """
     return getattr(protocol, name) if name in _OWN_FIELDS else protocol.settings.get(name)
 
 
 def key_path(name: str) -> str:
-    """The full path of a split's key."""
+    """The full path of a split's key.
+
+    Parameters
+    ----------
+    name : str
+        Name of the key.
+    """
     return f"protocol.{name}" if name in _OWN_FIELDS else f"protocol.settings.{name}"
 
 

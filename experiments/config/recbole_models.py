@@ -129,7 +129,13 @@ def training_defaults() -> Mapping[str, RecBoleKey]:
 
 @cache
 def refusal(name: str) -> str | None:
-    """Why no strategy here can train RecBole's model of this class name, or None."""
+    """Why no strategy here can train a model of RecBole's; None where one can.
+
+    Parameters
+    ----------
+    name : str
+        Class name.
+    """
     if name in REFUSED:
         return REFUSED[name]
     package = NEEDED_PACKAGES.get(name)

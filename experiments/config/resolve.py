@@ -21,7 +21,7 @@ BACKBONE = "backbone"
 STAGES = "stages"
 
 ONE_PASS = {"epochs": 1, "stopping_step": 0, "eval_step": 1, "keep": "last"}
-"""How the loop runs where a model counts or solves."""
+"""Keys of the loop for a model that one pass over the data trains."""
 
 ENGINE_KEYS = (*PADDOCK_KEYS, STAGES)
 """Keys of a model's YAML that RecBole never sees."""
@@ -37,10 +37,10 @@ class ResolvedModel:
     Attributes
     ----------
     model : Model
-        What is known of it by its name.
-    values : dict
+        The model's keys and declaration.
+    values : dict of str to object
         Key -> value, as run.json keeps them; `stages` holds what differs between stages.
-    stages : dict
+    stages : dict of str to dict of str to object
         Stage -> all its values. A model without stages has one, named train.
     backbone : ResolvedModel or None
         The frozen recommender that is trained first.
@@ -68,7 +68,7 @@ class ResolvedModel:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What of the values counts: those of every stage are whole, however they were given."""
+        """The values that count for identity, with all values of every stage."""
         return {**self.values, STAGES: self.stages} if STAGES in self.values else self.values
 
     @property

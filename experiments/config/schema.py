@@ -1,4 +1,4 @@
-"""The schema of a configuration: what may be said, and of which type.
+"""The schema of a configuration: its keys with their types and defaults.
 
 Hydra composes the YAML files under conf/ onto these dataclasses, so that an unknown key or a wrong
 type is refused while composing. What a type cannot say (a cut-off above the number of candidates, a
@@ -53,7 +53,7 @@ class FiltersConfig:
 
 @dataclass
 class TextConfig:
-    """How an item is told in words: `title` names a column, `template` joins columns in braces.
+    """The text of an item: `title` names a column, `template` joins columns in braces.
 
     A prompt calls an item a `noun` and what users do with it a `verb`, whose `past` it also needs.
     """
@@ -80,7 +80,7 @@ class FilesConfig:
 
 @dataclass
 class CsvConfig:
-    """How cells stand in the lines of `format: csv`. `separator: null` finds it."""
+    """The layout of `format: csv`. `separator: null` detects the separator."""
 
     separator: str | None = None
     encoding: str = "utf-8"
@@ -114,7 +114,7 @@ class DatasetConfig:
 
 @dataclass
 class RankingConfig:
-    """Which items a target competes with: all (`candidates: null`) or so many, itself included."""
+    """Which items a target is ranked among: all (`candidates: null`), or so many, itself included."""
 
     candidates: int | None = None
     seed: int = 2024
@@ -123,7 +123,7 @@ class RankingConfig:
 
 @dataclass
 class SlicesConfig:
-    """Which share of the trained items is cold, and which warm; so of the users. Null: no such slice."""
+    """The share of trained items, and of users, that is cold and that is warm; null: no such slice."""
 
     items: float | None = 0.35
     users: float | None = 0.35
@@ -166,9 +166,9 @@ class TrackingConfig:
 
 @dataclass
 class Config:
-    """Everything that one command says.
+    """The configuration of one command.
 
-    `tuned` tells where `+tuned=auto` took its values from. `grid_seeds` maps a model, as conf/model
+    `tuned` records where `+tuned=auto` took its values from. `grid_seeds` maps a model, as conf/model
     names it, to those of a grid's seeds that it takes; other models take all.
     """
 

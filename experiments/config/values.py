@@ -1,4 +1,4 @@
-"""The types and ranges of single values, and the nearest known word to an unknown one."""
+"""The types and ranges of single values, and the nearest known name to an unknown one."""
 
 import difflib
 import math
@@ -10,7 +10,7 @@ from experiments.errors import PaddockError
 from paddock import Key, Schema
 
 MOST_NAMED = 10
-"""How many words to choose from a message lists."""
+"""The most names that a message lists."""
 
 _KINDS: dict[type, str] = {
     bool: "a truth value",
@@ -23,42 +23,84 @@ _KINDS: dict[type, str] = {
 }
 
 
-def nearest(word: str, known: Iterable[str], *, prefix: str = "") -> str:
-    """A hint naming the nearest known word, or the words to choose from.
+def nearest(name: str, known: Iterable[str], *, prefix: str = "") -> str:
+    """A hint with the nearest known name, or the names to choose from.
 
     Parameters
     ----------
-    prefix
-        What a suggested word is told with, such as the path of a key.
+    name : str
+        An unknown name.
+    known : iterable of str
+        All known names.
+    prefix : str
+        What precedes a suggested name, such as the path of a key.
     """
-    words = sorted(known)
-    close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if not close:
-        lowered = {other.lower(): other for other in words}
-        close = [lowered[hit] for hit in difflib.get_close_matches(word.lower(), lowered, n=1)]
+        lowered = {other.lower(): other for other in names}
+        close = [lowered[hit] for hit in difflib.get_close_matches(name.lower(), lowered, n=1)]
     if close:
         return f"did you mean {prefix}{close[0]}?"
-    return f"choose one of {named(word, words)}"
+    return f"choose one of {named(name, names)}"
 
 
-def named(word: str, known: Iterable[str]) -> str:
-    """The known words in a row; of very many, those that are nearest to `word`."""
-    words = sorted(known)
-    if len(words) <= MOST_NAMED:
-        return ", ".join(words)
-    some = difflib.get_close_matches(word, words, n=MOST_NAMED, cutoff=0.0)
-    return f"{', '.join(some)} and {len(words) - len(some)} others"
+def named(name: str, known: Iterable[str]) -> str:
+    """The known names in a row; of more than `MOST_NAMED`, those nearest to `name`.
+
+    Parameters
+    ----------
+    name : str
+        An unknown name.
+    known : iterable of str
+        All known names.
+    """
+    names = sorted(known)
+    if len(names) <= MOST_NAMED:
+        return ", ".join(names)
+    some = difflib.get_close_matches(name, names, n=MOST_NAMED, cutoff=0.0)
+    return f"{', '.join(some)} and {len(names) - len(some)} others"
 
 
 def at_least(path: str, value: float, least: float) -> None:
+    """Refuse a value that is no number or too small.
+
+    Parameters
+    ----------
+    path : str
+        The key's full path, for the message.
+    value : float
+        Its value.
+    least : float
+        The least value.
+
+    Raises
+    ------
+    PaddockError
+        Naming the path and the value.
+    """
     if not isinstance(value, int | float) or not value >= least:
         raise PaddockError(f"{path}={value} must be at least {least}")
 
 
 def of_type(path: str, value: Any, usual: Any) -> Any:
-    """The value, of its default's type; an integer is a fine float, and becomes one.
+    """The value in the type of its default; an integer becomes a float where that is one.
 
     1 and 1.0 are one number and must not make two runs.
+
+    Parameters
+    ----------
+    path : str
+        The key's full path, for the message.
+    value : object
+        Its value.
+    usual : object
+        A value of the type, usually the default; None allows any type.
+
+    Raises
+    ------
+    PaddockError
+        If the value has another type, or is not finite.
     """
     if usual is None:
         return value
@@ -77,7 +119,13 @@ def of_type(path: str, value: Any, usual: Any) -> Any:
 
 
 def spelled_value(value: Any) -> str:
-    """The value as a command spells it."""
+    """The value as a command line spells it.
+
+    Parameters
+    ----------
+    value : object
+        Any value of a configuration.
+    """
     if value is None:
         return "null"
     if isinstance(value, list | tuple):
@@ -95,6 +143,10 @@ def checked(path: str, value: Any, key: Key) -> Any:
     ----------
     path : str
         The key's full path, as a command gives it.
+    value : object
+        Its value.
+    key : Key
+        Its declaration.
 
     Returns
     -------
@@ -154,6 +206,15 @@ def _check_bounds(path: str, value: Any, key: Key) -> None:
 
 def checked_schema(path: str, given: Any, schema: type[Schema]) -> dict[str, Any]:
     """The values of a mapping that a schema describes, those of left-out keys included.
+
+    Parameters
+    ----------
+    path : str
+        The full path of the mapping, for messages.
+    given : object
+        The mapping.
+    schema : type of Schema
+        Its declaration.
 
     Raises
     ------

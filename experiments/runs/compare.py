@@ -1,4 +1,4 @@
-"""Which runs compare, and how configurations are grouped, told apart, ordered and marked.
+"""Which runs compare, and how configurations are grouped, labelled, ordered and marked.
 
 Run folders, MLflow runs and the rows of a report come here as plain values, so that every leaderboard
 shows the same. Runs compare that are finished and share the data, the split, the candidates and the
@@ -78,7 +78,19 @@ AnyRun = TypeVar("AnyRun", bound=Run)
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """A run that does not count, and why."""
+    """A run that is not compared, with the reason.
+
+    Attributes
+    ----------
+    model : str
+        The model's configuration name.
+    seed : int
+        The run's seed.
+    run_id : str
+        The run's id.
+    reason : str
+        Such as "not finished".
+    """
 
     model: str
     seed: int
@@ -93,7 +105,9 @@ class Configuration(Generic[AnyRun]):
     Attributes
     ----------
     label : str
-        The model, and what sets this configuration apart where the model has several.
+        The model, and what distinguishes this configuration where the model has several.
+    runs : sequence of AnyRun
+        One run a seed.
     """
 
     label: str
@@ -130,17 +144,36 @@ class Configuration(Generic[AnyRun]):
         return self.runs[0].mechanics_only
 
     def values(self, metric: str) -> list[float]:
-        """One value a seed; empty where not every seed reports the metric."""
+        """One value a seed; empty where not every seed reports the metric.
+
+        Parameters
+        ----------
+        metric : str
+            A full name, such as "test/full/ndcg_at_10".
+        """
         found = [run.metrics.get(metric, np.nan) for run in self.runs]
         return [] if np.isnan(found).any() else found
 
     def mean(self, metric: str) -> float:
-        """The mean over seeds; NaN where not every seed reports the metric."""
+        """The mean over seeds; NaN where not every seed reports the metric.
+
+        Parameters
+        ----------
+        metric : str
+            A full name, such as "test/full/ndcg_at_10".
+        """
         values = self.values(metric)
         return float(np.mean(values)) if values else float("nan")
 
     def std(self, metric: str) -> float | None:
-        """The sample standard deviation over seeds; None of a single seed, or where there is no mean."""
+        """The sample standard deviation over seeds; None of a single seed or where there is no
+        mean.
+
+        Parameters
+        ----------
+        metric : str
+            A full name, such as "test/full/ndcg_at_10".
+        """
         values = self.values(metric)
         return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
@@ -171,7 +204,8 @@ def comparable(runs: Iterable[AnyRun], *, uncommitted: bool = True) -> Comparabl
 
     Parameters
     ----------
-    runs : iterable of Run
+    runs : iterable of AnyRun
+        Runs of any questions.
     uncommitted : bool
         Whether runs of uncommitted code count.
     """
@@ -211,6 +245,16 @@ def best_of_each_model(
 
     Choosing by the test would make the model with the most configurations look best. A model on a
     tiny LLM is one of its own.
+
+    Parameters
+    ----------
+    configurations : sequence of Configuration[AnyRun]
+        Comparable configurations.
+
+    Returns
+    -------
+    chosen, others : list of Configuration
+        The best of each model, and the rest.
     """
     best: dict[tuple[str, bool], Configuration[AnyRun]] = {}
     for each in configurations:
@@ -228,6 +272,8 @@ def by_metric(
 
     Parameters
     ----------
+    configurations : iterable of Configuration[AnyRun]
+        Comparable configurations.
     metric : str
         A full name, such as "test/full/ndcg_at_10".
     """
@@ -248,8 +294,10 @@ def marks(means: Mapping[str, float], metric: str) -> dict[str, str]:
 
     Parameters
     ----------
-    means : mapping
-        By label; NaN where there is none.
+    means : mapping of str to float
+        Label -> mean; NaN where there is none.
+    metric : str
+        A full name, such as "test/full/ndcg_at_10".
 
     Returns
     -------
@@ -266,7 +314,13 @@ def marks(means: Mapping[str, float], metric: str) -> dict[str, str]:
 
 
 def cautions(configuration: Configuration[AnyRun]) -> list[str]:
-    """What a reader should know before trusting a row, in a few words each."""
+    """Short notes that a reader should know before trusting a row.
+
+    Parameters
+    ----------
+    configuration : Configuration[AnyRun]
+        One configuration with its runs.
+    """
     known = {
         "uncommitted": configuration.dirty,
         f"{configuration.n_commits} commits": configuration.n_commits > 1,
@@ -292,8 +346,8 @@ def _unfit(run: Run, *, uncommitted: bool) -> str:
 
 def _shared(runs: Sequence[AnyRun]) -> AnyRun | None:
     """A run with the question that most runs answer; of equally many, the most recent one's."""
-    asked = Counter(_key(run) for run in runs)
-    return max(runs, key=lambda run: (asked[_key(run)], run.started), default=None)
+    counts = Counter(_key(run) for run in runs)
+    return max(runs, key=lambda run: (counts[_key(run)], run.started), default=None)
 
 
 def _key(run: Run) -> str:

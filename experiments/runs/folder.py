@@ -38,11 +38,30 @@ def run_path(
     config_hash: str,
     seed: int,
 ) -> Path:
+    """The folder of a run.
+
+    Parameters
+    ----------
+    runs_dir : str or Path
+        The root of all runs.
+    dataset, protocol, model_key : str
+        Names of the folders below it.
+    config_hash : str
+        Of which the first ten digits count.
+    seed : int
+        The run's seed.
+    """
     return Path(runs_dir) / dataset / protocol / f"{model_key}-{config_hash[:10]}" / f"seed-{seed}"
 
 
 class RunFolder:
-    """Reads and writes the folder of one run; holds nothing that is not on disk."""
+    """Reads and writes the folder of one run; holds nothing that is not on disk.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder, which need not exist.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -65,7 +84,9 @@ class RunFolder:
 
         Parameters
         ----------
-        run : mapping
+        path : str or Path
+            The folder.
+        run : mapping of str to object
             The content of run.json. `state`, `started`, `finished` and `tags` are filled in, and
             `supersedes`: the MLflow runs of what is removed here.
         """
@@ -98,11 +119,23 @@ class RunFolder:
         return self.exists and bool(self.run.get("state") == "finished")
 
     def update(self, **fields: Any) -> None:
-        """Set keys of run.json, such as `params_trained` once the model is built."""
+        """Set keys of run.json, such as `params_trained` once the model is built.
+
+        Parameters
+        ----------
+        **fields : object
+            Key -> value.
+        """
         write_json(self.path / "run.json", self.run | fields)
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Write result.json, then declare the run finished."""
+        """Write result.json, then mark the run as finished.
+
+        Parameters
+        ----------
+        result : mapping of str to object
+            The content of result.json.
+        """
         write_json(self.path / "result.json", dict(result))
         self.update(state="finished", finished=_utc_now())
 
@@ -119,14 +152,26 @@ class RunFolder:
         return [json.loads(line) for line in lines]
 
     def append_epoch(self, record: Mapping[str, Any]) -> None:
-        """Append one epoch: `stage`, `epoch`, `step`, `seconds` (its duration) and `metrics`."""
+        """Append one epoch to curve.jsonl.
+
+        Parameters
+        ----------
+        record : mapping of str to object
+            `stage`, `epoch`, `step`, `seconds` (its duration) and `metrics`.
+        """
         path = self.path / "curve.jsonl"
         with path.open("ab+") as stream:
             _drop_torn_line(stream)
             stream.write((json.dumps(dict(record), ensure_ascii=False) + "\n").encode())
 
     def truncate_curve(self, step: int) -> None:
-        """Keep the epochs up to and including `step`: the one that a resumed run goes on from."""
+        """Keep the epochs up to and including `step`, after which a resumed run continues.
+
+        Parameters
+        ----------
+        step : int
+            Finished epochs of all stages.
+        """
         kept = [record for record in self.curve if record["step"] <= step]
         text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
         write_text(self.path / "curve.jsonl", text)
@@ -142,9 +187,23 @@ class RunFolder:
         return self._read_if_there("published.json")
 
     def write_tracking(self, content: Mapping[str, Any]) -> None:
+        """Write tracking.json.
+
+        Parameters
+        ----------
+        content : mapping of str to object
+            `tracking_uri` and ids.
+        """
         write_json(self.path / "tracking.json", dict(content))
 
     def write_published(self, content: Mapping[str, Any]) -> None:
+        """Write published.json.
+
+        Parameters
+        ----------
+        content : mapping of str to object
+            `tracking_uri` and ids.
+        """
         write_json(self.path / "published.json", dict(content))
 
     def _read_if_there(self, name: str) -> dict[str, Any]:
@@ -164,7 +223,13 @@ class RunFolder:
 
 
 class CurveWriter(Callback):
-    """Writes every epoch to a run folder's curve.jsonl."""
+    """Writes every epoch to a run folder's curve.jsonl.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        The run folder.
+    """
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
@@ -190,10 +255,14 @@ def find_runs(
 
     Parameters
     ----------
+    runs_dir : str or Path
+        The root of all runs.
+    dataset, protocol : str, optional
+        Only runs of this data set, of this protocol.
     model : str, optional
         The model's configuration name ("sasrec") or its class ("SASRec").
     finished : bool, optional
-        Only the finished runs, or only the others.
+        True: only finished runs. False: only the others.
     """
     found: list[tuple[str, str, RunFolder]] = []
     for path in Path(runs_dir).glob("*/*/*/seed-*/run.json"):
@@ -210,7 +279,7 @@ def find_runs(
 
 
 def _drop_torn_line(stream: Any) -> None:
-    """Cut what follows the last line end, so that a kill's half line does not spoil the next."""
+    """Cut what follows the last line end, so that the next line does not continue one that a kill cut short."""
     end = stream.seek(0, 2)
     if end == 0:
         return

@@ -1,4 +1,4 @@
-"""What a run is: the hash of everything that can change its numbers, and the command that gives them."""
+"""A run's identity: the hash of all that can change its numbers, and the command that gives them."""
 
 import re
 import shlex
@@ -50,7 +50,13 @@ WITHOUT_EFFECT = frozenset(
 
 
 def plain(config: Config) -> dict[str, Any]:
-    """The configuration as plain dicts, lists, strings and numbers."""
+    """The configuration as plain dicts, lists, strings and numbers.
+
+    Parameters
+    ----------
+    config : Config
+        A composed configuration.
+    """
 
     def convert(value: Any) -> Any:
         if isinstance(value, Enum):
@@ -108,7 +114,15 @@ def config_hash(
 
 
 def protocol_content(protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a protocol counts; all users scored is as if there were no choice."""
+    """The keys of a protocol that count for identity.
+
+    Without `scored_users` or `settings` the keys are absent, as they are where none is set.
+
+    Parameters
+    ----------
+    protocol : mapping of str to object
+        A protocol as plain values.
+    """
     unsaid = {"name"} | {key for key in ("scored_users", "settings") if not protocol.get(key)}
     return {key: value for key, value in protocol.items() if key not in unsaid}
 
@@ -118,15 +132,20 @@ def component_sources(experiment: Experiment) -> dict[str, str]:
 
     Splits, metrics and readers of Paddock's own are part of the engine, whose arithmetic `FORMAT`
     stands for; those of plug-ins count by their sources.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The checked configuration.
     """
     protocol = experiment.config.protocol
-    asked = {
+    named = {
         Split: [protocol.split],
         Metric: protocol.metrics,
         ListMeasure: protocol.beyond,
     }
     found = experiment.model.sources
-    for kind, names in asked.items():
+    for kind, names in named.items():
         known = functions(kind)
         for component in (known[name] for name in names):
             if component.plugin is not None:
@@ -139,22 +158,24 @@ def command(config: Config, *, choices: Mapping[str, str], places: Sequence[str]
 
     Parameters
     ----------
-    choices
+    config : Config
+        A composed configuration.
+    choices : mapping of str to str
         Group -> YAML file, as in {"model": "sasrec"}.
-    places
-        Overrides that say where else YAML files are.
+    places : sequence of str
+        Overrides that name more folders of YAML files.
     """
     chosen = [f"{group}={choices[group]}" for group in GROUPS]
     found_in = [*places, *([f"plugins={spelled(config.plugins)}"] if config.plugins else [])]
     usual, wanted = _flat(dict(_usual((*found_in, *chosen)))), _flat(plain(config))
-    words = [*program("run"), *found_in, *chosen, f"seed={config.seed}"]
+    arguments = [*program("run"), *found_in, *chosen, f"seed={config.seed}"]
     for key, value in wanted.items():
         if key.partition(".")[0] in WITHOUT_EFFECT or key == "seed":
             continue
         if key in usual and usual[key] == value:
             continue
-        words.append(f"{key}={spelled(value)}")
-    return shlex.join(words + [f"~{key}" for key in _removed(usual, wanted)])
+        arguments.append(f"{key}={spelled(value)}")
+    return shlex.join(arguments + [f"~{key}" for key in _removed(usual, wanted)])
 
 
 def _removed(usual: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
@@ -190,7 +211,13 @@ def _flat(node: Any, path: str = "") -> dict[str, Any]:
 
 
 def spelled(value: Any) -> str:
-    """A value in Hydra's override grammar."""
+    """A value in Hydra's override grammar.
+
+    Parameters
+    ----------
+    value : object
+        A plain value.
+    """
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -209,4 +236,4 @@ def spelled(value: Any) -> str:
 
 
 _PLAIN = re.compile(r"(?!(null|true|false|inf|nan)$)[a-z_/][a-z0-9_/.-]*", re.ASCII | re.IGNORECASE)
-"""Words that Hydra reads as these very characters."""
+"""Values that Hydra reads unquoted as they are."""

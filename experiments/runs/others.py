@@ -1,4 +1,4 @@
-"""Finished runs of a model that are not the run that was asked for, and why they are not reused."""
+"""Finished runs of a model other than the requested one, and why they are not reused."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,12 +12,12 @@ from experiments.runs.identity import FORMAT, WITHOUT_EFFECT
 def unused_runs(
     path: Path, *, config: Mapping[str, Any], sources: Mapping[str, str]
 ) -> Iterator[str]:
-    """What a person should know of earlier runs of the same model, seed and protocol.
+    """Messages about earlier runs of the same model, seed and protocol.
 
     Parameters
     ----------
     path : Path
-        The run folder that was asked for, which is not there.
+        The requested run folder, which does not exist.
     config : mapping
         Its configuration, as run.json keeps it.
     sources : mapping
@@ -41,7 +41,7 @@ def unused_runs(
             continue
         if run.get("format") != FORMAT:
             old.append(other.parent)
-        elif _asked(run["config"]) == _asked(config) and run["sources"] != dict(sources):
+        elif _counted(run["config"]) == _counted(config) and run["sources"] != dict(sources):
             changed = sorted(
                 name
                 for name in {*sources, *run["sources"]}
@@ -59,6 +59,6 @@ def unused_runs(
         )
 
 
-def _asked(config: Mapping[str, Any]) -> dict[str, Any]:
+def _counted(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of a configuration counts."""
     return {key: value for key, value in config.items() if key not in WITHOUT_EFFECT}

@@ -43,12 +43,14 @@ class CommandLine:
     def places(self) -> list[str]:
         return [f"runs_dir={self.runs_dir}", f"data_dir={self.data_dir}"]
 
-    def words(self, *words: str) -> list[str]:
+    def arguments(self, *overrides: str) -> list[str]:
         """The arguments of run.py; the tracking that a test asks for outranks none."""
-        tracking = [] if any(word.startswith("tracking=") for word in words) else ["tracking=off"]
-        return [*words, *tracking, *self.places]
+        tracking = (
+            [] if any(each.startswith("tracking=") for each in overrides) else ["tracking=off"]
+        )
+        return [*overrides, *tracking, *self.places]
 
-    def __call__(self, *words: str) -> Answer:
+    def __call__(self, *overrides: str) -> Answer:
         """Answer the command in this process."""
         from hydra.core.global_hydra import GlobalHydra
 
@@ -57,7 +59,7 @@ class CommandLine:
         GlobalHydra.instance().clear()
         out, err = io.StringIO(), io.StringIO()
         with (
-            _argv("run.py", *self.words(*words)),
+            _argv("run.py", *self.arguments(*overrides)),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
@@ -65,10 +67,10 @@ class CommandLine:
         GlobalHydra.instance().clear()
         return Answer(code, out.getvalue(), err.getvalue())
 
-    def process(self, *words: str, options: tuple[str, ...] = ()) -> Answer:
+    def process(self, *overrides: str, options: tuple[str, ...] = ()) -> Answer:
         """Answer the command in a process of its own."""
         done = subprocess.run(
-            [sys.executable, *options, "run.py", *self.words(*words)],
+            [sys.executable, *options, "run.py", *self.arguments(*overrides)],
             cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             capture_output=True,
@@ -77,9 +79,9 @@ class CommandLine:
         )
         return Answer(done.returncode, done.stdout, done.stderr)
 
-    def trained(self, *words: str) -> RunFolder:
+    def trained(self, *overrides: str) -> RunFolder:
         """Run in this process and return the run folder, the newest one."""
-        answer = self(*words)
+        answer = self(*overrides)
         if answer.code != 0:
             raise PaddockError(answer.err)
         return self.runs[0]

@@ -32,7 +32,13 @@ class FolderRun(Run):
 
 
 def read_runs(folders: Sequence[RunFolder]) -> list[FolderRun]:
-    """The runs of the folders, those included that do not count and say why."""
+    """The runs of the folders, those that do not count included.
+
+    Parameters
+    ----------
+    folders : sequence of RunFolder
+        Run folders.
+    """
     return [_read(folder) for folder in folders]
 
 

@@ -64,10 +64,11 @@ def leaderboard(
     Parameters
     ----------
     folders : sequence of RunFolder
+        Run folders.
     metrics : sequence of str, optional
         Full names, such as "test/full/ndcg_at_10". By default those of `default_columns`.
     where_known : sequence of str
-        More of them, each shown if a run that compares reports it.
+        More metrics, each shown if a compared run reports it.
 
     Returns
     -------

@@ -16,7 +16,15 @@ _MARKDOWN = {"best": "**{}**", "second": "<u>{}</u>"}
 
 
 def render(rows: Sequence[Row], console: Console | None = None) -> None:
-    """Print the leaderboard: the best value per metric bold, the second underlined."""
+    """Print the leaderboard: the best value per metric bold, the second underlined.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        What `leaderboard` returns.
+    console : Console, optional
+        Where to print; by default the terminal.
+    """
     console = console or Console()
     compared, left_out = _split(rows)
     if compared:
@@ -28,7 +36,13 @@ def render(rows: Sequence[Row], console: Console | None = None) -> None:
 
 
 def to_markdown(rows: Sequence[Row]) -> str:
-    """The leaderboard as a Markdown table: the best value per metric bold, the second underlined."""
+    """The leaderboard as a Markdown table: the best value per metric bold, the second underlined.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        What `leaderboard` returns.
+    """
     compared, left_out = _split(rows)
     lines: list[str] = []
     if compared:
