@@ -55,6 +55,8 @@ class ModelConfig(Schema):
     def notes(cls, values: Mapping[str, Any], *, full: bool) -> Mapping[str, str]:
         """What a reader of a run's numbers must know, as tags of the run by their names.
 
+        A tag that begins with `paddock.note.` is shown beside the run's row in every leaderboard.
+
         Parameters
         ----------
         values

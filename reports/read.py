@@ -182,6 +182,7 @@ def _run(found: Any) -> Run:
         dirty=tags.get("paddock.dirty") == "true",
         commit=tags.get("mlflow.source.git.commit", ""),
         mechanics_only=tags.get("paddock.mechanics_only") == "true",
+        notes=compare.notes_of(tags),
         tags=tags,
     )
 

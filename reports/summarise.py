@@ -267,8 +267,8 @@ def _flags(each: Configuration[Run], *, most: int, tested: bool) -> tuple[str, .
     if each.dirty:
         flags.append("uncommitted code")
     if not tested:
-        flags.append("not tested: no table of its users is within reach, or tells of the slice")
-    return tuple(flags)
+        flags.append("not tested: no table of its users, or of the slice, is within reach")
+    return (*flags, *each.runs[0].notes)
 
 
 def _by_user(

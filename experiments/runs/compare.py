@@ -20,6 +20,10 @@ DECIMALS = 4
 _LONGEST_LABEL = 60
 
 
+NOTE = "paddock.note."
+"""Begins the tags of a run that are shown beside it everywhere."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Run:
     """One seed of one configuration.
@@ -50,6 +54,8 @@ class Run:
         Whether uncommitted code made it.
     mechanics_only : bool
         Whether its language model is a tiny one, which only shows that everything works.
+    notes : tuple of str
+        What else a reader must know, as its model declares it (`paddock.ModelConfig.notes`).
     """
 
     run_id: str
@@ -66,6 +72,7 @@ class Run:
     dirty: bool = False
     commit: str = ""
     mechanics_only: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def short_id(self) -> str:
@@ -326,7 +333,12 @@ def cautions(configuration: Configuration[AnyRun]) -> list[str]:
         f"{configuration.n_commits} commits": configuration.n_commits > 1,
         "tiny LLM: mechanics only": configuration.mechanics_only,
     }
-    return [text for text, holds in known.items() if holds]
+    return [text for text, holds in known.items() if holds] + list(configuration.runs[0].notes)
+
+
+def notes_of(tags: Mapping[str, str]) -> tuple[str, ...]:
+    """The notes among a run's tags, by the names of the tags."""
+    return tuple(tags[name] for name in sorted(tags) if name.startswith(NOTE))
 
 
 def _valid(configuration: Configuration[AnyRun]) -> tuple[float, str]:

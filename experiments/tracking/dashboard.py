@@ -9,7 +9,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from experiments.config.metric_names import leading
-from experiments.runs.compare import Comparable, Configuration, Run, by_metric, comparable
+from experiments.runs.compare import (
+    Comparable,
+    Configuration,
+    Run,
+    by_metric,
+    comparable,
+    notes_of,
+)
 from experiments.tracking.notes import COSTS, experiment_note, note_tags, shown_metrics
 from experiments.tracking.store import Store
 
@@ -87,6 +94,7 @@ def _run(parent: Any) -> Run:
         params=params,
         dirty=tags.get("paddock.dirty") == "true",
         mechanics_only=tags.get("paddock.mechanics_only") == "true",
+        notes=notes_of(tags),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.runs.compare import NOTE
 from experiments.runs.folder import RunFolder
 from experiments.tracking.datasets import link_dataset
 from experiments.tracking.describe import (
@@ -180,6 +181,8 @@ def _cautions(counted: Sequence[Any]) -> dict[str, str]:
     made = {"paddock.dirty": str(any(each.get("paddock.dirty") == "true" for each in tags)).lower()}
     if any(each.get("paddock.mechanics_only") == "true" for each in tags):
         made["paddock.mechanics_only"] = "true"
+    for each in tags:
+        made |= {name: text for name, text in each.items() if name.startswith(NOTE)}
     return made
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from experiments.runs.folder import RunFolder, find_runs
+from experiments.runs.leaderboard import leaderboard
 from paddock.testing import ModelContract
 from tests.commands.command_line import Answer
 
@@ -129,6 +130,11 @@ def test_it_is_tuned(tmp_path: Path) -> None:
     text = written.read_text()
     assert "temperature:" in text
     assert "learning_rate:" in text
+
+
+def test_its_note_stands_beside_its_row(trained: RunFolder) -> None:
+    (row,) = leaderboard([trained])
+    assert "ranked by cosines" in row.flags
 
 
 def test_a_class_goes_by_its_name(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.errors import PaddockError
-from experiments.runs.compare import Run
+from experiments.runs.compare import Run, notes_of
 from experiments.runs.folder import RunFolder
 
 
@@ -69,6 +69,7 @@ def _read(folder: RunFolder) -> FolderRun:
         mechanics_only=tags.get("paddock.mechanics_only") == "true",
         train_seconds=result.get("phases", {}).get("train", {}).get("seconds"),
         full_ranking=tags.get("paddock.full_ranking", ""),
+        notes=notes_of(tags),
     )
 
 

@@ -21,6 +21,11 @@ class CosineMFConfig(ModelConfig):
         5.0, "What the cosines are multiplied with.", above=0, search=choices(1.0, 5.0, 10.0)
     )
 
+    @classmethod
+    def notes(cls, values, *, full):  # type: ignore[no-untyped-def]
+        """What the leaderboards say of it."""
+        return {"paddock.note.cosine": "ranked by cosines"}
+
 
 class CosineMF(BPR):
     """BPR (Rendle et al., UAI 2009) with cosines in place of inner products."""
