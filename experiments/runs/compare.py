@@ -173,8 +173,7 @@ class Configuration(Generic[AnyRun]):
         return float(np.mean(values)) if values else float("nan")
 
     def std(self, metric: str) -> float | None:
-        """The sample standard deviation over seeds; None of a single seed or where there is no
-        mean.
+        """The sample standard deviation over seeds; None of a single seed or without a mean.
 
         Parameters
         ----------

@@ -108,8 +108,8 @@ def _exit_code(main: Callable[[], None]) -> int:
 
 
 @contextlib.contextmanager
-def _argv(*words: str) -> Iterator[None]:
-    before, sys.argv = sys.argv, list(words)
+def _argv(*arguments: str) -> Iterator[None]:
+    before, sys.argv = sys.argv, list(arguments)
     try:
         yield
     finally:

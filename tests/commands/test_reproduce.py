@@ -218,7 +218,7 @@ def test_a_source_that_git_does_not_know_is_other_code(paddock: CommandLine, cop
 
     def command(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "run.py", *paddock.words("device=cpu", "progress=false", *words)],
+            [sys.executable, "run.py", *paddock.arguments("device=cpu", "progress=false", *words)],
             cwd=copied,
             capture_output=True,
             text=True,
