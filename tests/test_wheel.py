@@ -52,7 +52,9 @@ def test_it_holds_the_packages_and_nothing_else(site: Path) -> None:
 
 
 def test_it_trains_tunes_and_reproduces_elsewhere(site: Path, tmp_path: Path) -> None:
-    done = called(site, tmp_path, "run", "model=bpr", "model.epochs=1", "dataset=tiny", "tracking=off")
+    done = called(
+        site, tmp_path, "run", "model=bpr", "model.epochs=1", "dataset=tiny", "tracking=off"
+    )
     assert done.returncode == 0, done.stderr
     (folder,) = find_runs(tmp_path / "runs", finished=True)
     assert folder.run["command"].startswith("paddock run ")
