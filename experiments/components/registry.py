@@ -130,14 +130,43 @@ def callbacks() -> list[type[Callback]]:
         for module, path in plugin.modules().items():
             if not re.search(r"\bCallback\b", path.read_text(encoding="utf-8")):
                 continue
-            found += [
+            own = [
                 value
                 for value in vars(_imported(module, path)).values()
                 if isinstance(value, type)
                 and issubclass(value, Callback)
                 and value.__module__ == module
             ]
+            for value in own:
+                _check_callback(value, path)
+            found += own
     return found
+
+
+def _check_callback(made: type[Callback], path: Path) -> None:
+    """Refuse a method that a run could not call.
+
+    Raises
+    ------
+    PaddockError
+        Naming the file, the class and the method.
+    """
+    for name, method in vars(made).items():
+        declared = getattr(Callback, name, None)
+        if not name.startswith("on_"):
+            continue
+        if declared is None:
+            known = [each for each in vars(Callback) if each.startswith("on_")]
+            raise PaddockError(
+                f"{path}: {made.__name__}.{name} is never called; a callback has {', '.join(known)}"
+            )
+        parameters = list(inspect.signature(declared).parameters)
+        try:
+            inspect.signature(method).bind(*parameters)
+        except TypeError as error:
+            raise PaddockError(
+                f"{path}: {made.__name__}.{name} must take ({', '.join(parameters)}): {error}"
+            ) from error
 
 
 def strategy_config(name: str) -> type[StrategyConfig]:

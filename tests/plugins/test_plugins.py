@@ -226,6 +226,28 @@ def test_two_components_of_one_name(tmp_path: Path) -> None:
     assert f"{folder / 'metrics.py'} brings the metric ndcg, which" in answer.err
 
 
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("def on_epoch(self): ...", "Late.on_epoch must take (self, record)"),
+        (
+            "def on_batches(self, done, total): ...",
+            "Late.on_batches is never called; a callback has",
+        ),
+    ],
+)
+def test_a_callback_that_could_not_be_called(method: str, message: str, tmp_path: Path) -> None:
+    folder = tmp_path / "late"
+    folder.mkdir()
+    (folder / "late.py").write_text(
+        f"from paddock import Callback\n\n\nclass Late(Callback):\n    {method}\n"
+    )
+    answer = python("run.py", "model=pop", "dataset=tiny", f"plugins=[{folder}]", *places(tmp_path))
+    assert answer.code == 2
+    assert message in answer.err
+    assert not list((tmp_path / "runs").rglob("result.json"))
+
+
 class TestCosineMF(ModelContract):
     """The public contract, inherited as the author of a plug-in does."""
 
