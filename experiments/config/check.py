@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from experiments.components.plugins import load_plugins
-from experiments.components.registry import strategy_config
+from experiments.components.registry import callbacks, strategy_config
 from experiments.config.protocol_keys import check_protocol, check_times
 from experiments.config.resolve import ResolvedModel, resolve_model
 from experiments.config.schema import Config, Mode
@@ -56,6 +56,7 @@ def check(config: Config) -> ResolvedModel | None:
         )
     if config.mode not in (Mode.run, Mode.recommend):
         return None
+    callbacks()  # of plug-ins: one that a run could not call is refused here
     resolved = resolve_model(config.model)
     _check_precision(config.precision, resolved)
     _check_ratings(config, resolved)
