@@ -47,19 +47,19 @@ def measure() -> Iterator[Measured]:
     for dataset in available():
         with TemporaryDirectory() as folder:
             made = untrained_peer([*overrides(dataset), "model=bpr"], Path(folder))
-            for told, users in USERS_AT_ONCE.items():
-                yield _measure(made, dataset, told, users)
+            for label, users in USERS_AT_ONCE.items():
+                yield _measure(made, dataset, label, users)
 
 
-def _measure(made: Setup, dataset: str, told: str, users: int | None) -> Measured:
-    print(f"evaluation: {dataset}, RecBole {told}", file=sys.stderr)
+def _measure(made: Setup, dataset: str, label: str, users: int | None) -> Measured:
+    print(f"evaluation: {dataset}, RecBole {label}", file=sys.stderr)
     theirs, ours = recboles_evaluation(made, users), our_evaluation(made)
     expected, found = theirs(), ours()
     for our, their in METRICS.items():
         difference = abs(expected[f"{their.lower()}@10"] - found[f"full/{our}_at_10"])
         assert difference < 1e-4, f"the two evaluators disagree on {our}: {expected}, {found}"
     measured = Measured(
-        name=f"evaluation {dataset} RecBole {told}, seconds for all users, one thread"
+        name=f"evaluation {dataset} RecBole {label}, seconds for all users, one thread"
     )
     for _ in range(REPEATS):
         both: list[Seconds] = []

@@ -34,7 +34,7 @@ USERS, ITEMS, RANK = 1_000_000, 100_000, 8
 SHORTEST, LONGEST = 3, 38
 """Interactions of a user, drawn evenly."""
 
-TOLD_EVERY = 30.0
+PRINT_EVERY = 30.0
 
 
 class LowRank:
@@ -82,12 +82,12 @@ def measure(*, n_users: int, n_items: int, beyond: bool, share: float) -> dict[s
     split = generated_split(n_users=n_users, n_items=n_items, scored=share)
     scorer = LowRank(n_users=n_users, n_items=n_items)
     made = peak_megabytes()
-    told = time.monotonic()
+    printed = time.monotonic()
 
     def tell(done: int, total: int) -> None:
-        nonlocal told
-        if time.monotonic() - told > TOLD_EVERY:
-            told = time.monotonic()
+        nonlocal printed
+        if time.monotonic() - printed > PRINT_EVERY:
+            printed = time.monotonic()
             print(f"{done:,} of {total:,} users", file=sys.stderr, flush=True)
 
     begin = now()

@@ -175,7 +175,7 @@ def _timed(bench: Bench, side: str) -> Iterator[Seconds]:
 
 
 def settle(device: torch.device) -> None:
-    """Wait until the device has done what it was told."""
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

@@ -206,7 +206,7 @@ def product_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def main() -> None:
-    """Measure the architectures that are asked for."""
+    """Measure the given architectures."""
     from benchmarks.__main__ import report
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.llm_large")
@@ -217,20 +217,20 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=32, help="trained on in a turn")
     parser.add_argument("--batch", type=int, default=2, help="samples of a training step")
     parser.add_argument("--turns", type=int, default=3)
-    asked = parser.parse_args()
-    if asked.device.startswith("cuda") and not torch.cuda.is_available():
-        parser.error(f"--device {asked.device}: torch finds no GPU here; --device cpu takes hours")
-    sizes = {"ranked": asked.users, "trained": asked.samples, "turns": asked.turns}
-    for name in asked.model or architectures():
+    given = parser.parse_args()
+    if given.device.startswith("cuda") and not torch.cuda.is_available():
+        parser.error(f"--device {given.device}: torch finds no GPU here; --device cpu takes hours")
+    sizes = {"ranked": given.users, "trained": given.samples, "turns": given.turns}
+    for name in given.model or architectures():
         with TemporaryDirectory() as folder:
             bench = bench_of(
                 architectures()[name],
                 name=name,
-                device=torch.device(asked.device),
-                dtype=getattr(torch, asked.dtype),
+                device=torch.device(given.device),
+                dtype=getattr(torch, given.dtype),
                 folder=Path(folder),
                 sizes=sizes,
-                overrides=[f"model.stages.llm.train_batch_size={asked.batch}"],
+                overrides=[f"model.stages.llm.train_batch_size={given.batch}"],
             )
             report(measure(bench))
 

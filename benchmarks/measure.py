@@ -58,8 +58,8 @@ def peak_megabytes() -> float:
 def machine() -> dict[str, Any]:
     """The host with its processor's name, where the system tells it."""
     found = host()
-    told = Path("/proc/cpuinfo")
-    if told.is_file() and (name := re.search(r"model name\s*: (.+)", told.read_text())):
+    info = Path("/proc/cpuinfo")
+    if info.is_file() and (name := re.search(r"model name\s*: (.+)", info.read_text())):
         found["processor"] = name[1]
     return found
 

@@ -18,7 +18,7 @@ class Side:
     Attributes
     ----------
     facts
-        What it told of itself: the model's class and its hyper-parameters.
+        The model's class and its hyper-parameters.
     """
 
     def __init__(self, side: str, overrides: list[str]) -> None:

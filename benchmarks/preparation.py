@@ -98,13 +98,13 @@ def _measure(folder: Path, name: str, repeats: int) -> Prepared:
         measured.theirs.append(theirs["seconds"])
         measured.ours.append(cold["seconds"])
         measured.warm.append(warm["seconds"])
-        for side, told in (("recbole", theirs), ("paddock", cold), ("paddock_warm", warm)):
-            measured.megabytes[side].append(told["megabytes"])
+        for side, figures in (("recbole", theirs), ("paddock", cold), ("paddock_warm", warm)):
+            measured.megabytes[side].append(figures["megabytes"])
     return measured
 
 
 def _child(side: str, folder: Path, out: str) -> dict[str, Any]:
-    """What a fresh process of one thread tells."""
+    """The figures that a fresh process of one thread prints."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "benchmarks.preparation_child", side, folder, out],
         cwd=ROOT,

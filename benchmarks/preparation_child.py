@@ -1,4 +1,4 @@
-"""One preparation in a process of its own: SIDE FOLDER OUT, told as a line of JSON."""
+"""One preparation in a process of its own: SIDE FOLDER OUT; it prints a line of JSON."""
 
 import importlib
 import json

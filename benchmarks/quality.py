@@ -11,7 +11,7 @@ counts the making of its batches' tables too. Evaluation and the making of data 
 neither side.
 
 A best of many noisy epochs is partly luck, so that a run of the same mathematics misses it as often
-as not; the seconds to 95 % of it are told beside.
+as not; the seconds to 95 % of it are given beside it.
 """
 
 import argparse
@@ -67,9 +67,9 @@ def _measure(model: str, dataset: str, seeds: tuple[int, ...]) -> Iterator[Measu
         value = share * goal["valid"]
         reached = first_at(curve["epochs"], value)
         assert reached is not None
-        told = f"{share:.0%} of RecBole's best"
+        label = f"{share:.0%} of RecBole's best"
         measured = Measured(
-            name=f"{name} quality {dataset} {told}, seconds to valid NDCG@10 {value:.4f}"
+            name=f"{name} quality {dataset} {label}, seconds to valid NDCG@10 {value:.4f}"
         )
         for a_pass, run in zip(passes, runs, strict=True):
             measured.add(_times(reached["epoch"], a_pass), _seconds(first_at(run, value)))

@@ -64,13 +64,13 @@ def measure(store: str, *, runs: int, repeats: int) -> dict[str, Any]:
     """Seconds and the peak memory of the reports of a store."""
     seconds: list[float] = []
     cpu_seconds: list[float] = []
-    told = ""
+    message = ""
     with TemporaryDirectory() as out:
-        words = [f"tracking.uri={store}", f"out={out}", "name=measured"]
+        arguments = [f"tracking.uri={store}", f"out={out}", "name=measured"]
         for _ in range(repeats):
             begin, cpu_begin = time.perf_counter(), _cpu_of_children()
             done = subprocess.run(
-                [sys.executable, "-m", "reports", *words],
+                [sys.executable, "-m", "reports", *arguments],
                 cwd=ROOT,
                 env=os.environ | ONE_THREAD,
                 capture_output=True,
@@ -79,7 +79,7 @@ def measure(store: str, *, runs: int, repeats: int) -> dict[str, Any]:
             )
             seconds.append(time.perf_counter() - begin)
             cpu_seconds.append(_cpu_of_children() - cpu_begin)
-            told = done.stdout.strip().partition(": ")[2]
+            message = done.stdout.strip().partition(": ")[2]
         size = sum(path.stat().st_size for path in Path(out).rglob("*") if path.is_file())
     return {
         "name": f"report of a store of {runs} runs, seconds of a whole process",
@@ -88,11 +88,11 @@ def measure(store: str, *, runs: int, repeats: int) -> dict[str, Any]:
         "cpu_seconds": spread(cpu_seconds),
         "peak_megabytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
         "megabytes_written": size / 2**20,
-        "told": told,
+        "told": message,
     }
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and write benchmarks/out/report.json."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.report",
@@ -102,7 +102,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=RUNS, help="how many runs the store holds")
     parser.add_argument("--repeats", type=int, default=REPEATS, help="how many reports are made")
     parser.add_argument("--store", type=Path, help="a folder that keeps the store")
-    given = parser.parse_args(words)
+    given = parser.parse_args(arguments)
     with TemporaryDirectory() as temporary:
         folder = given.store or Path(temporary)
         found = measure(_store(folder, given.runs), runs=given.runs, repeats=given.repeats)

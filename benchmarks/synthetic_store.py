@@ -104,7 +104,7 @@ def make_study(uri: str, model: str, *, trials: int, experiment: str = "ml-100k/
     client.log_batch(
         study.info.run_id,
         metrics=[Metric("trials/complete", trials - 1, 0, 0), Metric("trials/pruned", 1, 0, 0)],
-        params=[Param(f"search.{key}", json.dumps(told)) for key, told in space.items()],
+        params=[Param(f"search.{key}", json.dumps(values)) for key, values in space.items()],
     )
     rng = np.random.default_rng(trials)
     for number in range(trials):
@@ -220,8 +220,8 @@ def _log(client: Any, experiment_id: str, fake: Fake, begun: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "per_user.parquet"
             users = np.arange(1, fake.users + 1, dtype=np.int32)
-            told = members if fake.members else {}
-            pl.DataFrame({"user": users, **values, **told}).write_parquet(path)
+            columns = members if fake.members else {}
+            pl.DataFrame({"user": users, **values, **columns}).write_parquet(path)
             client.log_artifact(run.info.run_id, str(path))
     if fake.status != "RUNNING":
         client.set_terminated(run.info.run_id, fake.status, ended)

@@ -58,10 +58,10 @@ class Workers(Measured):
     """Seconds of one worker (as `theirs`) and of two."""
 
     def summary(self) -> dict[str, Any]:
-        told = super().summary().items()
+        summary = super().summary().items()
         return {
             key.replace("recbole", "one_worker").replace("paddock", "two_worker"): value
-            for key, value in told
+            for key, value in summary
         }
 
 
@@ -122,7 +122,7 @@ def _cpu_of_children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _tune(folder: Path, *words: str) -> list[Any]:
+def _tune(folder: Path, *overrides: str) -> list[Any]:
     """The trials of a study that tune.py worked on in a process of its own."""
     import optuna
 
@@ -132,7 +132,7 @@ def _tune(folder: Path, *words: str) -> list[Any]:
         f"tracking.uri=sqlite:///{folder}/mlflow.db",
         f"tracking.artifacts={folder}/artifacts",
     ]
-    command = [sys.executable, "tune.py", *words, *places]
+    command = [sys.executable, "tune.py", *overrides, *places]
     command += ["study.final_seeds=0", "device=cpu", "progress=false"]
     done = subprocess.run(
         command,
@@ -154,9 +154,11 @@ def tuners(model: str, algorithm: str, *, seconds: float, python: Path) -> Measu
     load = os.getloadavg()[0]
     theirs = recbole_trials(model, algorithm, seconds=seconds, python=python)
     with TemporaryDirectory() as folder:
-        words = [f"model={model.lower()}", "dataset=ml-100k"]
+        overrides = [f"model={model.lower()}", "dataset=ml-100k"]
         # One trial more than the budget takes is cut off by its end.
-        trials = _tune(Path(folder), *words, "study.n_trials=null", f"study.timeout={seconds:g}")
+        trials = _tune(
+            Path(folder), *overrides, "study.n_trials=null", f"study.timeout={seconds:g}"
+        )
     begin = min(trial.datetime_start for trial in trials)
     ours = [
         trial
@@ -198,9 +200,9 @@ def recbole_trials(
     model: str, algorithm: str, *, seconds: float, python: Path
 ) -> list[dict[str, Any]]:
     """The trials that HyperTuning ends within the seconds."""
-    asked = json.dumps(_asked(model, algorithm))
+    request = json.dumps(_request(model, algorithm))
     with subprocess.Popen(
-        [str(python), "-W", "ignore", "-m", "benchmarks.tuning_peer", asked],
+        [str(python), "-W", "ignore", "-m", "benchmarks.tuning_peer", request],
         cwd=ROOT,
         env=os.environ | ONE_THREAD,
         stdout=subprocess.PIPE,
@@ -218,7 +220,7 @@ def recbole_trials(
     return [trial for trial in map(json.loads, lines) if trial["seconds"] <= seconds]
 
 
-def _asked(model: str, algorithm: str) -> dict[str, Any]:
+def _request(model: str, algorithm: str) -> dict[str, Any]:
     config, space = read([f"model={model.lower()}", "dataset=ml-100k"])
     shared = shared_data(config)
     values = resolve_model(config.model).values
@@ -241,11 +243,11 @@ def _asked(model: str, algorithm: str) -> dict[str, Any]:
 
 def trained(model: str, params: dict[str, Any]) -> float:
     """The valid metric of a configuration, trained and scored by ours."""
-    words = [f"model.{name}={spelled(value)}" for name, value in params.items()]
+    overrides = [f"model.{name}={spelled(value)}" for name, value in params.items()]
     chosen = {"model": model.lower(), "dataset": "ml-100k", "protocol": "loo"}
     with TemporaryDirectory() as folder:
-        words += ["tracking=off", f"runs_dir={folder}", "device=cpu", "progress=false"]
-        config = typed(compose([*(f"{key}={value}" for key, value in chosen.items()), *words]))
+        overrides += ["tracking=off", f"runs_dir={folder}", "device=cpu", "progress=false"]
+        config = typed(compose([*(f"{key}={value}" for key, value in chosen.items()), *overrides]))
         quiet = Console(file=io.StringIO())
         folder_of_run = run(Experiment.of(config, chosen), console=quiet, bars=False)
         return float(folder_of_run.result["metrics"][METRIC])

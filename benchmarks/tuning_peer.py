@@ -46,11 +46,11 @@ def hyperopt_space(parameters: list[dict[str, Any]]) -> dict[str, Any]:
     return space
 
 
-def fixed_values(asked: dict[str, Any], folder: str) -> dict[str, Any]:
+def fixed_values(request: dict[str, Any], folder: str) -> dict[str, Any]:
     """What no trial changes: the model's other values, the data, leave-one-out, full ranking."""
-    source = Path(asked["source"])
+    source = Path(request["source"])
     return {
-        **asked["model"],
+        **request["model"],
         "dataset": source.name,
         "data_path": str(source.parent),
         "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
@@ -63,9 +63,9 @@ def fixed_values(asked: dict[str, Any], folder: str) -> dict[str, Any]:
         "metrics": ["NDCG"],
         "topk": [10],
         "valid_metric": "NDCG@10",
-        "eval_batch_size": 256 * asked["n_items"],
+        "eval_batch_size": 256 * request["n_items"],
         "use_gpu": False,
-        "seed": asked["seed"],
+        "seed": request["seed"],
         "checkpoint_dir": folder,
         "show_progress": False,
         "state": "ERROR",
@@ -82,7 +82,7 @@ def stand_in_for_ray() -> None:
 
 def main() -> None:
     """Tune what the only argument says."""
-    asked = json.loads(sys.argv[1])
+    request = json.loads(sys.argv[1])
     sys.argv = sys.argv[:1]  # RecBole reads the command line too
     answers = sys.stdout
 
@@ -103,7 +103,7 @@ def main() -> None:
         quick_start.get_model = recbole_class
         # Which also takes its TensorBoard away; writing to none costs nothing.
         trainer.get_tensorboard = lambda logger: NO_TENSORBOARD
-        fixed = fixed_values(asked, folder)
+        fixed = fixed_values(request, folder)
 
         def objective(params: dict[str, Any], files: Any) -> dict[str, Any]:
             result = quick_start.objective_function({**fixed, **params}, files, saved=False)
@@ -113,8 +113,8 @@ def main() -> None:
 
         tuning = HyperTuning(
             objective,
-            space=hyperopt_space(asked["parameters"]),
-            algo=asked["algorithm"],
+            space=hyperopt_space(request["parameters"]),
+            algo=request["algorithm"],
             max_evals=NEVER,
             early_stop=NEVER,
         )
