@@ -27,6 +27,17 @@ if TYPE_CHECKING:
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _plugins_of_this_module_alone() -> Iterator[None]:
+    """Plug-ins that a module's tests load in this process are gone behind it."""
+    from experiments.components import plugins
+
+    before = dict(plugins._loaded)
+    yield
+    plugins._loaded.clear()
+    plugins._loaded.update(before)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Headless Chromium; playwright bears one in a process."""
