@@ -74,9 +74,9 @@ def examine() -> Iterator[Finding]:
     yield Finding(
         area="python",
         name="Python",
-        state="ok" if sys.version_info[:2] >= (3, 11) else "missing",
+        state="ok" if sys.version_info[:2] == (3, 11) else "missing",
         detail=f"{platform.python_version()}, {platform.system()} {platform.machine()}",
-        remedy="" if sys.version_info[:2] >= (3, 11) else "install Python 3.11 or later",
+        remedy="" if sys.version_info[:2] == (3, 11) else "install Python 3.11, as RecBole needs",
     )
     yield from _packages()
     yield from _machine()
