@@ -81,8 +81,6 @@ class StrategyConfig(Schema):
         What a model must offer; None: nothing.
     needed : str
         The same as a phrase: "needs ...; the model does not".
-    alone : bool
-        A model that offers what this strategy needs can be trained by no other.
     mixed_precision : bool
         Its work is products of matrices, which may be of bfloat16.
     reads_ratings : bool
@@ -96,7 +94,6 @@ class StrategyConfig(Schema):
     name: ClassVar[str] = ""
     needs: ClassVar[str | None] = None
     needed: ClassVar[str] = ""
-    alone: ClassVar[bool] = False
     mixed_precision: ClassVar[bool] = False
     reads_ratings: ClassVar[bool] = False
     prefixes: ClassVar[bool] = False

@@ -31,16 +31,12 @@ from paddock import (
     StrategyConfig,
 )
 
-FUNCTIONS: dict[type, tuple[str, str, str]] = {
-    Split: ("split", "experiments.protocol.splits", "protocol/splits"),
-    Metric: ("metric", "experiments.evaluation.metrics", "evaluation/metrics.py"),
-    ListMeasure: (
-        "list measure",
-        "experiments.evaluation.beyond_accuracy",
-        "evaluation/beyond_accuracy.py",
-    ),
-    Reader: ("reader", "experiments.data.readers", "data/readers"),
-    ReportSection: ("report section", "reports.sections", ""),
+FUNCTIONS: dict[type, tuple[str, str]] = {
+    Split: ("split", "experiments.protocol.splits"),
+    Metric: ("metric", "experiments.evaluation.metrics"),
+    ListMeasure: ("list measure", "experiments.evaluation.beyond_accuracy"),
+    Reader: ("reader", "experiments.data.readers"),
+    ReportSection: ("report section", "reports.sections"),
 }
 """Declaration of a function -> what it is called, and the module or package that holds ours."""
 
@@ -227,7 +223,7 @@ def _places(
 
 @cache
 def _functions(kind: type, plugins: tuple[Plugin, ...]) -> Mapping[str, Component]:
-    label, ours, _ = FUNCTIONS[kind]
+    label, ours = FUNCTIONS[kind]
     found: dict[str, Component] = {}
     for module, path in _own_modules(ours):
         for component in _in_module(kind, label, module, path, within="experiments", plugin=None):
