@@ -36,9 +36,6 @@ NEGATIVES = "train_neg_sample_args"
 
 TRANSFORM = "transform"
 
-MASKING = "mask_itemseq"
-"""RecBole's transform that hides items of a history, which reads `ft_ratio` (transform.py:57)."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
@@ -101,8 +98,6 @@ class Model:
             return dict(ClosedFormConfig.keys)
         config = strategies()[strategy].declaration
         keys = dict(config.keys)
-        if config.prefixes and self.transform == MASKING:
-            keys["ft_ratio"] = FT_RATIO
         if TRANSFORM in keys:
             keys[TRANSFORM] = replace(keys[TRANSFORM], default=self.transform)
         negatives, loss = keys.get(NEGATIVES), self.keys.get("loss_type")
@@ -145,16 +140,6 @@ class Model:
             for name, found in self.all_keys(strategy).items()
             if not (found.required or found.unset)
         }
-
-
-FT_RATIO = Key(
-    name="ft_ratio",
-    kind=float,
-    default=0.5,
-    least=0,
-    most=1,
-    doc="Share of the windows whose last item alone is masked.",
-)
 
 
 def model_names() -> list[str]:
