@@ -96,13 +96,28 @@ class RowsMixin(nn.Module):
         dataset : recbole.data.dataset.Dataset
             The training part.
         """
+        # They come from the data: no part of what is saved.
+        for name, value in self.history_attributes(dataset).items():
+            self.register_buffer(name, value, persistent=False)
+
+    def history_attributes(self, dataset: Any) -> dict[str, Tensor]:
+        """The buffers that hold the distinct items of each user, made of a dataset's interactions.
+
+        Parameters
+        ----------
+        dataset : recbole.data.dataset.Dataset
+            The interactions that are known of every user.
+
+        Returns
+        -------
+        dict of str to Tensor
+            `_indptr`, int64, (n_users + 1,); `_items`, int32, (interactions,).
+        """
         users, items = dataset.inter_feat[dataset.uid_field], dataset.inter_feat[dataset.iid_field]
         pairs = torch.unique(users.long() * dataset.item_num + items.long())
         users, items = pairs // dataset.item_num, pairs % dataset.item_num
         indptr = F.pad(torch.bincount(users, minlength=dataset.user_num).cumsum(0), (1, 0))
-        # They come from the data: no part of what is saved.
-        self.register_buffer("_indptr", indptr.to(self.device), persistent=False)
-        self.register_buffer("_items", items.int().to(self.device), persistent=False)
+        return {"_indptr": indptr.to(self.device), "_items": items.int().to(self.device)}
 
     def get_rating_matrix(self, user: Tensor) -> Rows:
         """The rows of users.

@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
-from experiments.protocol.split import TRAIN, Split
+from experiments.protocol.split import TRAIN, Sequences, Split
 
 ID_SOURCES = {"user": FeatureSource.USER_ID, "item": FeatureSource.ITEM_ID}
 SEQUENTIAL_WITH_FEATURES = ("DIN",)
@@ -52,6 +52,20 @@ class TrainingRows(Dataset):
         self._split = split
         self._with_ratings = ratings
         super().__init__(config)
+
+    def holds(self, history: Sequences) -> bool:
+        """Whether a history is that of the training part.
+
+        Parameters
+        ----------
+        history : Sequences
+            The interactions of every user, in time order.
+        """
+        # Of the split and not of `inter_feat`, which RecBole's loaders shuffle.
+        split = self._split
+        return np.array_equal(history.items, split.train_items) and np.array_equal(
+            history.row_of_item(), split.train_users
+        )
 
     def _from_scratch(self) -> None:
         self._get_preset()

@@ -10,6 +10,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from torch import Tensor
 
 from experiments.bridge.dataset import TrainingRows
+from experiments.bridge.inputs import attributes, rows_of
 from experiments.protocol.split import Sequences
 
 PAIRS_AT_ONCE = 1 << 18
@@ -29,19 +30,28 @@ class RecBoleScorer:
         The dataset that the model was made with (for its fields and features).
     history : Sequences
         The interactions of each user before the target; a sequential model reads the last
-        MAX_ITEM_LIST_LENGTH items.
+        MAX_ITEM_LIST_LENGTH items, a model that scores rows of items reads all of them.
+    trained_rows : bool
+        Whether a model that scores rows of items reads the rows it was trained on instead, as in
+        RecBole.
     """
 
     full = True
 
     def __init__(
-        self, model: AbstractRecommender, *, dataset: TrainingRows, history: Sequences
+        self,
+        model: AbstractRecommender,
+        *,
+        dataset: TrainingRows,
+        history: Sequences,
+        trained_rows: bool = False,
     ) -> None:
         self._model = model
         self._dataset = dataset
         self._history = history
         self._device = next(iter(model.parameters())).device
         self._full_sort = True
+        self._rows = None if trained_rows else rows_of(model, dataset, history)
 
     @torch.no_grad()
     def score(self, users_B: np.ndarray) -> Tensor:
@@ -58,6 +68,10 @@ class RecBoleScorer:
             Scores of shape (B, N), on the model's device; column 0 is padding and means nothing.
         """
         self._model.eval()
+        with attributes(self._model, self._rows):
+            return self._score_parts(users_B)
+
+    def _score_parts(self, users_B: np.ndarray) -> Tensor:
         parts = self._parts(users_B)
         if len(parts) == 1:
             return self._score(users_B)

@@ -15,7 +15,8 @@ from experiments.commands.phases import Phases
 from experiments.commands.progress import RunProgress
 from experiments.components.registry import callbacks as plugin_callbacks
 from experiments.config.experiment import Experiment
-from experiments.evaluation.scoring import evaluation, validate
+from experiments.config.schema import ProtocolConfig, Refit
+from experiments.evaluation.scoring import evaluation, input_note, validate
 from experiments.files import (
     atomic_folder,
     atomic_path,
@@ -28,6 +29,7 @@ from experiments.protocol.shared_data import SharedData, shared_data
 from experiments.protocol.slices import definition_hash
 from experiments.protocol.split import Phase
 from experiments.runs import provenance
+from experiments.runs.compare import NOTE
 from experiments.runs.folder import CurveWriter, RunFolder, run_path
 from experiments.runs.identity import FORMAT, command, component_sources, config_hash, plain
 from experiments.runs.others import unused_runs
@@ -36,7 +38,7 @@ from experiments.training.context import TrainingContext
 from experiments.training.device import device_of, precision_of
 from experiments.training.loop import Callbacks
 from experiments.training.memory import keep_freed_memory
-from experiments.training.stages import Trained, Training, train
+from experiments.training.stages import Trained, Training, refit, train
 from experiments.training.state import model_state
 from paddock import Callback, RunInfo
 
@@ -229,9 +231,12 @@ def _train_and_evaluate(
             RunInfo(folder=folder.path, label=this.label, metric=metric, run=folder.run)
         )
         with phases("train"):
-            trained = _train(this, folder, callbacks)
+            chosen = _train(this, folder, callbacks)
         with phases("evaluate"):
-            valid = evaluation(trained.model, trained.dataset, "valid", shared, config.protocol)
+            valid = evaluation(chosen.model, chosen.dataset, "valid", shared, config.protocol)
+        with phases("train"):
+            trained = _refit(this, folder, callbacks, chosen)
+        with phases("evaluate"):
             test = evaluation(trained.model, trained.dataset, "test", shared, config.protocol)
         _save_model(folder, trained, this.experiment.model.last)
         with atomic_path(folder.path / "per_user.parquet") as temporary:
@@ -239,6 +244,7 @@ def _train_and_evaluate(
         folder.update(
             params_trained=sum(w.numel() for w in trained.model.parameters() if w.requires_grad),
             weights=trained.weights,
+            tags=folder.run["tags"] | _input_tags(trained, config.protocol),
         )
         reused = _count_seconds(phases, folder, trained, tracked=tracker.seconds)
         folder.finish(
@@ -250,10 +256,11 @@ def _train_and_evaluate(
                 "unseen": {
                     phase: shared.split.unseen(phase)._asdict() for phase in get_args(Phase)
                 },
+                **({"refit_epochs": dict(chosen.epochs)} if trained is not chosen else {}),
                 "reused_seconds": reused,
                 "phases": {**phases.measured, "track": {"seconds": tracker.seconds}},
-                "best_epoch": trained.progress.best_epoch,
-                "epochs": trained.progress.epoch,
+                "best_epoch": chosen.progress.best_epoch,
+                "epochs": chosen.progress.epoch,
                 "users": test.n_users,
                 "scoring_ms_per_user": 1e3 * valid.seconds / valid.n_users,
             }
@@ -268,27 +275,54 @@ def _train_and_evaluate(
 
 
 def _train(this: _Run, folder: RunFolder, callbacks: Callback) -> Trained:
-    config, shared = this.experiment.config, this.shared
+    protocol = this.experiment.config.protocol
     return train(
         this.experiment.model,
-        TrainingContext(
-            data=shared.data,
-            split=shared.split,
-            seed=config.seed,
-            device=this.device,
-            folder=folder.path,
-            precision=this.precision,
-        ),
-        Training(
-            identity=this.identity,
-            metric=f"valid/{config.protocol.valid_metric}",
-            selection=hash_of([plain(config)["protocol"]["rankings"], shared.hashes]),
-            checkpoint_seconds=config.checkpoint_seconds,
-            runs_dir=Path(config.runs_dir),
-        ),
-        validate=partial(validate, shared=shared, protocol=config.protocol),
+        _context(this, folder),
+        _training(this),
+        validate=partial(validate, shared=this.shared, protocol=protocol),
         callbacks=callbacks,
     )
+
+
+def _refit(this: _Run, folder: RunFolder, callbacks: Callback, chosen: Trained) -> Trained:
+    """The model that is tested: trained again on train and valid, where the protocol asks for it."""
+    if this.experiment.config.protocol.refit is Refit.none:
+        return chosen
+    return refit(
+        this.experiment.model,
+        _context(this, folder),
+        _training(this),
+        chosen=chosen,
+        callbacks=callbacks,
+    )
+
+
+def _context(this: _Run, folder: RunFolder) -> TrainingContext:
+    return TrainingContext(
+        data=this.shared.data,
+        split=this.shared.split,
+        seed=this.experiment.config.seed,
+        device=this.device,
+        folder=folder.path,
+        precision=this.precision,
+    )
+
+
+def _training(this: _Run) -> Training:
+    config = this.experiment.config
+    return Training(
+        identity=this.identity,
+        metric=f"valid/{config.protocol.valid_metric}",
+        selection=hash_of([plain(config)["protocol"]["rankings"], this.shared.hashes]),
+        checkpoint_seconds=config.checkpoint_seconds,
+        runs_dir=Path(config.runs_dir),
+    )
+
+
+def _input_tags(trained: Trained, protocol: ProtocolConfig) -> dict[str, str]:
+    note = input_note(trained.model, trained.dataset, protocol)
+    return {} if note is None else {f"{NOTE}inputs": note}
 
 
 def _count_seconds(phases: Phases, folder: RunFolder, trained: Trained, *, tracked: float) -> float:

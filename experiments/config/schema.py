@@ -129,6 +129,20 @@ class SlicesConfig:
     users: float | None = 0.35
 
 
+class Inputs(Enum):
+    """What models that score a row of the user's items read of a user when they are scored."""
+
+    history = "history"
+    recbole = "recbole"
+
+
+class Refit(Enum):
+    """Whether the model that is tested was trained on the valid part too."""
+
+    none = "none"
+    valid = "valid"
+
+
 @dataclass
 class ProtocolConfig:
     """Who is scored on what: the split, the rankings, the metrics, and the one that selects.
@@ -138,6 +152,11 @@ class ProtocolConfig:
     keys of a plug-in's split. Of the users with
     a target, `scored_users` are scored in each phase, drawn once, the same for every model; null: all.
     `beyond` and `slices` concern the test phase alone.
+
+    With `inputs: history` every model that can reads all that is known of a user before the target, at
+    test the valid part too; with `recbole`, models that score a row of the user's items read the rows
+    that they were trained on. With `refit: valid` the model is trained again on train and valid, for the
+    epochs that the valid part chose, and that model is tested.
     """
 
     name: str = MISSING
@@ -147,6 +166,8 @@ class ProtocolConfig:
     seed: int | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     scored_users: int | None = None
+    inputs: Inputs = Inputs.history
+    refit: Refit = Refit.none
     rankings: dict[str, RankingConfig] = field(default_factory=dict)
     metrics: list[str] = field(default_factory=lambda: ["hit", "ndcg"])
     valid_metric: str = "full/ndcg_at_10"

@@ -3,10 +3,11 @@
 from recbole.model.abstract_recommender import AbstractRecommender
 
 from experiments.bridge.dataset import TrainingRows
+from experiments.bridge.inputs import reads_histories
 from experiments.bridge.scorer import RecBoleScorer
 from experiments.components.registry import functions
 from experiments.config.metric_names import parse
-from experiments.config.schema import ProtocolConfig
+from experiments.config.schema import Inputs, ProtocolConfig, Refit
 from experiments.evaluation.catalogue import Catalogue, catalogue, item_features
 from experiments.evaluation.evaluate import Evaluation, RankingTask, evaluate
 from experiments.evaluation.generation import generation
@@ -16,6 +17,30 @@ from experiments.protocol.shared_data import SharedData
 from experiments.protocol.split import Phase
 from experiments.training.loop import Metrics
 from paddock import ListMeasure
+
+
+READS_NO_VALID = "reads no valid item"
+"""Note on a model whose test scores follow from the training part alone."""
+
+
+def input_note(
+    model: AbstractRecommender, dataset: TrainingRows, protocol: ProtocolConfig
+) -> str | None:
+    """What a reader must know of what the model reads at test; None where it reads all histories.
+
+    Parameters
+    ----------
+    model
+        A trained model.
+    dataset : TrainingRows
+        What it was trained on.
+    protocol : ProtocolConfig
+    """
+    if protocol.refit is Refit.valid:
+        return None
+    sequential = hasattr(dataset, "max_item_list_len")
+    rows = not sequential and protocol.inputs is Inputs.recbole
+    return READS_NO_VALID if rows or not reads_histories(model) else None
 
 
 def evaluation(
@@ -58,7 +83,7 @@ def evaluation(
         if final:
             made.system.update(generation(model, dataset, shared.split, task.candidates))
         return made
-    made = evaluate(_scorer(model, dataset, task), task)
+    made = evaluate(_scorer(model, dataset, task, protocol), task)
     made.system.update(rating_errors(model, phase, data=shared.data, split=shared.split))
     return made
 
@@ -104,13 +129,20 @@ def validate(
     if reads_prompts(model):
         made = evaluate_by_prompts(model, dataset, task)
     else:
-        made = evaluate(_scorer(model, dataset, task), task)
+        made = evaluate(_scorer(model, dataset, task, protocol), task)
     errors = rating_errors(model, "valid", data=shared.data, split=shared.split)
     return {f"valid/{name}": value for name, value in {**made.means, **errors}.items()}
 
 
-def _scorer(model: AbstractRecommender, dataset: TrainingRows, task: RankingTask) -> RecBoleScorer:
-    return RecBoleScorer(model, dataset=dataset, history=task.split.history(task.phase))
+def _scorer(
+    model: AbstractRecommender, dataset: TrainingRows, task: RankingTask, protocol: ProtocolConfig
+) -> RecBoleScorer:
+    return RecBoleScorer(
+        model,
+        dataset=dataset,
+        history=task.split.history(task.phase),
+        trained_rows=protocol.inputs is Inputs.recbole,
+    )
 
 
 def _catalogue(shared: SharedData, protocol: ProtocolConfig) -> Catalogue | None:

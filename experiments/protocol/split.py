@@ -173,6 +173,20 @@ class Split:
         """
         return np.flatnonzero(self.targets(phase).lengths)
 
+    def refitted(self) -> "Split":
+        """The same interactions with the valid part in training, for a model that is trained again.
+
+        It has no valid part; targets and histories of the test are those of this split.
+        """
+        content = hashlib.sha256(f"{self.parts_hash}\ntrain and valid".encode())
+        scored = hashlib.sha256(f"{self.hash}\ntrain and valid".encode())
+        return replace(
+            self,
+            part=np.where(self.part == VALID, TRAIN, self.part).astype(self.part.dtype),
+            parts_hash=content.hexdigest(),
+            hash=scored.hexdigest(),
+        )
+
     def unseen(self, phase: Phase) -> Unseen:
         """How many users and items the phase asks for although training never showed them."""
         targets, users = self.targets(phase), self.users(phase)

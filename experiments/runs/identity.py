@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from experiments.components.registry import functions
 from experiments.config.compose import compose
 from experiments.config.experiment import Experiment
-from experiments.config.schema import Config
+from experiments.config.schema import Config, Inputs, Refit
 from experiments.files import hash_of
 from experiments.paths import program
 from paddock import ListMeasure, Metric, Split
@@ -113,17 +113,22 @@ def config_hash(
     )
 
 
-def protocol_content(protocol: Mapping[str, Any]) -> dict[str, Any]:
+def protocol_content(protocol: Mapping[str, Any], *, test: bool = True) -> dict[str, Any]:
     """The keys of a protocol that count for identity.
 
-    Without `scored_users` or `settings` the keys are absent, as they are where none is set.
+    Without `scored_users` or `settings` the keys are absent, as they are where none is set; so is
+    `refit` where there is none, and `inputs` where they are RecBole's.
 
     Parameters
     ----------
     protocol : mapping of str to object
         A protocol as plain values.
+    test : bool
+        Whether the test is scored: if not, what is read and trained on for it counts for nothing.
     """
+    absent = {"inputs": Inputs.recbole.value, "refit": Refit.none.value}
     unsaid = {"name"} | {key for key in ("scored_users", "settings") if not protocol.get(key)}
+    unsaid |= {key for key, value in absent.items() if not test or protocol.get(key) == value}
     return {key: value for key, value in protocol.items() if key not in unsaid}
 
 

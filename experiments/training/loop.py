@@ -40,7 +40,7 @@ class Schedule:
     patience : int
         Stop after this many validations in a row without a better value; 0 never stops early.
     eval_step : int
-        Epochs between two validations; the last epoch is always validated.
+        Epochs between two validations; the last epoch is always validated. 0 never validates.
     keep : str
         "best": the epoch with the best valid metric. "last": the last epoch, for a stage whose
         validation does not measure what it learns (RaCT's critic).
@@ -255,8 +255,9 @@ class Loop:
         metrics = {"train/loss": self.strategy.train_epoch(progress.epoch, self.callbacks.on_batch)}
         progress.epoch += 1
         progress.step += 1
+        step = self.schedule.eval_step
         last = progress.epoch == self.schedule.epochs
-        if last or progress.epoch % self.schedule.eval_step == 0:
+        if step > 0 and (last or progress.epoch % step == 0):
             metrics |= self._validate()
         seconds = time.monotonic() - started
         progress.seconds += seconds

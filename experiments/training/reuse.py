@@ -115,6 +115,7 @@ class Product:
                 progress = StageProgress(
                     epoch=curve[-1]["epoch"],
                     step=curve[-1]["step"],
+                    best_epoch=run.result["best_epoch"],
                     seconds=sum(record["seconds"] for record in curve),
                 )
                 self.save(recommender, progress)
@@ -159,6 +160,7 @@ def product_of(
     *,
     selection: str,
     before: str | None = None,
+    epochs: int | None = None,
 ) -> Product:
     """The shared product of a stage.
 
@@ -172,6 +174,8 @@ def product_of(
         Names what selects epochs; it counts only if the best epoch is kept or training stops early.
     before : str, optional
         The identity of the backbone.
+    epochs : int, optional
+        How many epochs were chosen before; nothing is selected then.
     """
     strategy, config = values["strategy"], model(values["name"]).config
     validated = values["keep"] == "best" or values["stopping_step"] > 0
@@ -187,6 +191,8 @@ def product_of(
         "selection": selection if validated else None,
         "before": before,
     }
+    if epochs is not None:
+        content |= {"selection": None, "chosen_epochs": epochs}
     if context.precision != torch.float32:
         content["precision"] = str(context.precision)
     identity = hash_of(content)

@@ -6,7 +6,7 @@ the run folder, so that a killed run starts again within the stage it was in.
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,8 @@ class Trained:
         else None.
     reused : mapping of str to float
         Stage -> seconds, of the stages whose weights an earlier run trained.
+    epochs : mapping of str to int
+        Stage -> the epoch whose weights were kept.
     """
 
     model: AbstractRecommender
@@ -78,6 +80,7 @@ class Trained:
     progress: StageProgress
     weights: str | None = None
     reused: Mapping[str, float] = field(default_factory=dict)
+    epochs: Mapping[str, int] = field(default_factory=dict)
 
 
 def train(
@@ -111,16 +114,67 @@ def train(
     return _Stages(resolved, context, training, validate, callbacks).run()
 
 
+def refit(
+    resolved: ResolvedModel,
+    context: TrainingContext,
+    training: Training,
+    *,
+    chosen: Trained,
+    callbacks: Callback,
+) -> Trained:
+    """Train all stages again on train and valid, each for the epochs that were chosen before.
+
+    Nothing is validated: the valid part is trained on. Learning rates follow the schedule of the first
+    training. A closed form is computed again, with the same values.
+
+    Parameters
+    ----------
+    resolved : ResolvedModel
+        The model with its stages.
+    context : TrainingContext
+        As of the first training, with its split.
+    training : Training
+        As of the first training.
+    chosen : Trained
+        The first training, whose epochs count.
+    callbacks : Callback
+        Called along the way, with stages named "refit" and the stage's name.
+
+    Returns
+    -------
+    Trained
+        The model that was trained on train and valid. Its progress counts the epochs of all trainings.
+    """
+    again = replace(context, split=context.split.refitted())
+    return _Stages(
+        resolved,
+        again,
+        training,
+        None,
+        callbacks,
+        epochs=chosen.epochs,
+        step=chosen.progress.step,
+    ).run()
+
+
+REFIT = "refit"
+"""Begins the names of the stages of the second training."""
+
+
 @dataclass
 class _Stages:
+    """The stages of one training; of the second, on train and valid, if `epochs` are given."""
+
     resolved: ResolvedModel
     context: TrainingContext
     training: Training
-    validate: Validate
+    validate: Validate | None
     callbacks: Callback
+    epochs: Mapping[str, int] | None = None
     backbone: str | None = None
     step: int = 0
     reused: dict[str, float] = field(default_factory=dict)
+    chosen: dict[str, int] = field(default_factory=dict)
 
     def run(self) -> Trained:
         stages = dict(self.resolved.stages)
@@ -137,13 +191,14 @@ class _Stages:
             progress = self._stage(number, name, values, built)
             if name != BACKBONE:
                 previous = model_state(built.model)
-        alone = self._shared(values, before=None).identity if len(stages) == 1 else None
+        alone = self._shared(name, values, before=None).identity if len(stages) == 1 else None
         return Trained(
             model=built.model,
             dataset=built.dataset,
             progress=progress,
             weights=alone,
             reused=self.reused,
+            epochs=self.chosen,
         )
 
     def _stage(self, number: int, name: str, values: dict[str, Any], built: Built) -> StageProgress:
@@ -158,40 +213,58 @@ class _Stages:
                     dataset=self.context.data.name,
                 )
             if progress is not None and product.shared:
-                self.reused[name] = progress.seconds
+                self.reused[self._title(name)] = progress.seconds
             if progress is None:
-                self.callbacks.on_stage(name, values["epochs"])
-                progress = self._loop(name, values, built, product.identity).run()
+                loop = self._loop(name, values, built, product.identity)
+                self.callbacks.on_stage(loop.stage, loop.schedule.epochs)
+                progress = loop.run()
                 product.save(built.model, progress)
-        self.step = progress.step
+        # A shared product counts the epochs of the run that made it.
+        self.step = max(self.step, progress.step)
+        kept = progress.best_epoch if values["keep"] == "best" else progress.epoch
+        self.chosen[name] = kept
         if name == BACKBONE:
             self.backbone = product.identity
         return progress
 
     def _product(self, number: int, name: str, values: dict[str, Any]) -> reuse.Product:
         if name == BACKBONE or reuse.is_shared(values):
-            return self._shared(values, before=self.backbone)
-        seed = self.context.seed
+            return self._shared(name, values, before=self.backbone)
+        title, seed = self._title(name), self.context.seed
         return reuse.Product(
-            path=self.context.folder / f"stage-{number}-{name}.safetensors",
-            identity=hash_of([self.training.identity, seed, number, name]),
+            path=self.context.folder / f"stage-{number}-{title.replace(' ', '-')}.safetensors",
+            identity=hash_of([self.training.identity, seed, number, title]),
         )
 
-    def _shared(self, values: dict[str, Any], *, before: str | None) -> reuse.Product:
-        selection = hash_of([self.training.metric, self.training.selection])
-        return reuse.product_of(values, self.context, selection=selection, before=before)
+    def _shared(self, name: str, values: dict[str, Any], *, before: str | None) -> reuse.Product:
+        return reuse.product_of(
+            values,
+            self.context,
+            selection=hash_of([self.training.metric, self.training.selection]),
+            before=before,
+            epochs=None if self.epochs is None else self.epochs[name],
+        )
+
+    def _title(self, name: str) -> str:
+        """The stage's name in the learning curve."""
+        return name if self.epochs is None else f"{REFIT} {name}"
+
+    def _schedule(self, name: str, values: dict[str, Any]) -> Schedule:
+        if self.epochs is not None:
+            return Schedule(epochs=self.epochs[name], patience=0, eval_step=0, keep="last")
+        return Schedule(
+            epochs=values["epochs"],
+            patience=values["stopping_step"],
+            eval_step=values["eval_step"],
+            keep=values["keep"],
+        )
 
     def _loop(self, name: str, values: dict[str, Any], built: Built, identity: str) -> Loop:
         return Loop(
-            stage=name,
+            stage=self._title(name),
             model=built.model,
             strategy=make_strategy(values["strategy"], built, self.context),
-            schedule=Schedule(
-                epochs=values["epochs"],
-                patience=values["stopping_step"],
-                eval_step=values["eval_step"],
-                keep=values["keep"],
-            ),
+            schedule=self._schedule(name, values),
             metric=self.training.metric,
             validate=partial(self._validated, dataset=built.dataset),
             callbacks=self.callbacks,
@@ -202,6 +275,7 @@ class _Stages:
         )
 
     def _validated(self, model: AbstractRecommender, *, dataset: TrainingRows) -> Metrics:
+        assert self.validate is not None, "a second training selects nothing"
         return self.validate(model, dataset)
 
 

@@ -164,7 +164,7 @@ def study_hash(
             "sources": component_sources(experiment),
             "space": space.plain(),
             "hashes": {**shared.hashes, "slices": definition_hash(config.protocol.slices)},
-            "protocol": protocol_content(plain(config)["protocol"]),
+            "protocol": protocol_content(plain(config)["protocol"], test=False),
             "seed": config.seed,
             "sampler": [settings.sampler, settings.seed],
             "pruner": [settings.pruner, settings.startup_trials, settings.warmup_epochs],

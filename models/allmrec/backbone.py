@@ -59,6 +59,11 @@ class Backbone:
             )
 
     @property
+    def reads_histories(self) -> bool:
+        """Whether a user's state follows from a history; otherwise it is a learned vector."""
+        return self._sequential
+
+    @property
     def width(self) -> int:
         return self.items().shape[1]
 

@@ -100,6 +100,11 @@ class ALLMRec(SequentialRecommender):
             self.item_projection.requires_grad_(learns and self._prompting["item_tokens"])
 
     @property
+    def reads_histories(self) -> bool:
+        """Whether the user states follow from the histories: those of BPR or LightGCN do not."""
+        return self._parts.backbone.reads_histories
+
+    @property
     def reads_prompts(self) -> bool:
         """Whether it ranks by prompts, and not by the joint space."""
         return self._stage == "llm"
