@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from experiments import checkpoint
+from experiments.bridge.inputs import reads_histories
 from experiments.bridge.scorer import RecBoleScorer
 from experiments.components.plugins import load_plugins
 from experiments.config.compose import compose, typed
@@ -146,6 +147,13 @@ class ModelContract:
         loaded = Trained(model=fresh.model, dataset=fresh.dataset, progress=trained.progress)
         assert torch.equal(scores(loaded, context.split), scores(trained, context.split))
 
+    def test_the_valid_item_counts_where_it_is_read(
+        self, trained: Trained, context: TrainingContext
+    ) -> None:
+        """The history changes the scores of models that read it, and of no others."""
+        changed = differs_by_history(trained, context.split)
+        assert changed == reads_histories(trained.model)
+
     def test_an_empty_history_is_scored(self, trained: Trained, context: TrainingContext) -> None:
         """A user without a history, and one that training never saw, get finite scores."""
         nothing = Sequences(
@@ -243,6 +251,24 @@ def scores(trained: Trained, split: Split, users: np.ndarray = USERS) -> Tensor:
     """
     scorer = RecBoleScorer(trained.model, dataset=trained.dataset, history=split.history("test"))
     return scorer.score(users)
+
+
+def differs_by_history(trained: Trained, split: Split) -> bool:
+    """Whether the scores with the valid item in the history are others than without it.
+
+    Parameters
+    ----------
+    trained : Trained
+        The trained model.
+    split : Split
+        The parts of the data set.
+    """
+    made = []
+    for phase in ("valid", "test"):
+        scorer = RecBoleScorer(trained.model, dataset=trained.dataset, history=split.history(phase))
+        torch.manual_seed(0)  # some models draw while they score
+        made.append(scorer.score(USERS))
+    return not torch.equal(*made)
 
 
 def check_scores(scores_BN: Tensor, data: Prepared, split: Split) -> None:

@@ -181,6 +181,8 @@ def _run(found: Any) -> Run:
         params=params,
         dirty=tags.get("paddock.dirty") == "true",
         commit=tags.get("mlflow.source.git.commit", ""),
+        inputs=params.get("protocol.inputs", compare.RECBOLE),
+        refitted=params.get("protocol.refit") == "valid",
         mechanics_only=tags.get("paddock.mechanics_only") == "true",
         notes=compare.notes_of(tags),
         tags=tags,

@@ -18,7 +18,6 @@ from experiments.protocol.split import Phase
 from experiments.training.loop import Metrics
 from paddock import ListMeasure
 
-
 READS_NO_VALID = "reads no valid item"
 """Note on a model whose test scores follow from the training part alone."""
 
@@ -40,7 +39,10 @@ def input_note(
         return None
     sequential = hasattr(dataset, "max_item_list_len")
     rows = not sequential and protocol.inputs is Inputs.recbole
-    return READS_NO_VALID if rows or not reads_histories(model) else None
+    if rows or not reads_histories(model):
+        return READS_NO_VALID
+    own: str | None = getattr(model, "input_note", None)
+    return own
 
 
 def evaluation(

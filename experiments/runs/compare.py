@@ -1,8 +1,9 @@
 """Which runs compare, and how configurations are grouped, labelled, ordered and marked.
 
 Run folders, MLflow runs and the rows of a report come here as plain values, so that every leaderboard
-shows the same. Runs compare that are finished and share the data, the split, the candidates and the
-slices: the same question, put to several models.
+shows the same. Runs compare that are finished and share the data, the split, the candidates, the
+slices and what models read at test: the same question, put to several models. Models that were trained on
+the valid part too stand apart: they know more than the others.
 """
 
 from collections import Counter, defaultdict
@@ -18,6 +19,10 @@ DECIMALS = 4
 """How many decimals a metric is shown with."""
 
 _LONGEST_LABEL = 60
+
+
+RECBOLE = "recbole"
+"""What runs read at test whose configuration does not say."""
 
 
 NOTE = "paddock.note."
@@ -44,6 +49,10 @@ class Run:
         The data set and the protocol, "ml-100k/loo"; "" where all runs share them.
     question : dict
         The hashes of data, split, candidates and slices.
+    inputs : str
+        What models that score rows of items read at test, as `protocol.inputs` names it.
+    refitted : bool
+        Whether the model that was tested was trained on the valid part too.
     selecting : str
         The metric that chose its epoch, without a phase: "full/ndcg_at_10".
     metrics : dict
@@ -66,6 +75,8 @@ class Run:
     started: str | int = 0
     experiment: str = ""
     question: Mapping[str, str]
+    inputs: str = RECBOLE
+    refitted: bool = False
     selecting: str = ""
     metrics: Mapping[str, float]
     params: Mapping[str, str] = field(default_factory=dict)
@@ -141,6 +152,11 @@ class Configuration(Generic[AnyRun]):
         return any(run.dirty for run in self.runs)
 
     @property
+    def refitted(self) -> bool:
+        """Whether the models that were tested were trained on the valid part too."""
+        return self.runs[0].refitted
+
+    @property
     def n_commits(self) -> int:
         """How many commits the runs were made by."""
         return len({run.commit for run in self.runs})
@@ -190,6 +206,10 @@ class Comparable(Generic[AnyRun]):
 
     Attributes
     ----------
+    configurations : sequence of Configuration
+        Of models that were trained on the training part alone; of the others, if those were asked for.
+    apart : sequence of Configuration
+        Those of the other kind that answer the same question: no table of the former holds them.
     question : dict
         The hashes that all share.
     selecting : str
@@ -197,12 +217,15 @@ class Comparable(Generic[AnyRun]):
     """
 
     configurations: Sequence[Configuration[AnyRun]]
+    apart: Sequence[Configuration[AnyRun]] = ()
     left_out: Sequence[LeftOut]
     question: Mapping[str, str]
     selecting: str
 
 
-def comparable(runs: Iterable[AnyRun], *, uncommitted: bool = True) -> Comparable[AnyRun]:
+def comparable(
+    runs: Iterable[AnyRun], *, uncommitted: bool = True, refitted: bool = False
+) -> Comparable[AnyRun]:
     """Group the runs that answer the question which most of them answer.
 
     Of equally many, the question of the most recent run counts. Of runs of one configuration with the
@@ -214,6 +237,8 @@ def comparable(runs: Iterable[AnyRun], *, uncommitted: bool = True) -> Comparabl
         Runs of any questions.
     uncommitted : bool
         Whether runs of uncommitted code count.
+    refitted : bool
+        Whether the table is of the models that were trained on the valid part too.
     """
     ordered = sorted(runs, key=lambda run: (run.started, run.run_id))
     reasons = {run.run_id: _unfit(run, uncommitted=uncommitted) for run in ordered}
@@ -232,15 +257,17 @@ def comparable(runs: Iterable[AnyRun], *, uncommitted: bool = True) -> Comparabl
         Configuration(label=group[min(group)].model, runs=[group[seed] for seed in sorted(group)])
         for group in groups.values()
     ]
+    chosen = [each for each in configurations if each.refitted is refitted]
     return Comparable(
-        configurations=_labelled(configurations),
+        configurations=_labelled(chosen),
+        apart=_labelled([each for each in configurations if each.refitted is not refitted]),
         left_out=[
             LeftOut(model=run.model, seed=run.seed, run_id=run.run_id, reason=reasons[run.run_id])
             for run in ordered
             if reasons[run.run_id]
         ],
         question={} if shown is None else shown.question,
-        selecting=_most_common(run.selecting for each in configurations for run in each.runs),
+        selecting=_most_common(run.selecting for each in chosen for run in each.runs),
     )
 
 
@@ -362,7 +389,7 @@ def _shared(runs: Sequence[AnyRun]) -> AnyRun | None:
 
 
 def _key(run: Run) -> str:
-    return repr((run.experiment, sorted(run.question.items())))
+    return repr((run.experiment, run.inputs, sorted(run.question.items())))
 
 
 def _difference(run: Run, shown: Run) -> str:
@@ -372,6 +399,8 @@ def _difference(run: Run, shown: Run) -> str:
         if run.experiment != shown.experiment
         else []
     )
+    if run.inputs != shown.inputs:
+        found.append(f"protocol.inputs={run.inputs} instead of {shown.inputs}")
     found += [
         f"{name.replace('_', ' ')} hash {_six(run.question.get(name))} instead of "
         f"{_six(shown.question.get(name))}"

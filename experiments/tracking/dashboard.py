@@ -10,6 +10,7 @@ from typing import Any
 
 from experiments.config.metric_names import leading
 from experiments.runs.compare import (
+    RECBOLE,
     Comparable,
     Configuration,
     Run,
@@ -93,6 +94,8 @@ def _run(parent: Any) -> Run:
         metrics=parent.data.metrics,
         params=params,
         dirty=tags.get("paddock.dirty") == "true",
+        inputs=params.get("protocol.inputs", RECBOLE),
+        refitted=params.get("protocol.refit") == "valid",
         mechanics_only=tags.get("paddock.mechanics_only") == "true",
         notes=notes_of(tags),
     )

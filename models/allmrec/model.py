@@ -101,8 +101,16 @@ class ALLMRec(SequentialRecommender):
 
     @property
     def reads_histories(self) -> bool:
-        """Whether the user states follow from the histories: those of BPR or LightGCN do not."""
-        return self._parts.backbone.reads_histories
+        """Whether scores follow from the histories: user states, titles in prompts, or profiles."""
+        states = self._parts.backbone.reads_histories
+        return states or self.reads_prompts or bool(self._profile["weight"])
+
+    @property
+    def input_note(self) -> str | None:
+        """That the user states are learned vectors, as those of BPR and LightGCN are."""
+        if self._parts.backbone.reads_histories or not self.reads_histories:
+            return None
+        return "its backbone reads no valid item"
 
     @property
     def reads_prompts(self) -> bool:

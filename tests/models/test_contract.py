@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import models
 from experiments import checkpoint
 from experiments.bridge.config import recbole_config
+from experiments.bridge.inputs import reads_histories
 from experiments.bridge.scorer import RecBoleScorer
 from experiments.config.compose import compose, typed
 from experiments.config.models import model, model_names
@@ -29,6 +30,7 @@ from experiments.training.build import build
 from experiments.training.context import TrainingContext
 from experiments.training.stages import Trained
 from experiments.training.state import load_model_state, model_state
+from paddock.testing import differs_by_history
 
 # What `models._compat.quiet_deprecations` keeps from users, pytest shows.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
@@ -165,6 +167,12 @@ class TestContract:
         loaded = Trained(model=fresh["model"], dataset=fresh["dataset"], progress=trained.progress)
         assert torch.equal(scores(loaded, tiny_split), scores(trained, tiny_split))
 
+    def test_the_valid_item_counts_where_it_is_read(
+        self, trained: Trained, tiny_split: Split
+    ) -> None:
+        changed = differs_by_history(trained, tiny_split)
+        assert changed == reads_histories(trained.model)
+
     def test_an_empty_history_is_scored(self, trained: Trained, tiny_data: Prepared) -> None:
         nothing = Sequences(
             indptr=np.zeros(tiny_data.n_users + 2, dtype=np.int64),
@@ -237,6 +245,7 @@ def test_a_recbole_model_by_name(
     scored = scores(trained, tiny_split)
     check_scores(scored, tiny_data, tiny_split)
     assert scored[:, 1:].std() > 0
+    assert differs_by_history(trained, tiny_split) == reads_histories(trained.model)
 
 
 def test_models_that_nothing_here_can_train_are_refused() -> None:

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from experiments.config.schema import Refit
 from experiments.errors import PaddockError
-from experiments.runs.compare import Run, notes_of
+from experiments.runs.compare import RECBOLE, Run, notes_of
 from experiments.runs.folder import RunFolder
 
 
@@ -52,6 +53,7 @@ def _read(folder: RunFolder) -> FolderRun:
         except PaddockError as error:
             unfit = str(error)
     config, tags, git = run.get("config", {}), run.get("tags", {}), run.get("git") or {}
+    protocol = config.get("protocol", {})
     return FolderRun(
         run_id=str(folder.path),
         model=run["model_key"],
@@ -61,7 +63,9 @@ def _read(folder: RunFolder) -> FolderRun:
         started=run["started"],
         experiment=f"{run['dataset']}/{run['protocol']}",
         question=run["hashes"],
-        selecting=config.get("protocol", {}).get("valid_metric", ""),
+        inputs=protocol.get("inputs", RECBOLE),
+        refitted=protocol.get("refit") == Refit.valid.value,
+        selecting=protocol.get("valid_metric", ""),
         metrics=result.get("metrics", {}),
         params=_flat({"model": config.get("model", {})}),
         dirty=bool(git.get("dirty")),

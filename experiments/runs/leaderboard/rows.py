@@ -37,6 +37,8 @@ class Row:
         The mean over the seeds that measured it.
     flags : tuple of str
         What a reader should know before trusting the row.
+    refitted : bool
+        Whether the model was trained on the valid part too: such rows are marked among themselves.
     left_out : str
         Why the row does not compare, or "".
     """
@@ -50,6 +52,7 @@ class Row:
     marks: dict[str, str] = field(default_factory=dict)
     train_seconds: float | None = None
     flags: tuple[str, ...] = ()
+    refitted: bool = False
     left_out: str = ""
 
 
@@ -60,6 +63,8 @@ def leaderboard(
     where_known: Sequence[str] = (),
 ) -> list[Row]:
     """Group finished runs by configuration, the best first, then the rows that are left out.
+
+    Rows of models that were trained on the valid part too stand between them, marked among themselves.
 
     Parameters
     ----------
@@ -82,19 +87,32 @@ def leaderboard(
     """
     runs = read_runs(folders)
     found = comparable(runs)
+    groups = (found.configurations, found.apart)
     reported = list(
-        {name: None for each in found.configurations for run in each.runs for name in run.metrics}
+        {
+            name: None
+            for group in groups
+            for each in group
+            for run in each.runs
+            for name in run.metrics
+        }
     )
     names = _columns(reported, metrics) + [name for name in where_known if name in reported]
-    by_label = {
-        name: marks({each.label: each.mean(name) for each in found.configurations}, name)
-        for name in names
-    }
-    rows = [
-        _row(each, names, {name: by_label[name].get(each.label, "") for name in names})
-        for each in by_metric(found.configurations, f"test/{found.selecting}")
-    ]
+    rows = [row for group in groups for row in _rows(group, names)]
     return rows + _left_out(found.left_out, runs)
+
+
+def _rows(group: Sequence[Configuration[FolderRun]], names: Sequence[str]) -> list[Row]:
+    """The rows of configurations that compare, the best first."""
+    if not group:
+        return []
+    by_label = {
+        name: marks({each.label: each.mean(name) for each in group}, name) for name in names
+    }
+    return [
+        _row(each, names, {name: by_label[name].get(each.label, "") for name in names})
+        for each in by_metric(group, f"test/{group[0].runs[0].selecting}")
+    ]
 
 
 def _columns(reported: Sequence[str], metrics: Sequence[str] | None) -> list[str]:
@@ -122,6 +140,7 @@ def _row(each: Configuration[FolderRun], names: Sequence[str], own: dict[str, st
         marks={name: mark for name, mark in own.items() if mark},
         train_seconds=float(np.mean(known)) if known else None,
         flags=_flags(each),
+        refitted=each.refitted,
     )
 
 

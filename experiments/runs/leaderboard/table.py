@@ -11,6 +11,11 @@ from experiments.config.metric_names import by_ranking, short
 from experiments.runs.compare import DECIMALS
 from experiments.runs.leaderboard.rows import Row
 
+REFITTED_TITLE = (
+    "Trained on train and valid, for the epochs that valid chose (protocol.refit=valid); compare these "
+    "with one another only"
+)
+
 _STYLES = {"best": "[bold]{}[/bold]", "second": "[underline]{}[/underline]"}
 _MARKDOWN = {"best": "**{}**", "second": "<u>{}</u>"}
 
@@ -27,9 +32,11 @@ def render(rows: Sequence[Row], console: Console | None = None) -> None:
     """
     console = console or Console()
     compared, left_out = _split(rows)
-    if compared:
-        console.print(_table(compared))
-    else:
+    for group in _groups(compared):
+        if group[0].refitted:
+            console.print(f"\n{REFITTED_TITLE}:", highlight=False)
+        console.print(_table(group))
+    if not compared:
         console.print("No finished runs.")
     for row in left_out:
         console.print(_left_out(row), highlight=False, markup=False)
@@ -45,14 +52,16 @@ def to_markdown(rows: Sequence[Row]) -> str:
     """
     compared, left_out = _split(rows)
     lines: list[str] = []
-    if compared:
-        grouped = by_ranking(compared[0].means)
-        names = [name for group in grouped.values() for name in group]
+    for group in _groups(compared):
+        if group[0].refitted:
+            lines += ["", f"{REFITTED_TITLE}:", ""] if lines else [f"{REFITTED_TITLE}:", ""]
+        grouped = by_ranking(group[0].means)
+        names = [name for columns in grouped.values() for name in columns]
         heads = [f"{ranking} {short(name)}" for ranking in grouped for name in grouped[ranking]]
         titles = ["model", "seeds", *heads, "train s", "note"]
         lines.append(f"| {' | '.join(titles)} |")
         lines.append(f"|:---|{'---:|' * (len(titles) - 2)}:---|")
-        for row in compared:
+        for row in group:
             values = [_marked(_cell(row, name), row, name, _MARKDOWN) for name in names]
             cells = [row.label, str(len(row.seeds)), *values, _seconds(row), ", ".join(row.flags)]
             lines.append(f"| {' | '.join(cells)} |")
@@ -90,6 +99,12 @@ def _table(rows: Sequence[Row]) -> Table:
 
 def _split(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     return [row for row in rows if not row.left_out], [row for row in rows if row.left_out]
+
+
+def _groups(compared: Sequence[Row]) -> list[list[Row]]:
+    """The rows of models that know the training part alone, and those that know the valid part too."""
+    groups = [[row for row in compared if row.refitted is kind] for kind in (False, True)]
+    return [group for group in groups if group]
 
 
 def _cell(row: Row, name: str) -> str:
