@@ -6,11 +6,14 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.config.schema import Refit
 from experiments.runs.folder import RunFolder
 
 # MLflow's own limits, per value and per call.
 _PARAM_LENGTH, _TAG_LENGTH, _KEY_LENGTH = 6000, 8000, 250
 _PARAMS_PER_CALL = 100
+
+REFITTED = "paddock.refitted"
 
 NOT_LOGGED = ("tracking", "grid_seeds")
 """Keys of a configuration that say nothing about the run itself."""
@@ -43,6 +46,7 @@ def child_tags(folder: RunFolder, run: Mapping[str, Any], parent_id: str) -> dic
         "paddock.dirty": str(bool(git.get("dirty"))).lower(),
         "paddock.folder": origin(folder),
         **_hash_tags(run),
+        **_refit_tag(run),
     }
     return {key: str(value)[:_TAG_LENGTH] for key, value in tags.items() if value is not None}
 
@@ -55,6 +59,7 @@ def parent_tags(run: Mapping[str, Any]) -> dict[str, str]:
         "paddock.model": run["model"],
         "mlflow.source.name": "run.py",
         **_hash_tags(run),
+        **_refit_tag(run),
     }
 
 
@@ -144,6 +149,12 @@ def delete_models(client: Any, run: Any) -> None:
 def _hash_tags(run: Mapping[str, Any]) -> dict[str, str]:
     """`paddock.dataset_hash`, `paddock.split_hash`, `paddock.candidates_c20_hash` and so on."""
     return {f"paddock.{name}_hash": value for name, value in run["hashes"].items()}
+
+
+def _refit_tag(run: Mapping[str, Any]) -> dict[str, str]:
+    """A tag of models that were trained on the valid part too, which no view mixes with others."""
+    refit = run["config"].get("protocol", {}).get("refit")
+    return {REFITTED: "true"} if refit == Refit.valid.value else {}
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

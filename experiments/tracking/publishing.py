@@ -130,6 +130,9 @@ def _publish(folder: RunFolder, store: Store, child: Child | None) -> str:
         child = store.retried(partial(open_child, store, folder, fresh=True))
         unsent = points
     send_points(store.client, child.run_id, unsent)
+    # Some are known at the end alone: what the model reads at test.
+    for name, value in folder.run["tags"].items():
+        store.client.set_tag(child.run_id, name, value)
     with artifact_timeout():
         _send_artifacts(store.client, child.run_id, folder.path)
     link_model(store.client, store.client.get_run(child.run_id), folder.run)

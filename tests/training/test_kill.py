@@ -57,13 +57,22 @@ MODELS = {
         "model.stages.llm.train_batch_size=32",
     ],
 }
-# Epochs in the curve at which a run is killed: before the first checkpoint, early, late.
-KILLS = {"bpr": [0, 2, 7], "sasrec": [0, 2, 5], "ract": [0, 3, 7, 12], "a_llmrec": [0, 2, 4, 7]}
+MODELS["sasrec refit"] = [*MODELS["sasrec"], "protocol.refit=valid"]
+# Epochs in the curve at which a run is killed: before the first checkpoint, early, late; of eight and
+# a second training also when that is about to begin and within it.
+KILLS = {
+    "bpr": [0, 2, 7],
+    "sasrec": [0, 2, 5],
+    "sasrec refit": [5, 8, 10],
+    "ract": [0, 3, 7, 12],
+    "a_llmrec": [0, 2, 4, 7],
+}
+STAGES = {"ract": 3, "a_llmrec": 3, "sasrec refit": 2}
 
 
 def arguments(model: str, folder: Path) -> list[str]:
     return [
-        f"model={model}",
+        f"model={model.partition(' ')[0]}",
         "dataset=tiny",
         "tracking=off",
         "device=cpu",
@@ -206,7 +215,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(
         assert process.exitcode == 0, (folder / "output").read_text()
     check_equal(rough, calm)
     stages = [record["stage"] for record in outcome(calm)[1]]
-    assert len(set(stages)) == (3 if model in ("ract", "a_llmrec") else 1)
+    assert len(set(stages)) == STAGES.get(model, 1)
 
 
 def test_a_run_killed_before_its_config_is_written_has_one_in_the_end(
