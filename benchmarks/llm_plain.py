@@ -27,20 +27,23 @@ class Plain:
     def prompt(self, user: int, history: list[int], candidates: list[int]) -> Tensor:
         """The input embeddings of one user's prompt, (L, H)."""
         say = self._words
-        parts = [
-            self._user(user),
-            self._said(f" is a user representation.This user has {say['past']} "),
+        pieces = [
+            f" is a user representation.This user has {say['past']} ",
+            *self._listed(history),
+            f" in the previous. Recommend one next {say['noun']} for this user to "
+            f"{say['verb']} next from the following {say['noun']} title set, ",
+            *self._listed(candidates),
+            ". The recommendation is ",
         ]
-        parts += self._listed(history)
-        parts.append(
-            self._said(
-                f" in the previous. Recommend one next {say['noun']} for this user to "
-                f"{say['verb']} next from the following {say['noun']} title set, "
-            )
-        )
-        parts += self._listed(candidates)
-        parts.append(self._said(". The recommendation is "))
-        return torch.cat(parts)
+        parts, text = [self._user(user)], ""
+        # Text up to the next soft token is one string.
+        for piece in pieces:
+            if isinstance(piece, str):
+                text += piece
+            else:
+                parts += [self._said(text), self._item(piece)]
+                text = ""
+        return torch.cat([*parts, self._said(text)])
 
     def answer(self, item: int) -> list[int]:
         title = " ".join(self._titles[item].split()) or "No Title"
@@ -76,13 +79,12 @@ class Plain:
         logits = self._llm.model(inputs_embeds=embeds, attention_mask=mask).logits.float()
         return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
 
-    def _listed(self, items: list[int]) -> list[Tensor]:
-        parts: list[Tensor] = []
+    def _listed(self, items: list[int]) -> list[str | int]:
+        pieces: list[str | int] = []
         for place, item in enumerate(items):
             title = " ".join(self._titles[item].split()) or "No Title"
-            parts += [self._said(",")] if place else []
-            parts += [self._said(f'"{title}"'), self._item(item)]
-        return parts
+            pieces += ["," if place else "", f'"{title}"', item]
+        return pieces
 
     def _said(self, text: str) -> Tensor:
         tokens = self._llm.tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -20,7 +20,7 @@ from experiments.language.pretrained import silence_transformers
 from models.allmrec.frozen_llm import FrozenLLM, answer_loss
 from models.allmrec.prompt import USER, Prompts, Rows
 
-FORMAT = 2
+FORMAT = 3
 """Raise it when the arithmetic changes, so that a kept model is not taken for equal."""
 
 CONTEXT = 2048

@@ -1,5 +1,8 @@
 """A-LLMRec's prompt, put together from pieces that are tokenised once.
 
+Text between two soft tokens is one string to the tokenizer, as in the authors' code, so that a title's
+opening quote merges with the space or the comma before it. A prompt and its answer are two strings.
+
 A token is a number of the vocabulary, or a soft token below 0: -1 is the user, -1 - i is item i.
 
 B rows, H history items, C candidates, P pieces of a row, L positions, N items (padding included).
@@ -23,9 +26,12 @@ REQUEST = (
     "{noun} title set, "
 )
 ENDING = ". The recommendation is "
-STATICS = 6
-"""Pieces before the items': nothing, the opening, the request, the ending, a comma, the user."""
-NOTHING, OPEN, ASK, END, COMMA, ALONE = range(STATICS)
+NOTHING, OPEN, ASK, OPEN_AND_ASK, END, ALONE = range(6)
+"""Pieces before the items': nothing, what every prompt says before its first history item and before its
+first candidate, before the latter where there is no history, the ending, the user."""
+OLDEST, LISTED, ONLY_LISTED, NEXT, ANSWER = range(5)
+"""Pieces of an item: the oldest of a history, the first candidate after a history and without one,
+after a comma, as an answer."""
 
 
 class Rows(NamedTuple):
@@ -82,21 +88,20 @@ class Prompts:
     ) -> None:
         self._context = llm.context
         self._most = title_tokens
-        self._items = len(titles)
         self._eos = llm.eos
         self._item_tokens = item_tokens
         quoted = [f'"{" ".join(title.split()) or NO_TITLE}"' for title in titles]
+        told = (OPENING if user_token else "") + HISTORY.format(**words)
+        asked = REQUEST.format(**words)
         self._titles = llm.tokens(quoted)
-        opening, ask, end, comma = llm.tokens(
-            [
-                (OPENING if user_token else "") + HISTORY.format(**words),
-                REQUEST.format(**words),
-                ENDING,
-                ",",
-            ]
-        )
-        user = [USER] if user_token else []
-        self._statics = [[], user + llm.opening() + opening, ask, end, comma, [USER]]
+        spaced = llm.tokens([f" {title}" for title in quoted])
+        open_, oldest = _joined(llm, told, quoted, ended=spaced)
+        ask, listed = _joined(llm, asked, quoted, ended=spaced)
+        open_and_ask, only_listed = _joined(llm, told + asked, quoted, ended=spaced)
+        self._entries = [oldest, listed, only_listed, llm.tokens([f",{title}" for title in quoted])]
+        user, (end,) = [USER] if user_token else [], llm.tokens([ENDING])
+        opening = user + llm.opening()
+        self._statics = [[], opening + open_, ask, opening + open_and_ask, end, [USER]]
         self._tables: dict[int, _Table] = {}
         self.shortened = 0
         self.rows = 0
@@ -118,20 +123,20 @@ class Prompts:
         """
         table = self._table(candidates_BC.shape[1])
         kept_BH = self._fitting(table, history_BH, candidates_BC)
-        before_BH = table.entry(kept_BH)
-        commas_BH = torch.where((kept_BH > 0) & (kept_BH.cumsum(1) > kept_BH), COMMA, NOTHING)
-        between_BC = torch.full_like(candidates_BC, COMMA)
-        between_BC[:, 0] = NOTHING
+        oldest_BH = (kept_BH > 0) & (kept_BH.cumsum(1) == kept_BH)
+        told_B1 = (kept_BH > 0).any(1, keepdim=True)
+        first_B1, others_BX = candidates_BC[:, :1], candidates_BC[:, 1:]
         columns = [
-            torch.full_like(candidates_BC[:, :1], OPEN),
-            torch.stack([commas_BH, before_BH], dim=2).flatten(1),
-            torch.full_like(candidates_BC[:, :1], ASK),
-            torch.stack([between_BC, table.entry(candidates_BC)], dim=2).flatten(1),
-            torch.full_like(candidates_BC[:, :1], END),
+            torch.where(told_B1, OPEN, OPEN_AND_ASK),
+            torch.where(oldest_BH, table.of(OLDEST, kept_BH), table.of(NEXT, kept_BH)),
+            torch.where(told_B1, ASK, NOTHING),
+            torch.where(told_B1, table.of(LISTED, first_B1), table.of(ONLY_LISTED, first_B1)),
+            table.of(NEXT, others_BX),
+            torch.full_like(first_B1, END),
         ]
         prompt_B = table.length[torch.cat(columns, dim=1)].sum(1)
         if answers_B is not None:
-            columns.append(table.answer(answers_B)[:, None])
+            columns.append(table.of(ANSWER, answers_B)[:, None])
         tokens_BL, length_B = table.laid_out(torch.cat(columns, dim=1))
         return Rows(tokens_BL, prompt_B, length_B)
 
@@ -147,7 +152,7 @@ class Prompts:
         """
         table = self._table(candidates)
         columns = [torch.full_like(answers_B, piece) for piece in (ALONE, END)]
-        pieces_BP = torch.stack([*columns, table.answer(answers_B)], dim=1)
+        pieces_BP = torch.stack([*columns, table.of(ANSWER, answers_B)], dim=1)
         tokens_BL, length_B = table.laid_out(pieces_BP)
         return Rows(tokens_BL, table.length[pieces_BP[:, :-1]].sum(1), length_B)
 
@@ -160,7 +165,7 @@ class Prompts:
             Item ids, shape (B, C).
         """
         table = self._table(candidates_BC.shape[1])
-        pieces = table.answer(candidates_BC.flatten())[:, None]
+        pieces = table.of(ANSWER, candidates_BC.flatten())[:, None]
         tokens, lengths = table.laid_out(pieces)
         shape = candidates_BC.shape
         return Answers(tokens.view(*shape, -1), lengths.view(shape))
@@ -176,70 +181,127 @@ class Prompts:
             Number of candidates, on which the length of titles depends.
         """
         table = self._table(candidates)
-        piece = int(table.answer(torch.tensor(item)))
+        piece = int(table.of(ANSWER, torch.tensor(item)))
         start = int(table.start[piece])
         return table.flat[start : start + int(table.length[piece])].tolist()
 
     def _fitting(self, table: "_Table", history_BH: Tensor, candidates_BC: Tensor) -> Tensor:
         """The history without the oldest items that have no room."""
-        entries_BC = table.length[table.entry(candidates_BC)]
-        longest_B = table.length[table.answer(candidates_BC)].amax(1)
-        commas = int(table.length[COMMA])
+        first_B, others_BX = candidates_BC[:, 0], candidates_BC[:, 1:]
+        listed_B = table.size(LISTED, first_B) + table.size(NEXT, others_BX).sum(1)
+        longest_B = table.size(ANSWER, candidates_BC).amax(1)
         fixed = int(table.length[[OPEN, ASK, END]].sum())
-        C = candidates_BC.shape[1]
-        room_B = self._context - fixed - entries_BC.sum(1) - (C - 1) * commas - longest_B
-        sizes_BH = torch.where(history_BH > 0, table.length[table.entry(history_BH)] + commas, 0)
-        from_here_BH = sizes_BH.flip(1).cumsum(1).flip(1)
-        fits_BH = from_here_BH <= (room_B + commas)[:, None]
+        room_B = self._context - fixed - listed_B - longest_B
+        sizes_BH = table.size(NEXT, history_BH)
+        after_BH = sizes_BH.flip(1).cumsum(1).flip(1) - sizes_BH
+        from_here_BH = table.size(OLDEST, history_BH) + after_BH
+        fits_BH = (history_BH > 0) & (from_here_BH <= room_B[:, None])
+        kept_BH = torch.where(fits_BH.cummax(1).values, history_BH, 0)
         self.rows += len(history_BH)
-        self.shortened += int(((history_BH > 0) & ~fits_BH).any(1).sum())
-        return torch.where(fits_BH, history_BH, 0)
+        self.shortened += int((kept_BH != history_BH).any(1).sum())
+        return kept_BH
 
     def _table(self, candidates: int) -> "_Table":
         if candidates not in self._tables:
-            soft, comma = int(self._item_tokens), len(self._statics[COMMA])
-            fixed = sum(len(self._statics[piece]) for piece in (OPEN, ASK, END)) + 1
-            # All candidates with their soft tokens and commas, and one of them again as the answer.
-            room = self._context - fixed - candidates * (soft + comma)
-            longest = sorted((len(title) for title in self._titles[1:]), reverse=True)[:candidates]
-            longest += longest[:1] * (candidates + 1 - len(longest))
-            cap = self._most
-            while cap > 0 and sum(min(cap, length) for length in longest) > room:
-                cap -= 1
-            if cap < 1:
-                raise ValueError(
-                    f"a prompt of {candidates} candidates does not fit into the language model's "
-                    f"context of {self._context} positions"
-                )
-            self.cut_titles = sum(len(title) > cap for title in self._titles[1:])
-            titles = [title[:cap] for title in self._titles]
-            entries = [
-                title + ([USER - item] if self._item_tokens else [])
-                for item, title in enumerate(titles)
-            ]
-            entries[0] = []
-            self._tables[candidates] = _Table(
-                [*self._statics, *entries, *([*title, self._eos] for title in titles)],
-                items=self._items,
-            )
+            cap = self._cap(candidates)
+            lost_N = [max(0, len(title) - cap) for title in self._titles]
+            self.cut_titles = sum(lost > 0 for lost in lost_N[1:])
+            soft_N = [[USER - item] if self._item_tokens else [] for item in range(len(lost_N))]
+            # An entry loses as many tokens from its end as the title by itself does.
+            entries: dict[int, list[list[int]]] = {
+                id(kind): [[]]
+                + [
+                    tokens[: max(0, len(tokens) - lost)] + soft
+                    for tokens, lost, soft in zip(kind[1:], lost_N[1:], soft_N[1:], strict=True)
+                ]
+                for kind in self._entries
+            }
+            kinds = [entries[id(kind)] for kind in self._entries]
+            kinds.append([[*title[:cap], self._eos] for title in self._titles])
+            self._tables[candidates] = _Table(self._statics, kinds)
         return self._tables[candidates]
+
+    def _cap(self, candidates: int) -> int:
+        """The most tokens of a title with which any candidates, and no history, fit."""
+        title_N, _, _, only_N, next_N = (
+            torch.tensor([len(tokens) for tokens in kind[1:]])
+            for kind in (self._titles, *self._entries)
+        )
+        fixed = len(self._statics[OPEN_AND_ASK]) + len(self._statics[END]) + 1
+        room = self._context - fixed - candidates * int(self._item_tokens)
+        for cap in range(self._most, 0, -1):
+            lost_N = (title_N - cap).clamp(min=0)
+            listed_N, after_N = ((each - lost_N).clamp(min=0) for each in (only_N, next_N))
+            longest = after_N.sort(descending=True).values[:candidates]
+            missing = candidates - len(longest)
+            listed = int(longest.sum()) + missing * int(longest[0])
+            more = int((listed_N - after_N).max())
+            # All candidates are listed, and one of them is the answer.
+            if listed + more + int((title_N - lost_N).max()) <= room:
+                return cap
+        raise ValueError(
+            f"a prompt of {candidates} candidates does not fit into the language model's "
+            f"context of {self._context} positions"
+        )
+
+
+def _joined(
+    llm: FrozenLLM, before: str, titles: Sequence[str], *, ended: list[list[int]]
+) -> tuple[list[int], list[list[int]]]:
+    """The tokens of `before` and a title in one string, for every title.
+
+    Most tokenizers never merge across a space that begins a word. Only `before` without its last
+    space is then tokenised once, and the titles with it; one title of every first character
+    shows whether that is so. Otherwise every title is tokenised with all of `before`.
+
+    Parameters
+    ----------
+    llm : FrozenLLM
+        Its tokenizer.
+    before : str
+        A text that ends with a space.
+    titles : sequence of str
+        Quoted titles.
+    ended : list of list of int
+        The tokens of a space and each title.
+
+    Returns
+    -------
+    shared : list of int
+        The tokens with which all of them begin.
+    rest : list of list of int
+        Of each title, the tokens after these.
+    """
+    (shared,) = llm.tokens([before[:-1]])
+    probes = list({title[1:2]: place for place, title in enumerate(titles)}.values())
+    whole = llm.tokens([before + titles[place] for place in probes])
+    if all(shared + ended[place] == told for place, told in zip(probes, whole, strict=True)):
+        return shared, ended
+    return [], llm.tokens([before + title for title in titles])
 
 
 class _Table:
-    """Pieces back to back: the static ones, the items' entries, the items' answers."""
+    """Pieces back to back: the static ones, then those of every item, one kind after the other."""
 
-    def __init__(self, pieces: Sequence[Sequence[int]], *, items: int) -> None:
+    def __init__(
+        self, statics: Sequence[Sequence[int]], kinds: Sequence[Sequence[Sequence[int]]]
+    ) -> None:
+        distinct = {id(kind): kind for kind in kinds}
+        firsts = (len(statics) + n * len(kinds[0]) for n in range(len(distinct)))
+        first_of = dict(zip(distinct, firsts, strict=True))
+        self._first = [first_of[id(kind)] for kind in kinds]
+        pieces = [*statics, *(piece for kind in distinct.values() for piece in kind)]
         self.length = torch.tensor([len(piece) for piece in pieces])
         self.start = self.length.cumsum(0) - self.length
         self.flat = torch.tensor([token for piece in pieces for token in piece])
-        self._items = items
 
-    def entry(self, items: Tensor) -> Tensor:
-        """The piece of a listed item; padding is nothing."""
-        return items + STATICS
+    def of(self, kind: int, items: Tensor) -> Tensor:
+        """The pieces of items; padding has none but as an answer."""
+        return items + self._first[kind]
 
-    def answer(self, items: Tensor) -> Tensor:
-        return items + STATICS + self._items
+    def size(self, kind: int, items: Tensor) -> Tensor:
+        """The tokens of these pieces."""
+        return self.length[self.of(kind, items)]
 
     def laid_out(self, pieces_BP: Tensor) -> tuple[Tensor, Tensor]:
         """The tokens of each row's pieces in turn, padded with 0 on the right, and their number."""
