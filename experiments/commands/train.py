@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
+import experiments.bridge  # noqa: F401  (RecBole's work-rounds, before what imports RecBole)
 from experiments import checkpoint
 from experiments.commands.identified import (
     IdentifiedRun,
