@@ -189,11 +189,18 @@ def searched_places() -> tuple[str, ...]:
 
 
 def _run(experiment: Experiment, *, grid: bool) -> str:
-    from experiments.commands.train import run
+    from experiments.commands.identified import prepared_run, reuse, say_if_tuned_elsewhere
+    from experiments.commands.phases import Phases
 
-    config = experiment.config
-    console = make_console()
-    folder = run(experiment, console=console, bars=config.progress and not grid)
+    config, phases, console = experiment.config, Phases(), make_console()
+    this = prepared_run(experiment, phases=phases)
+    say_if_tuned_elsewhere(experiment, this.shared, console)
+    folder = reuse(this, console)
+    if folder is None:
+        from experiments.commands.train import train_identified
+
+        bars = config.progress and not grid
+        folder = train_identified(this, phases, console=console, bars=bars)
     if not grid:
         from experiments.runs.leaderboard import leaderboard, render
 

@@ -1,7 +1,5 @@
 """The way of one run: prepare, split, train, evaluate, track."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -10,7 +8,14 @@ import torch
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
+import experiments.bridge  # noqa: F401  (RecBole's work-rounds, before what imports RecBole)
 from experiments import checkpoint
+from experiments.commands.identified import (
+    IdentifiedRun,
+    prepared_run,
+    reuse,
+    say_if_tuned_elsewhere,
+)
 from experiments.commands.phases import Phases
 from experiments.commands.progress import RunProgress
 from experiments.components.registry import callbacks as plugin_callbacks
@@ -21,21 +26,17 @@ from experiments.files import (
     atomic_folder,
     atomic_path,
     hash_of,
-    lock,
     write_json,
     write_text,
 )
-from experiments.protocol.shared_data import SharedData, shared_data
-from experiments.protocol.slices import definition_hash
 from experiments.protocol.split import Phase
 from experiments.runs import provenance
 from experiments.runs.compare import NOTE
-from experiments.runs.folder import CurveWriter, RunFolder, run_path
-from experiments.runs.identity import FORMAT, command, component_sources, config_hash, plain
+from experiments.runs.folder import CurveWriter, RunFolder
+from experiments.runs.identity import FORMAT, command, plain
 from experiments.runs.others import unused_runs
-from experiments.tracking import Tracker, is_published
+from experiments.tracking import Tracker
 from experiments.training.context import TrainingContext
-from experiments.training.device import device_of, precision_of
 from experiments.training.loop import Callbacks
 from experiments.training.memory import keep_freed_memory
 from experiments.training.stages import Trained, Training, refit, train
@@ -66,98 +67,48 @@ def run(
     PaddockError
         If the data is at fault, or the model cannot be trained on it.
     """
-    config = experiment.config
     phases = Phases()
+    this = prepared_run(experiment, phases=phases, elsewhere=elsewhere)
+    say_if_tuned_elsewhere(experiment, this.shared, console)
+    return reuse(this, console) or train_identified(this, phases, console=console, bars=bars)
+
+
+def train_identified(
+    this: IdentifiedRun, phases: Phases, *, console: Console, bars: bool
+) -> RunFolder:
+    """Train, evaluate and track a run; if another process does, wait and return what it made.
+
+    Parameters
+    ----------
+    this : IdentifiedRun
+    phases : Phases
+        That measured its preparation.
+    console : Console
+    bars : bool
+        Whether this run has the terminal for itself.
+
+    Raises
+    ------
+    PaddockError
+        If the model cannot be trained on the data.
+    """
+    config = this.experiment.config
     torch.set_num_threads(config.threads)
     keep_freed_memory()
-    with phases("prepare"):
-        shared = shared_data(config, elsewhere=elsewhere)
-    _say_if_tuned_elsewhere(experiment, shared, console)
-    this = _this_run(experiment, shared)
-    with (
-        lock(this.path.with_name(f".{this.path.name}.lock")),
-        threadpool_limits(config.threads),
-    ):
-        folder = RunFolder(this.path)
-        if folder.exists and folder.finished and not config.force:
-            console.print(f"{this.label}: finished before, reused ({this.path})", highlight=False)
-            if not is_published(folder, config.tracking):
-                Tracker(config.tracking, folder).finish()
-            return folder
-        _say_what_is_unseen(this, console)
-        folder = _begin(this, folder)
-        _train_and_evaluate(this, folder, phases, console=console, bars=bars)
+    with this.lock(), threadpool_limits(config.threads):
+        meanwhile = this.finished()
+        if meanwhile is None:
+            _say_what_is_unseen(this, console)
+            folder = _begin(this, RunFolder(this.path))
+            _train_and_evaluate(this, folder, phases, console=console, bars=bars)
+    if meanwhile is not None:
+        reuse(this, console)
+        return meanwhile
     _report(folder, label=this.label, metric=config.protocol.valid_metric, console=console)
     return folder
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Run:
-    """One run on its data: what it is called, and what makes its numbers.
-
-    `hashes` are of all that makes the numbers of two runs comparable, `sources` of the code that
-    makes them.
-    """
-
-    experiment: Experiment
-    shared: SharedData
-    device: torch.device
-    precision: torch.dtype
-    hashes: Mapping[str, str]
-    sources: Mapping[str, str]
-    identity: str
-    path: Path
-
-    @property
-    def label(self) -> str:
-        return f"{self.experiment.model_key} seed {self.experiment.config.seed}"
-
-
-def _this_run(experiment: Experiment, shared: SharedData) -> _Run:
-    config = experiment.config
-    device = device_of(config.device)
-    precision = precision_of(config.precision, device=device, resolved=experiment.model)
-    hashes = {**shared.hashes, "slices": definition_hash(config.protocol.slices)}
-    sources = component_sources(experiment)
-    identity = config_hash(
-        model=experiment.model.content,
-        sources=sources,
-        hashes=hashes,
-        protocol=plain(config)["protocol"],
-        device=device.type,
-        threads=config.threads,
-        precision=str(precision).removeprefix("torch."),
-    )
-    return _Run(
-        experiment=experiment,
-        shared=shared,
-        device=device,
-        precision=precision,
-        hashes=hashes,
-        sources=sources,
-        identity=identity,
-        path=run_path(
-            config.runs_dir,
-            dataset=shared.data.name,
-            protocol=config.protocol.name,
-            model_key=experiment.model_key,
-            config_hash=identity,
-            seed=config.seed,
-        ),
-    )
-
-
-def _say_if_tuned_elsewhere(experiment: Experiment, shared: SharedData, console: Console) -> None:
-    tuned = experiment.config.tuned
-    if tuned.get("data_hash") not in (None, shared.data.hash):
-        console.print(
-            f"{tuned.get('study')} was tuned on other data than this {shared.data.name}: "
-            "its values may not be the best here",
-            highlight=False,
-        )
-
-
-def _say_what_is_unseen(this: _Run, console: Console) -> None:
+def _say_what_is_unseen(this: IdentifiedRun, console: Console) -> None:
     """Say which finished runs are not reused, and what the phases ask for that training lacks."""
     if not RunFolder(this.path).exists:
         content = _content(this)
@@ -168,7 +119,7 @@ def _say_what_is_unseen(this: _Run, console: Console) -> None:
             console.print(f"{this.label}: {phase}: {unseen}", highlight=False)
 
 
-def _content(this: _Run) -> dict[str, Any]:
+def _content(this: IdentifiedRun) -> dict[str, Any]:
     """The configuration as run.json keeps it."""
     experiment = this.experiment
     content = plain(experiment.config) | {"model": experiment.model.values}
@@ -176,7 +127,7 @@ def _content(this: _Run) -> dict[str, Any]:
     return content
 
 
-def _begin(this: _Run, folder: RunFolder) -> RunFolder:
+def _begin(this: IdentifiedRun, folder: RunFolder) -> RunFolder:
     """A fresh run folder, or the one that a killed run left."""
     experiment, config = this.experiment, this.experiment.config
     if folder.exists and not folder.finished and not config.force:
@@ -213,7 +164,7 @@ def _begin(this: _Run, folder: RunFolder) -> RunFolder:
 
 
 def _train_and_evaluate(
-    this: _Run, folder: RunFolder, phases: Phases, *, console: Console, bars: bool
+    this: IdentifiedRun, folder: RunFolder, phases: Phases, *, console: Console, bars: bool
 ) -> None:
     config, shared = this.experiment.config, this.shared
     metric = f"valid/{config.protocol.valid_metric}"
@@ -274,7 +225,7 @@ def _train_and_evaluate(
     _note_tracking(folder, tracker.seconds)
 
 
-def _train(this: _Run, folder: RunFolder, callbacks: Callback) -> Trained:
+def _train(this: IdentifiedRun, folder: RunFolder, callbacks: Callback) -> Trained:
     protocol = this.experiment.config.protocol
     return train(
         this.experiment.model,
@@ -285,7 +236,7 @@ def _train(this: _Run, folder: RunFolder, callbacks: Callback) -> Trained:
     )
 
 
-def _refit(this: _Run, folder: RunFolder, callbacks: Callback, chosen: Trained) -> Trained:
+def _refit(this: IdentifiedRun, folder: RunFolder, callbacks: Callback, chosen: Trained) -> Trained:
     """The model that is tested: trained again on train and valid, where the protocol asks for it."""
     if this.experiment.config.protocol.refit is Refit.none:
         return chosen
@@ -298,18 +249,18 @@ def _refit(this: _Run, folder: RunFolder, callbacks: Callback, chosen: Trained) 
     )
 
 
-def _context(this: _Run, folder: RunFolder) -> TrainingContext:
+def _context(this: IdentifiedRun, folder: RunFolder) -> TrainingContext:
     return TrainingContext(
         data=this.shared.data,
         split=this.shared.split,
         seed=this.experiment.config.seed,
-        device=this.device,
+        device=torch.device(this.device),
         folder=folder.path,
-        precision=this.precision,
+        precision=getattr(torch, this.precision),
     )
 
 
-def _training(this: _Run) -> Training:
+def _training(this: IdentifiedRun) -> Training:
     config = this.experiment.config
     return Training(
         identity=this.identity,

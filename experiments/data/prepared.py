@@ -3,11 +3,9 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
-import pyarrow as pa
 
 from experiments import files
 from experiments.errors import PaddockError
@@ -19,6 +17,10 @@ ITEMS = "items.parquet"
 USERS = "users.parquet"
 TEXTS = "texts.parquet"
 PADDING = "[PAD]"
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,14 +131,14 @@ class Prepared:
         return ["", *self._texts["text"].to_list()]
 
     @cached_property
-    def item_features(self) -> pl.DataFrame:
+    def item_features(self) -> "pl.DataFrame":
         """The item file's columns, the token first; row i is item i + 1."""
-        return pl.read_parquet(self.path / ITEMS, glob=False)
+        return _table(self.path / ITEMS)
 
     @cached_property
-    def user_features(self) -> pl.DataFrame:
+    def user_features(self) -> "pl.DataFrame":
         """The user file's columns, the token first; row i is user i + 1."""
-        return pl.read_parquet(self.path / USERS, glob=False)
+        return _table(self.path / USERS)
 
     @property
     def feature_types(self) -> dict[str, dict[str, str]]:
@@ -144,15 +146,18 @@ class Prepared:
         return {kind: dict(pairs) for kind, pairs in self.manifest["feature_types"].items()}
 
     @cached_property
-    def _interactions(self) -> pa.RecordBatch:
+    def _interactions(self) -> "pa.RecordBatch":
+        import pyarrow as pa
+
         return pa.ipc.open_file(pa.memory_map(str(self.path / INTERACTIONS))).get_batch(0)
 
     def _interaction_column(self, name: str) -> np.ndarray:
-        return self._interactions.column(name).to_numpy(zero_copy_only=True)
+        # Without a copy, read-only, and without pandas, which `to_numpy` imports.
+        return np.from_dlpack(self._interactions.column(name))
 
     @cached_property
-    def _texts(self) -> pl.DataFrame:
-        return pl.read_parquet(self.path / TEXTS, glob=False)
+    def _texts(self) -> "pl.DataFrame":
+        return _table(self.path / TEXTS)
 
     @cached_property
     def _user_ids(self) -> dict[str, int]:
@@ -195,3 +200,10 @@ def open_prepared(path: Path | str) -> Prepared:
             f"{path} has format {manifest.get('format')}, not {FORMAT}; delete it and prepare again"
         )
     return Prepared(path=path, manifest=manifest)
+
+
+def _table(path: Path) -> "pl.DataFrame":
+    # A finished run that is asked for again reads interactions alone.
+    import polars as pl
+
+    return pl.read_parquet(path, glob=False)

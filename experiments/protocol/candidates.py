@@ -219,10 +219,11 @@ def _save(drawn: Candidates, path: Path, meta: Meta) -> None:
 
 def _load(path: Path, meta: Meta) -> Candidates:
     try:
-        table = pq.read_table(path, memory_map=False)
+        with pq.ParquetFile(path) as file:  # `read_table` would import pandas
+            table = file.read()
         stated = json.loads((table.schema.metadata or {})[_META])
-        users, targets = (table[name].to_numpy().astype(np.int32) for name in ("user", "target"))
-        flat = table["candidates"].combine_chunks().flatten().to_numpy().astype(np.int32)
+        users, targets = (_numbers(table[name].combine_chunks()) for name in ("user", "target"))
+        flat = _numbers(table["candidates"].combine_chunks().flatten())
         items_TC = flat.reshape(len(users), -1)
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise PaddockError(
@@ -235,3 +236,8 @@ def _load(path: Path, meta: Meta) -> Candidates:
             f"match the hash stored in it; delete it and it is drawn again"
         )
     return Candidates(users=users, targets=targets, items_TC=items_TC, hash=found)
+
+
+def _numbers(column: pa.Array) -> NDArray[np.int32]:
+    # Not by `to_numpy`, which imports pandas.
+    return np.from_dlpack(column).astype(np.int32)

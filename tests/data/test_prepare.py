@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from experiments.config.schema import DatasetConfig
-from experiments.data import prepare as prepare_module
+from experiments.data import write as write_module
 from experiments.data.filters import by_user_and_time, k_core
 from experiments.data.prepare import dataset_name, prepare
 from experiments.data.prepared import MANIFEST, Prepared, open_prepared
@@ -341,7 +341,7 @@ class TestReuse:
     ) -> None:
         dataset = dataset_of(write())
         first = prepare(dataset, data_dir=data_dir)
-        monkeypatch.setattr(prepare_module, "read_tables", pytest.fail)
+        monkeypatch.setattr(write_module, "read_tables", pytest.fail)
         assert prepare(dataset, data_dir=data_dir).path == first.path
         assert len(folders(data_dir)) == 1
 

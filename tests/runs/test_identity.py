@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.commands.train import _this_run
+from experiments.commands.identified import identified
 from experiments.config.compose import compose, typed
 from experiments.config.experiment import Experiment
 from experiments.config.resolve import resolve_model
@@ -189,7 +189,7 @@ def test_a_run_of_stages_is_one_however_their_keys_are_given(tmp_path: Path) -> 
     for words in ((), spelled_out, ("model.stages.actor.weight_decay=0.1",)):
         config = composed(*places, *words, model="ract")
         experiment = Experiment.of(config, {**CHOICES, "model": "ract"})
-        paths.append(_this_run(experiment, shared_data(config)).path)
+        paths.append(identified(experiment, shared_data(config)).path)
     assert paths[0] == paths[1] != paths[2]
 
 

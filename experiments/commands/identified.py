@@ -1,0 +1,180 @@
+"""A run on its data: what it is called and what makes its numbers, found without torch.
+
+A finished run that is asked for again is answered from here. Modules of this one's imports load
+neither torch nor RecBole nor MLflow, which take seconds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.commands.phases import Phases
+from experiments.config.experiment import Experiment
+from experiments.files import lock
+from experiments.protocol.shared_data import SharedData, shared_data
+from experiments.protocol.slices import definition_hash
+from experiments.runs.folder import RunFolder, run_path
+from experiments.runs.identity import component_sources, config_hash, plain
+from experiments.tracking import Tracker, is_published
+from experiments.training.device import device_name, precision_name
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+    from rich.console import Console
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentifiedRun:
+    """One run on its data.
+
+    Attributes
+    ----------
+    experiment : Experiment
+        Its configuration.
+    shared : SharedData
+        The data, the split and the candidates.
+    device, precision : str
+        As torch spells them: "cuda:1", "float32".
+    hashes : mapping of str to str
+        Of all that makes the numbers of two runs comparable.
+    sources : mapping of str to str
+        Component -> the hash of the code that makes the numbers.
+    identity : str
+        The hash of all that can change a number, the seed left out.
+    path : Path
+        The run folder.
+    """
+
+    experiment: Experiment
+    shared: SharedData
+    device: str
+    precision: str
+    hashes: Mapping[str, str]
+    sources: Mapping[str, str]
+    identity: str
+    path: Path
+
+    @property
+    def label(self) -> str:
+        """The model and the seed, as messages name the run."""
+        return f"{self.experiment.model_key} seed {self.experiment.config.seed}"
+
+    def lock(self) -> "FileLock":
+        """The lock that whoever writes to the run folder holds."""
+        return lock(self.path.with_name(f".{self.path.name}.lock"))
+
+    def finished(self) -> RunFolder | None:
+        """The folder of the finished run; None where there is none, or it is to be trained again."""
+        folder = RunFolder(self.path)
+        wanted = not self.experiment.config.force
+        return folder if wanted and folder.exists and folder.finished else None
+
+
+def prepared_run(
+    experiment: Experiment, *, phases: Phases, elsewhere: Path | None = None
+) -> IdentifiedRun:
+    """Prepare what a run shares with others, and identify the run.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    phases : Phases
+        Measures the preparation.
+    elsewhere : Path, optional
+        Where backbones and stages are looked for and kept, instead of beside the data.
+
+    Raises
+    ------
+    PaddockError
+        If the data is at fault, or there is no such device.
+    """
+    with phases("prepare"):
+        shared = shared_data(experiment.config, elsewhere=elsewhere)
+    return identified(experiment, shared)
+
+
+def identified(experiment: Experiment, shared: SharedData) -> IdentifiedRun:
+    """Identify a run on its data.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    shared : SharedData
+        What `shared_data` gives for its configuration.
+
+    Raises
+    ------
+    PaddockError
+        If there is no such device.
+    """
+    config = experiment.config
+    device = device_name(config.device)
+    precision = precision_name(config.precision, device=device, resolved=experiment.model)
+    hashes = {**shared.hashes, "slices": definition_hash(config.protocol.slices)}
+    sources = component_sources(experiment)
+    identity = config_hash(
+        model=experiment.model.content,
+        sources=sources,
+        hashes=hashes,
+        protocol=plain(config)["protocol"],
+        device=device.partition(":")[0],
+        threads=config.threads,
+        precision=precision,
+    )
+    return IdentifiedRun(
+        experiment=experiment,
+        shared=shared,
+        device=device,
+        precision=precision,
+        hashes=hashes,
+        sources=sources,
+        identity=identity,
+        path=run_path(
+            config.runs_dir,
+            dataset=shared.data.name,
+            protocol=config.protocol.name,
+            model_key=experiment.model_key,
+            config_hash=identity,
+            seed=config.seed,
+        ),
+    )
+
+
+def reuse(this: IdentifiedRun, console: "Console") -> RunFolder | None:
+    """The folder of the run, if it was finished before; it is uploaded where the store lacks it.
+
+    Parameters
+    ----------
+    this : IdentifiedRun
+    console : Console
+        Where it is said that the run is reused.
+    """
+    folder = this.finished()
+    if folder is None:
+        return None
+    console.print(f"{this.label}: finished before, reused ({this.path})", highlight=False)
+    tracking = this.experiment.config.tracking
+    if not is_published(folder, tracking):
+        with this.lock():
+            if not is_published(folder, tracking):
+                Tracker(tracking, folder).finish()
+    return folder
+
+
+def say_if_tuned_elsewhere(experiment: Experiment, shared: SharedData, console: "Console") -> None:
+    """Say that the model's values were tuned on other data, where they were.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    shared : SharedData
+    console : Console
+    """
+    tuned = experiment.config.tuned
+    if tuned.get("data_hash") not in (None, shared.data.hash):
+        console.print(
+            f"{tuned.get('study')} was tuned on other data than this {shared.data.name}: "
+            "its values may not be the best here",
+            highlight=False,
+        )
