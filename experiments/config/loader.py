@@ -139,4 +139,4 @@ class Loader(ConfigLoaderImpl):
 
 def install() -> None:
     """Have Hydra load configurations by `Loader`, in this process."""
-    hydra_internals.ConfigLoaderImpl = Loader
+    hydra_internals.ConfigLoaderImpl = Loader  # type: ignore[misc]
