@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import select
 import sqlite3
 import sys
 import traceback
@@ -106,22 +107,38 @@ def answering() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError as error:
-        if _give_up_output():
-            sys.exit(FailedError.exit_code)  # who read the output has left, and asks for no word
-        fail(error)
+        if not _reader_left():
+            fail(error)
+        _give_up_output()
+        sys.exit(FailedError.exit_code)  # no word for whom no one reads
     except Exception as error:
         fail(error)
 
 
-def _give_up_output() -> bool:
-    """Whether stdout takes no more; Python would try once more at its end, and complain."""
+def _give_up_output() -> None:
+    """If stdout takes no more, Python does not try once more at its end, and complain."""
     try:
         sys.stdout.flush()
     except OSError:
-        with Path(os.devnull).open("wb") as nothing:
-            os.dup2(nothing.fileno(), sys.stdout.fileno())
-        return True
-    return False
+        _to_nowhere()
+    else:
+        if _reader_left():
+            _to_nowhere()
+
+
+def _to_nowhere() -> None:
+    with Path(os.devnull).open("wb") as nothing:
+        os.dup2(nothing.fileno(), sys.stdout.fileno())
+
+
+def _reader_left() -> bool:
+    """Whether stdout is a pipe that nobody reads any more, as behind `| head`."""
+    try:
+        watched = select.poll()
+        watched.register(sys.stdout.fileno(), 0)
+        return any(event & select.POLLERR for _, event in watched.poll(0))
+    except OSError:  # no file of the system's
+        return False
 
 
 def _refusal(error: OSError) -> str:
@@ -132,6 +149,9 @@ def _refusal(error: OSError) -> str:
     reason = _REFUSALS.get(error.errno)
     if reason is None:
         return f"{where}: {error.strerror or _line(error)} ({TRACEBACK}=1 shows from where)"
+    if error.errno == errno.ENOTDIR:
+        above = (str(path) for path in (Path(where), *Path(where).parents) if path.is_file())
+        where = next(above, where)
     if error.errno == errno.EEXIST and Path(where).is_dir():
         reason = "a folder lies where a file should be: move it away"
     return f"{where}: {reason}"

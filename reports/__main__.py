@@ -11,10 +11,10 @@ from reports.options import Options, parse, usage
 def main() -> None:
     """Make the report that sys.argv asks for."""
     overrides = sys.argv[1:]
-    if {"--help", "-h"} & set(overrides):
-        print(usage())
-        return
     with answering():
+        if {"--help", "-h"} & set(overrides):
+            print(usage())
+            return
         _report(parse(overrides))
 
 
