@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from experiments.address import TRACKING_URI, absolute, without_password
 from experiments.config.schema import Config, TrackingConfig
 from experiments.errors import PaddockError
+from experiments.integrity import Damaged
 from experiments.paths import program
 from experiments.runs.folder import RunFolder, find_runs
 from experiments.tracking.child import Child, open_child
@@ -74,6 +75,9 @@ def publish(
         return None
     try:
         return _publish(folder, store or connect(tracking), child)
+    except Damaged as error:
+        _log.warning("Not uploaded: %s", error)
+        return None
     except Exception as error:
         _log.warning(
             "The run is complete in %s but was not uploaded: %s. Upload it later with: %s",
@@ -111,6 +115,7 @@ def upload_pending(
     with Progress(*columns, console=console or Console(stderr=True)) as progress:
         # Oldest first, so that the runs stand in MLflow in the order in which they were made.
         for folder in progress.track(pending[::-1]):
+            folder.clean()
             if publish(folder, tracking, store) is not None:
                 uploaded += 1
             else:
@@ -121,6 +126,7 @@ def upload_pending(
 def _publish(folder: RunFolder, store: Store, child: Child | None) -> str:
     if not folder.finished:
         raise PaddockError(f"{folder.path} is not finished")
+    folder.verify()
     points = points_of(folder) + system_points(folder)
     child = child or store.retried(partial(open_child, store, folder))
     unsent = missing(points, child.logged)

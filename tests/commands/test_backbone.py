@@ -6,7 +6,6 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from experiments.files import read_json, write_json
 from experiments.runs.folder import RunFolder
 
 from .command_line import CommandLine
@@ -98,7 +97,7 @@ def test_a_run_that_kept_its_last_epoch_is_taken_whatever_selects(paddock: Comma
 
 def test_an_unfinished_run_is_not(paddock: CommandLine) -> None:
     run = paddock.trained(*PLAIN)
-    write_json(run.path / "run.json", {**read_json(run.path / "run.json"), "state": "running"})
+    run.update(state="running")
     assert "backbone" in stages(paddock.trained(*JOINT))
 
 
