@@ -191,3 +191,30 @@ def say_if_tuned_elsewhere(experiment: Experiment, shared: SharedData, console: 
             "its values may not be the best here",
             highlight=False,
         )
+
+
+def say_result(folder: RunFolder, *, label: str, metric: str, console: "Console") -> None:
+    """Say in a line how a finished run did.
+
+    Parameters
+    ----------
+    folder : RunFolder
+    label : str
+        How messages name the run.
+    metric : str
+        The metric that chose its epoch, without a phase.
+    console : Console
+    """
+    result = folder.result
+    reused = (
+        f", {seconds:.1f} s of them by an earlier run"
+        if (seconds := result["reused_seconds"])
+        else ""
+    )
+    console.print(
+        f"{label}: {result['epochs']} epochs, best {result['best_epoch']}, "
+        f"valid {metric} {result['metrics'][f'valid/{metric}']:.4f}, "
+        f"test {result['metrics'][f'test/{metric}']:.4f}, "
+        f"{result['phases']['train']['seconds']:.1f} s{reused}",
+        highlight=False,
+    )

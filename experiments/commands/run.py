@@ -38,6 +38,8 @@ from experiments.paths import CONF
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from experiments.runs.folder import RunFolder
+
 MISTAKE = 2
 """Exit code for a mistake in the input."""
 
@@ -189,7 +191,12 @@ def searched_places() -> tuple[str, ...]:
 
 
 def _run(experiment: Experiment, *, grid: bool) -> str:
-    from experiments.commands.identified import prepared_run, reuse, say_if_tuned_elsewhere
+    from experiments.commands.identified import (
+        prepared_run,
+        reuse,
+        say_if_tuned_elsewhere,
+        say_result,
+    )
     from experiments.commands.phases import Phases
 
     config, phases, console = experiment.config, Phases(), make_console()
@@ -201,12 +208,11 @@ def _run(experiment: Experiment, *, grid: bool) -> str:
 
         bars = config.progress and not grid
         folder = train_identified(this, phases, console=console, bars=bars)
+    elif not grid:
+        # The row below is a mean, where the configuration ran with several seeds.
+        say_result(folder, label=this.label, metric=config.protocol.valid_metric, console=console)
     if not grid:
-        from experiments.runs.leaderboard import leaderboard, render
-
-        board = leaderboard([folder], metrics=_metrics(config), where_known=RATING_ERRORS)
-        render(board, console)
-        _point_to_dashboard(config, console)
+        show_leaderboard(config, of=folder)
     return str(folder.path)
 
 
@@ -264,13 +270,15 @@ def _upload(config: Config) -> None:
         sys.exit(1)
 
 
-def show_leaderboard(config: Config) -> None:
+def show_leaderboard(config: Config, *, of: "RunFolder | None" = None) -> None:
     """Print the leaderboard of the configured data set and protocol, from the run folders.
 
     Parameters
     ----------
     config : Config
         Its data set, protocol and `runs_dir` count.
+    of : RunFolder, optional
+        A finished run of theirs: it is shown among the runs that compare with it.
     """
     from experiments.data.prepare import dataset_name
     from experiments.runs.folder import find_runs
@@ -283,7 +291,7 @@ def show_leaderboard(config: Config) -> None:
         protocol=config.protocol.name,
         finished=True,
     )
-    board = leaderboard(folders, metrics=_metrics(config), where_known=RATING_ERRORS)
+    board = leaderboard(folders, metrics=_metrics(config), where_known=RATING_ERRORS, of=of)
     render(board, console)
     _point_to_dashboard(config, console)
 

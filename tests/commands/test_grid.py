@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -83,7 +84,9 @@ def test_seeds_share_a_configuration_and_differ_in_numbers(grid: Grid) -> None:
 def test_a_leaderboard_ends_the_grid(grid: Grid) -> None:
     _, answer = grid
     board = answer.out[answer.out.rindex("seeds") :].splitlines()
-    rows = {words[0]: words for words in map(str.split, board) if words}
+    rows = {
+        words[0]: words for words in (re.sub("[¹²]", "", row).split() for row in board) if words
+    }
     assert rows["bpr"][1] == "2"
     assert rows["lightgcn"][1] == "2"
     assert "±" in answer.out
@@ -171,7 +174,8 @@ def test_a_grid_over_data_sets_ends_with_a_board_for_each(
     assert answer.code == 0, answer.err
     assert sorted(run.run["dataset"] for run in paddock.runs) == ["tiny", "toy"]
     assert answer.out.count("hit@1 ") >= 2
-    assert len([line for line in answer.out.splitlines() if line.split()[:2] == ["pop", "1"]]) == 2
+    rows = [line for line in answer.out.splitlines() if line.startswith(" pop ")]
+    assert len(rows) == 2
 
 
 def test_a_model_may_have_fewer_seeds(paddock: CommandLine) -> None:
@@ -181,6 +185,10 @@ def test_a_model_may_have_fewer_seeds(paddock: CommandLine) -> None:
     # One run alone is what was asked for, and the same as in the grid.
     alone = paddock("model=pop", "dataset=tiny", "seed=1", "grid_seeds.pop=[2]")
     assert alone.code == 0, alone.err
+    # Its own mean is now of two seeds, among what the grid made.
+    (marked,) = (line for line in alone.out.splitlines() if line.startswith(" →  "))
+    assert re.match(r" →  pop \D*2  ", marked)
+    assert "place 2 of 2 by full ndcg@10" in alone.out
     assert len({run.run["config_hash"] for run in paddock.runs}) == 2
     assert len(paddock.runs) == 4
     assert not any("grid_seeds" in run.run["command"] for run in paddock.runs)
