@@ -54,6 +54,7 @@ def test_what_a_model_costs_does_not_depend_on_who_trained_its_backbone(
     plain = paddock.trained(*PLAIN)
     slow = [{**record, "seconds": 5000.0} for record in plain.curve]
     (plain.path / "curve.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in slow))
+    plain.finish(plain.result)  # states the curve as it is now
     backbone = 5000.0 * len(slow)
     joint = paddock.trained(*JOINT)
     assert joint.result["reused_seconds"] == pytest.approx(backbone)
