@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from experiments.errors import PaddockError
+from experiments.errors import FailedError
 from experiments.files import atomic_path, sha256_of_file
 
 _log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ Stated = Mapping[str, Any]
 _END = re.compile(rb',\n  "seal": "([0-9a-f]{64})"\n}\n\Z')
 
 
-class Damaged(PaddockError):
+class Damaged(FailedError):
     """A file of Paddock's own does not hold what was written to it."""
 
 
@@ -122,7 +122,7 @@ def read_sealed(source: Path, *, remedy: str, of: str = "", needed: bool = False
     except OSError as error:
         raise Damaged(f"{source} is unreadable ({error}); {remedy}") from error
     except ValueError as error:
-        raise Damaged(f"{source} is not valid JSON ({error}); {remedy}") from error
+        raise Damaged(f"{source} is damaged: it is not valid JSON ({error}); {remedy}") from error
     if not isinstance(content, dict):
         raise Damaged(f"{source} does not hold a JSON object; {remedy}")
     end = _END.search(raw)

@@ -5,6 +5,7 @@ neither torch nor RecBole nor MLflow, which take seconds.
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,6 @@ from experiments.tracking import Tracker, is_published
 from experiments.training.device import device_name, precision_name
 
 if TYPE_CHECKING:
-    from filelock import FileLock
     from rich.console import Console
 
 
@@ -59,7 +59,7 @@ class IdentifiedRun:
         """The model and the seed, as messages name the run."""
         return f"{self.experiment.model_key} seed {self.experiment.config.seed}"
 
-    def lock(self) -> "FileLock":
+    def lock(self) -> AbstractContextManager[None]:
         """The lock that whoever writes to the run folder holds."""
         return RunFolder(self.path).lock()
 

@@ -17,6 +17,7 @@ from experiments.data.readers.formats import check_format, reader_settings
 from experiments.data.sources.find import Sources, dataset_name, find_sources
 from experiments.errors import PaddockError
 from experiments.integrity import Damaged, say_once
+from experiments.locks import lock
 
 __all__ = ["dataset_name", "prepare"]
 
@@ -45,7 +46,7 @@ def prepare(dataset: Any, *, data_dir: Path | str, progress: bool = True) -> Pre
     folder = data_dir / f"{recipe['name']}-{files.hash_of(recipe)[:12]}"
     found = _whole(folder)
     if found is None:
-        with files.lock(data_dir / f".{folder.name}.lock"):
+        with lock(data_dir / f".{folder.name}.lock"):
             found = _whole(folder)
             if found is None:
                 _sweep(folder)

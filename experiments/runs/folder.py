@@ -14,14 +14,15 @@ run.json and result.json are sealed, and run.json states the hashes of the other
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import Timeout
 
-from experiments.files import lock, write_text
+from experiments.files import naming, write_text
 from experiments.integrity import (
     Damaged,
     check,
@@ -31,10 +32,8 @@ from experiments.integrity import (
     stated,
     write_sealed,
 )
+from experiments.locks import lock
 from paddock import Callback
-
-if TYPE_CHECKING:
-    from filelock import FileLock
 
 LARGEST = 2**26
 """Bytes above which a file of a run that is only asked for again is checked by its size alone."""
@@ -128,9 +127,15 @@ class RunFolder:
         write_sealed(folder.path / "run.json", begun | dict(run) | ends | superseded)
         return folder
 
-    def lock(self) -> "FileLock":
-        """The lock that whoever writes to the folder holds."""
-        return lock(self.path.with_name(f".{self.path.name}.lock"))
+    def lock(self, *, timeout: float = -1) -> AbstractContextManager[None]:
+        """The lock that whoever writes to the folder holds.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds to wait for it; -1 waits without end.
+        """
+        return lock(self.path.with_name(f".{self.path.name}.lock"), timeout=timeout)
 
     @property
     def exists(self) -> bool:
@@ -260,7 +265,7 @@ class RunFolder:
         if not self._leftovers():
             return
         try:
-            with self.lock().acquire(timeout=0):
+            with self.lock(timeout=0):
                 if self.finished:
                     self.sweep()
         except (Timeout, OSError):
@@ -291,7 +296,7 @@ class RunFolder:
             `stage`, `epoch`, `step`, `seconds` (its duration) and `metrics`.
         """
         path = self.path / "curve.jsonl"
-        with path.open("ab+") as stream:
+        with naming(path), path.open("ab+") as stream:
             _drop_torn_line(stream)
             stream.write((json.dumps(dict(record), ensure_ascii=False) + "\n").encode())
 
