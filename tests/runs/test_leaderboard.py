@@ -170,7 +170,7 @@ def test_what_does_not_compare_is_left_out_with_the_reason(tmp_path):
         reasons["fewer"] == "answers another question: candidates c20 hash none instead of cccccc"
     )
     assert reasons["busy"] == "not finished"
-    assert "result.json is not valid JSON" in reasons["broken"]
+    assert "result.json is damaged: it is not valid JSON" in reasons["broken"]
     assert all(not row.means for row in rows if row.left_out)
     text = plain(rows)
     assert "left out: stale (seed 1): answers another question: candidates c20 hash eeeeee" in text
