@@ -7,15 +7,14 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from experiments.config.check import check
 from experiments.config.compose import (
@@ -28,11 +27,13 @@ from experiments.config.compose import (
     with_plugins,
 )
 from experiments.config.experiment import Experiment
-from experiments.config.explain import explain
+from experiments.config.explain import explained
 from experiments.config.metric_names import RATING_ERRORS, default_columns
 from experiments.config.protocol_keys import protocol_metrics
 from experiments.config.schema import Config, Format, Mode, TrackingConfig
-from experiments.errors import PaddockError
+from experiments.errors import FailedError, PaddockError
+from experiments.failures import answering, fail, sentence
+from experiments.orphans import end_with_creator
 from experiments.paths import CONF
 
 if TYPE_CHECKING:
@@ -40,24 +41,18 @@ if TYPE_CHECKING:
 
     from experiments.runs.folder import RunFolder
 
-MISTAKE = 2
-"""Exit code for a mistake in the input."""
-
 
 def main() -> None:
     """Run what sys.argv says."""
     # Hydra would print a traceback and exit by itself; here an error is one sentence.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        if overrides := help_of_model(sys.argv[1:]):
-            _show_model_help(overrides)
-            return
-        sys.argv[1:] = hydra_arguments(sys.argv[1:])
-        hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
-    except PaddockError as error:
-        fail(str(error))
-    except (HydraException, OmegaConfBaseException) as error:
-        fail(explain(error))
+        with answering(), explained():
+            if overrides := help_of_model(sys.argv[1:]):
+                _show_model_help(overrides)
+                return
+            sys.argv[1:] = hydra_arguments(sys.argv[1:])
+            hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
@@ -117,14 +112,36 @@ def task(composed: DictConfig) -> str | None:
         The path of the run folder; None where the mode trains nothing.
     """
     grid = HydraConfig.get().mode == RunMode.MULTIRUN
-    try:
+    end_with_creator()
+    with job_failures(grid=grid):
         if TUNED.intersection(job_overrides()):
             composed = compose([*job_overrides(), *searched_places()])
         return _answer(composed, grid=grid)
-    except PaddockError as error:
-        if grid:
-            raise PaddockError(f"{error} [in {' '.join(job_overrides())}]") from error
-        fail(str(error))
+
+
+@contextmanager
+def job_failures(*, grid: bool) -> Iterator[None]:
+    """Answer what a job of Hydra raises before Hydra does; in a grid, name the job that raised it.
+
+    Parameters
+    ----------
+    grid : bool
+        Whether other jobs go on.
+
+    Raises
+    ------
+    PaddockError
+        In a grid.
+    """
+    try:
+        yield
+    except Exception as error:
+        said = sentence(error)
+        if not grid or said is None:
+            fail(error)
+        mistake = isinstance(error, PaddockError) and not isinstance(error, FailedError)
+        kind = PaddockError if mistake else FailedError
+        raise kind(f"{said} [in {' '.join(job_overrides())}]") from error
 
 
 def job_overrides() -> list[str]:
@@ -323,15 +340,3 @@ def make_console(*, stderr: bool = False) -> "Console":
 
     width = None if sys.stdout.isatty() else 160
     return Console(width=width, stderr=stderr)
-
-
-def fail(message: str) -> NoReturn:
-    """Print an error message to stderr and exit with code 2.
-
-    Parameters
-    ----------
-    message : str
-        One sentence.
-    """
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(MISTAKE)

@@ -6,8 +6,10 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from experiments.commands.grid import runs
@@ -238,3 +240,32 @@ def test_options_may_stand_anywhere(paddock: CommandLine) -> None:
     answer = paddock("dataset=tiny", "-m", "model=pop", "seed=1,2")
     assert answer.code == 0, answer.err
     assert sorted(map(_key, paddock.runs)) == [("pop", 1), ("pop", 2)]
+
+
+def test_the_workers_of_a_killed_grid_end_with_it(paddock: CommandLine) -> None:
+    words = (
+        "-m",
+        "model=bpr",
+        "seed=1,2",
+        "dataset=tiny",
+        "model.epochs=1000000",
+        "device=cpu",
+        *PARALLEL,
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "run.py", *paddock.arguments(*words)],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    curves: list[Path] = []
+    while len(curves) < 2:
+        assert parent.poll() is None
+        curves = list(paddock.runs_dir.rglob("curve.jsonl"))
+        time.sleep(0.1)
+    workers = psutil.Process(parent.pid).children(recursive=True)
+    assert len(workers) >= 2
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    for worker in alive:
+        worker.kill()
+    assert not alive
