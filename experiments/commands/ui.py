@@ -8,10 +8,10 @@ import webbrowser
 from collections.abc import Sequence
 
 from experiments.address import absolute, is_remote, with_password
-from experiments.commands.run import fail
 from experiments.config.compose import compose, typed, with_plugins
 from experiments.config.schema import Config
 from experiments.errors import PaddockError
+from experiments.failures import answering
 
 PORT = 5000
 
@@ -22,9 +22,8 @@ def main() -> None:
     # Whoever ends this process means the server too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        show(asked.overrides, port=asked.port, browser=asked.browser)
-    except PaddockError as error:
-        fail(str(error))
+        with answering():
+            show(asked.overrides, port=asked.port, browser=asked.browser)
     except KeyboardInterrupt:
         sys.exit(0)
 
