@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 from experiments.commands.phases import Phases
 from experiments.config.experiment import Experiment
-from experiments.locks import lock
 from experiments.protocol.shared_data import SharedData, shared_data
 from experiments.protocol.slices import definition_hash
-from experiments.runs.folder import RunFolder, run_path
+from experiments.runs.folder import LARGEST, RunFolder, run_path
 from experiments.runs.identity import component_sources, config_hash, plain
 from experiments.tracking import Tracker, is_published
 from experiments.training.device import device_name, precision_name
@@ -62,13 +61,21 @@ class IdentifiedRun:
 
     def lock(self) -> AbstractContextManager[None]:
         """The lock that whoever writes to the run folder holds."""
-        return lock(self.path.with_name(f".{self.path.name}.lock"))
+        return RunFolder(self.path).lock()
 
     def finished(self) -> RunFolder | None:
-        """The folder of the finished run; None where there is none, or it is to be trained again."""
+        """The folder of the finished run; None where there is none, or it is to be trained again.
+
+        Raises
+        ------
+        Damaged
+            The run is finished, and a file of it is not what was written.
+        """
         folder = RunFolder(self.path)
-        wanted = not self.experiment.config.force
-        return folder if wanted and folder.exists and folder.finished else None
+        if self.experiment.config.force or not folder.finished:
+            return None
+        folder.verify(largest=LARGEST)
+        return folder
 
 
 def prepared_run(
@@ -149,10 +156,16 @@ def reuse(this: IdentifiedRun, console: "Console") -> RunFolder | None:
     this : IdentifiedRun
     console : Console
         Where it is said that the run is reused.
+
+    Raises
+    ------
+    Damaged
+        A file of the finished run is not what was written.
     """
     folder = this.finished()
     if folder is None:
         return None
+    folder.clean()
     console.print(f"{this.label}: finished before, reused ({this.path})", highlight=False)
     tracking = this.experiment.config.tracking
     if not is_published(folder, tracking):

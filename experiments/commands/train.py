@@ -131,7 +131,7 @@ def _content(this: IdentifiedRun) -> dict[str, Any]:
 def _begin(this: IdentifiedRun, folder: RunFolder) -> RunFolder:
     """A fresh run folder, or the one that a killed run left."""
     experiment, config = this.experiment, this.experiment.config
-    if folder.exists and not folder.finished and not config.force:
+    if not config.force and folder.exists and not folder.finished:
         return folder
     # run.json, which RunFolder.create writes, makes the folder a run to go on with: it comes last.
     for left in folder.path.glob("*.safetensors"):
@@ -217,8 +217,7 @@ def _train_and_evaluate(
                 "scoring_ms_per_user": 1e3 * valid.seconds / valid.n_users,
             }
         )
-        for left in folder.path.glob("*.safetensors"):
-            left.unlink()
+        folder.sweep()
     except BaseException as error:
         callbacks.on_end(None, error)
         raise
@@ -295,7 +294,7 @@ def _note_tracking(folder: RunFolder, seconds: float) -> None:
     """Complete the seconds of the tracking phase by those of the upload itself."""
     result = folder.result
     result["phases"]["track"]["seconds"] = seconds
-    write_json(folder.path / "result.json", result)
+    folder.write_result(result)
 
 
 def _save_model(folder: RunFolder, trained: Trained, values: dict[str, Any]) -> None:

@@ -170,7 +170,7 @@ def test_what_does_not_compare_is_left_out_with_the_reason(tmp_path):
         reasons["fewer"] == "answers another question: candidates c20 hash none instead of cccccc"
     )
     assert reasons["busy"] == "not finished"
-    assert "result.json is not valid JSON" in reasons["broken"]
+    assert "result.json is damaged: it is not valid JSON" in reasons["broken"]
     assert all(not row.means for row in rows if row.left_out)
     text = plain(rows)
     assert "left out: stale (seed 1): answers another question: candidates c20 hash eeeeee" in text
@@ -294,7 +294,9 @@ def test_a_seed_that_was_trained_twice_counts_once(tmp_path):
     make_run(tmp_path, model="sasrec-too", seed=1)
     again = find_runs(tmp_path)
     for folder in again:
+        result = folder.result
         folder.update(config_hash="a" * 64)
+        folder.write_result(result)  # it is sealed for its configuration
     kept, out = leaderboard(again, metrics=[NDCG])
     assert kept.seeds == out.seeds == (1,)
     assert re.match(r"repeats run .*/sasrec-\w+/seed-1 with the same seed", out.left_out)
