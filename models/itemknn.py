@@ -12,7 +12,6 @@ from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.model.general_recommender.itemknn import ComputeSimilarity
 from recbole.model.general_recommender.itemknn import ItemKNN as RecBoleItemKNN
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from paddock import ModelConfig
@@ -132,12 +131,13 @@ def cosines(rows_UN: sp.csr_matrix, k: int) -> sp.csr_matrix:
     csr_matrix
         Shape (N, N); the neighbours of an item stand in its column.
     """
-    from implicit.nearest_neighbours import CosineRecommender
+    from implicit.nearest_neighbours import ItemItemRecommender
 
-    with threadpool_limits(1, "blas"):
-        # An item is the most similar to itself, and does not count.
-        found = CosineRecommender(K=k + 1, num_threads=torch.get_num_threads())
-        found.fit(rows_UN, show_progress=False)
+    norms_N = np.sqrt(np.asarray(rows_UN.power(2).sum(axis=0)).ravel())
+    unit_UN = rows_UN.multiply(1 / np.maximum(norms_N, 1e-6)).tocsr().astype(np.float32)
+    # An item is the most similar to itself, and does not count.
+    found = ItemItemRecommender(K=k + 1, num_threads=torch.get_num_threads())
+    found.fit(unit_UN, show_progress=False)
     similar = found.similarity.tocoo()
     other = similar.row != similar.col
     item, neighbour, cosine = similar.row[other], similar.col[other], similar.data[other]
