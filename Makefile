@@ -50,8 +50,8 @@ docs: $(READY) ## Build the documentation into docs/_build/html, every warning a
 	rm -rf docs/_build docs/api/*/
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-ui: $(READY) ## Open the MLflow dashboard on http://127.0.0.1:5000
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db
+ui: $(READY) ## Open MLflow at the newest leaderboard, or at that of DATASET
+	$(BIN)/python -m paddock ui $(if $(DATASET),dataset=$(DATASET))
 
 bench: $(READY) ## Measure Paddock against RecBole, side by side
 	$(BIN)/python -m benchmarks

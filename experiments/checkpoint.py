@@ -1,20 +1,23 @@
 """Checkpoints: one safetensors file, written whole or not at all.
 
 The tensors carry their names, everything else is JSON in the file's header, so that reading a
-checkpoint executes nothing. A state with its sections flattened reads "section/name".
+checkpoint executes nothing. A state with its sections flattened reads "section/name". The header
+holds the SHA-256 of all of it, which is compared when the file is read.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from experiments.errors import PaddockError
 from experiments.files import atomic_path
+from experiments.integrity import Damaged, say_unchecked
 
 Sections = Mapping[str, tuple[Mapping[str, Tensor], Any]]
 
@@ -37,7 +40,8 @@ def save(path: Path, sections: Sections, *, notes: Any) -> None:
         for name, value in values.items()
     }
     plain = {section: values for section, (_, values) in sections.items()}
-    header = {"paddock": json.dumps({"plain": plain, "notes": notes})}
+    content = json.dumps({"plain": plain, "notes": notes})
+    header = {"paddock": content, "sha256": _digest(content, tensors)}
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata=header)
 
@@ -59,17 +63,29 @@ def load(path: Path) -> tuple[dict[str, tuple[dict[str, Tensor], Any]], Any]:
 
     Raises
     ------
-    PaddockError
-        If the file is not a whole checkpoint.
+    Damaged
+        If the file is no whole checkpoint, or holds another content than was written.
     """
     try:
         with safe_open(path, framework="pt") as stream:
-            header = json.loads(stream.metadata()["paddock"])
+            written = stream.metadata()
+            content = written["paddock"]
+            header = json.loads(content)
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise PaddockError(
-            f"{path} is not a checkpoint of Paddock ({error}); delete it to train again"
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise Damaged(
+            f"{path} is not a checkpoint of Paddock ({error}); delete it and it is made again"
         ) from error
+    if "sha256" not in written:
+        if set(written) != {"paddock"}:
+            raise Damaged(
+                f"{path} is damaged: its header is another; delete it and it is made again"
+            )
+        say_unchecked("a checkpoint")
+    elif _digest(content, tensors) != written["sha256"]:
+        raise Damaged(
+            f"{path} is damaged: its content is not what was written; delete it and it is made again"
+        )
     sections: dict[str, tuple[dict[str, Tensor], Any]] = {
         section: ({}, plain) for section, plain in header["plain"].items()
     }
@@ -77,3 +93,13 @@ def load(path: Path) -> tuple[dict[str, tuple[dict[str, Tensor], Any]], Any]:
         section, _, rest = name.partition("/")
         sections[section][0][rest] = value
     return sections, header["notes"]
+
+
+def _digest(content: str, tensors: Mapping[str, Tensor]) -> str:
+    """The SHA-256 of the header's text and of the tensors: names, types, shapes and bytes."""
+    digest = hashlib.sha256(content.encode())
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        digest.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

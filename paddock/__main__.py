@@ -9,6 +9,7 @@ COMMANDS = {
     "run": ("experiments.commands.run", "train and score a model, or a grid of them (run.py)"),
     "tune": ("experiments.tuning.cli", "tune a model's hyper-parameters (tune.py)"),
     "report": ("reports.__main__", "compare tracked runs, with significance (python -m reports)"),
+    "ui": ("experiments.commands.ui", "open MLflow at the leaderboard (make ui)"),
     "doctor": ("experiments.commands.doctor", "what is installed here, and what is missing"),
 }
 """Command -> the module whose `main` it calls, and a line of help."""

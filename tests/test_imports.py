@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "paddock.__main__": (
         "experiments.commands.doctor",
         "experiments.commands.run",
+        "experiments.commands.ui",
         "experiments.tuning.cli",
         "reports.__main__",
     ),

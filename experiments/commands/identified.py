@@ -5,22 +5,21 @@ neither torch nor RecBole nor MLflow, which take seconds.
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.commands.phases import Phases
 from experiments.config.experiment import Experiment
-from experiments.files import lock
 from experiments.protocol.shared_data import SharedData, shared_data
 from experiments.protocol.slices import definition_hash
-from experiments.runs.folder import RunFolder, run_path
+from experiments.runs.folder import LARGEST, RunFolder, run_path
 from experiments.runs.identity import component_sources, config_hash, plain
 from experiments.tracking import Tracker, is_published
 from experiments.training.device import device_name, precision_name
 
 if TYPE_CHECKING:
-    from filelock import FileLock
     from rich.console import Console
 
 
@@ -60,15 +59,23 @@ class IdentifiedRun:
         """The model and the seed, as messages name the run."""
         return f"{self.experiment.model_key} seed {self.experiment.config.seed}"
 
-    def lock(self) -> "FileLock":
+    def lock(self) -> AbstractContextManager[None]:
         """The lock that whoever writes to the run folder holds."""
-        return lock(self.path.with_name(f".{self.path.name}.lock"))
+        return RunFolder(self.path).lock()
 
     def finished(self) -> RunFolder | None:
-        """The folder of the finished run; None where there is none, or it is to be trained again."""
+        """The folder of the finished run; None where there is none, or it is to be trained again.
+
+        Raises
+        ------
+        Damaged
+            The run is finished, and a file of it is not what was written.
+        """
         folder = RunFolder(self.path)
-        wanted = not self.experiment.config.force
-        return folder if wanted and folder.exists and folder.finished else None
+        if self.experiment.config.force or not folder.finished:
+            return None
+        folder.verify(largest=LARGEST)
+        return folder
 
 
 def prepared_run(
@@ -149,10 +156,16 @@ def reuse(this: IdentifiedRun, console: "Console") -> RunFolder | None:
     this : IdentifiedRun
     console : Console
         Where it is said that the run is reused.
+
+    Raises
+    ------
+    Damaged
+        A file of the finished run is not what was written.
     """
     folder = this.finished()
     if folder is None:
         return None
+    folder.clean()
     console.print(f"{this.label}: finished before, reused ({this.path})", highlight=False)
     tracking = this.experiment.config.tracking
     if not is_published(folder, tracking):
@@ -178,3 +191,30 @@ def say_if_tuned_elsewhere(experiment: Experiment, shared: SharedData, console: 
             "its values may not be the best here",
             highlight=False,
         )
+
+
+def say_result(folder: RunFolder, *, label: str, metric: str, console: "Console") -> None:
+    """Say in a line how a finished run did.
+
+    Parameters
+    ----------
+    folder : RunFolder
+    label : str
+        How messages name the run.
+    metric : str
+        The metric that chose its epoch, without a phase.
+    console : Console
+    """
+    result = folder.result
+    reused = (
+        f", {seconds:.1f} s of them by an earlier run"
+        if (seconds := result["reused_seconds"])
+        else ""
+    )
+    console.print(
+        f"{label}: {result['epochs']} epochs, best {result['best_epoch']}, "
+        f"valid {metric} {result['metrics'][f'valid/{metric}']:.4f}, "
+        f"test {result['metrics'][f'test/{metric}']:.4f}, "
+        f"{result['phases']['train']['seconds']:.1f} s{reused}",
+        highlight=False,
+    )

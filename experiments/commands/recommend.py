@@ -2,7 +2,6 @@
 
 import difflib
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -110,8 +109,21 @@ def find_run(config: Config, *, dataset: str, model_key: str) -> RunFolder:
     Raises
     ------
     PaddockError
-        If there is no such run, or it has not finished.
+        If there is no such run, it has not finished, or a file of it is damaged.
     """
+    folder = _named(config, dataset=dataset, model_key=model_key)
+    folder.verify()
+    folder.clean()
+    return folder
+
+
+def _named(config: Config, *, dataset: str, model_key: str) -> RunFolder:
+    """The run that is asked for; of a folder that is named no other is opened."""
+    if config.run_id is not None and RunFolder(config.run_id).exists:
+        folder = RunFolder(config.run_id)
+        if not folder.finished:
+            raise PaddockError(f"run_id={config.run_id} has not finished: run its command again")
+        return folder
     runs = find_runs(config.runs_dir, finished=True)
     if config.run_id is None:
         for folder in runs:
@@ -123,12 +135,6 @@ def find_run(config: Config, *, dataset: str, model_key: str) -> RunFolder:
             f"no finished run of model={model_key} on dataset={dataset} in {config.runs_dir}: "
             f"train one with python run.py model={model_key} dataset={dataset}"
         )
-    path = Path(config.run_id)
-    if (path / "run.json").exists():
-        folder = RunFolder(path)
-        if not folder.finished:
-            raise PaddockError(f"run_id={config.run_id} has not finished: run its command again")
-        return folder
     ids = {folder.tracking.get("run_id", ""): folder for folder in runs}
     if config.run_id in ids:
         return ids[config.run_id]

@@ -15,6 +15,7 @@ from experiments.commands.identified import (
     prepared_run,
     reuse,
     say_if_tuned_elsewhere,
+    say_result,
 )
 from experiments.commands.phases import Phases
 from experiments.commands.progress import RunProgress
@@ -104,7 +105,7 @@ def train_identified(
     if meanwhile is not None:
         reuse(this, console)
         return meanwhile
-    _report(folder, label=this.label, metric=config.protocol.valid_metric, console=console)
+    say_result(folder, label=this.label, metric=config.protocol.valid_metric, console=console)
     return folder
 
 
@@ -130,7 +131,7 @@ def _content(this: IdentifiedRun) -> dict[str, Any]:
 def _begin(this: IdentifiedRun, folder: RunFolder) -> RunFolder:
     """A fresh run folder, or the one that a killed run left."""
     experiment, config = this.experiment, this.experiment.config
-    if folder.exists and not folder.finished and not config.force:
+    if not config.force and folder.exists and not folder.finished:
         return folder
     # run.json, which RunFolder.create writes, makes the folder a run to go on with: it comes last.
     for left in folder.path.glob("*.safetensors"):
@@ -216,8 +217,7 @@ def _train_and_evaluate(
                 "scoring_ms_per_user": 1e3 * valid.seconds / valid.n_users,
             }
         )
-        for left in folder.path.glob("*.safetensors"):
-            left.unlink()
+        folder.sweep()
     except BaseException as error:
         callbacks.on_end(None, error)
         raise
@@ -294,7 +294,7 @@ def _note_tracking(folder: RunFolder, seconds: float) -> None:
     """Complete the seconds of the tracking phase by those of the upload itself."""
     result = folder.result
     result["phases"]["track"]["seconds"] = seconds
-    write_json(folder.path / "result.json", result)
+    folder.write_result(result)
 
 
 def _save_model(folder: RunFolder, trained: Trained, values: dict[str, Any]) -> None:
@@ -303,22 +303,6 @@ def _save_model(folder: RunFolder, trained: Trained, values: dict[str, Any]) -> 
             temporary / "model.safetensors", {"model": model_state(trained.model)}, notes=values
         )
         write_json(temporary / "model.json", values)
-
-
-def _report(folder: RunFolder, *, label: str, metric: str, console: Console) -> None:
-    result = folder.result
-    reused = (
-        f", {seconds:.1f} s of them by an earlier run"
-        if (seconds := result["reused_seconds"])
-        else ""
-    )
-    console.print(
-        f"{label}: {result['epochs']} epochs, best {result['best_epoch']}, "
-        f"valid {metric} {result['metrics'][f'valid/{metric}']:.4f}, "
-        f"test {result['metrics'][f'test/{metric}']:.4f}, "
-        f"{result['phases']['train']['seconds']:.1f} s{reused}",
-        highlight=False,
-    )
 
 
 def _yaml(content: Any) -> str:

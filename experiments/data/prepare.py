@@ -7,6 +7,7 @@ import takes longer than all else of it.
 import glob
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from experiments import files
@@ -15,6 +16,8 @@ from experiments.data.prepared import Prepared, open_prepared
 from experiments.data.readers.formats import check_format, reader_settings
 from experiments.data.sources.find import Sources, dataset_name, find_sources
 from experiments.errors import PaddockError
+from experiments.integrity import Damaged, say_once
+from experiments.locks import lock
 
 __all__ = ["dataset_name", "prepare"]
 
@@ -41,15 +44,41 @@ def prepare(dataset: Any, *, data_dir: Path | str, progress: bool = True) -> Pre
     sources = find_sources(dataset, data_dir=data_dir, progress=progress)
     recipe = _recipe(dataset, sources)
     folder = data_dir / f"{recipe['name']}-{files.hash_of(recipe)[:12]}"
-    if not (folder / prepared.MANIFEST).is_file():
-        with files.lock(data_dir / f".{folder.name}.lock"):
-            if not (folder / prepared.MANIFEST).is_file():
-                from experiments.data.write import write
-
+    found = _whole(folder)
+    if found is None:
+        with lock(data_dir / f".{folder.name}.lock"):
+            found = _whole(folder)
+            if found is None:
                 _sweep(folder)
-                with files.atomic_folder(folder) as unfinished:
-                    write(recipe, sources, unfinished)
-    return open_prepared(folder)
+                _make(recipe, sources, folder)
+    return found or open_prepared(folder)
+
+
+def _whole(folder: Path) -> Prepared | None:
+    """The prepared data set; None where there is none, or it is damaged, which a warning says."""
+    if not (folder / prepared.MANIFEST).is_file():
+        return None
+    try:
+        return open_prepared(folder)
+    except Damaged as error:
+        say_once(f"{error}. It is prepared again")
+        return None
+
+
+def _make(recipe: dict[str, Any], sources: Sources, folder: Path) -> None:
+    """Write the product, in the place of a damaged one if there is one; the caller holds the lock."""
+    from experiments.data.write import write
+
+    if not folder.exists():
+        with files.atomic_folder(folder) as unfinished:
+            write(recipe, sources, unfinished)
+        return
+    # Candidates, stages and embeddings lie beside the columns, each with a hash of its own: they stay.
+    with TemporaryDirectory(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent) as made:
+        write(recipe, sources, Path(made))
+        (folder / prepared.MANIFEST).unlink(missing_ok=True)
+        for name in (*prepared.COLUMNS, prepared.MANIFEST):
+            (Path(made) / name).replace(folder / name)
 
 
 def _recipe(dataset: Any, sources: Sources) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments import files
 from experiments.errors import PaddockError
+from experiments.integrity import Damaged, check, read_sealed, say_unchecked
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -16,6 +16,7 @@ INTERACTIONS = "interactions.arrow"
 ITEMS = "items.parquet"
 USERS = "users.parquet"
 TEXTS = "texts.parquet"
+COLUMNS = (INTERACTIONS, ITEMS, USERS, TEXTS)
 PADDING = "[PAD]"
 
 if TYPE_CHECKING:
@@ -183,23 +184,38 @@ def open_prepared(path: Path | str) -> Prepared:
     ------
     PaddockError
         When the folder holds no complete prepared data set of this format.
+    Damaged
+        When a file of it is not what was written. Contents are hashed once a process.
     """
     path = Path(path)
-    missing = [
-        name
-        for name in (MANIFEST, INTERACTIONS, ITEMS, USERS, TEXTS)
-        if not (path / name).is_file()
-    ]
+    missing = [name for name in (MANIFEST, *COLUMNS) if not (path / name).is_file()]
     if missing:
-        raise PaddockError(
+        raise Damaged(
             f"{path} is no prepared data set: {', '.join(missing)} is not there; prepare it again"
         )
-    manifest = files.read_json(path / MANIFEST)
+    remedy = f"delete {path / MANIFEST} and it is prepared again"
+    manifest = read_sealed(path / MANIFEST, remedy=remedy)
     if manifest.get("format") != FORMAT:
         raise PaddockError(
             f"{path} has format {manifest.get('format')}, not {FORMAT}; delete it and prepare again"
         )
+    if "files" not in manifest:
+        say_unchecked("a prepared data set")
+    for name, written in manifest.get("files", {}).items():
+        known = (path / name).absolute(), *_stamp(path / name), written["sha256"]
+        check(path / name, written, remedy=remedy, largest=0 if known in _hashed else None)
+        _hashed.add(known)
     return Prepared(path=path, manifest=manifest)
+
+
+_hashed: set[tuple[Any, ...]] = set()
+"""The files that this process compared with their hashes, as they were then."""
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """What changes when a file is written again."""
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns
 
 
 def _table(path: Path) -> "pl.DataFrame":

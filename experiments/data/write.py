@@ -34,6 +34,7 @@ from experiments.data.readers.formats import read_tables
 from experiments.data.readers.table import Table, shown
 from experiments.data.sources.find import Sources
 from experiments.errors import PaddockError
+from experiments.integrity import stated, write_sealed
 
 
 class _Interactions(NamedTuple):
@@ -110,7 +111,7 @@ def write(recipe: dict[str, Any], sources: Sources, folder: Path) -> None:
     ):
         with files.atomic_path(folder / file) as path:
             frames[name].write_parquet(path)
-    files.write_json(
+    write_sealed(
         folder / prepared.MANIFEST,
         {
             **recipe,
@@ -131,6 +132,7 @@ def write(recipe: dict[str, Any], sources: Sources, folder: Path) -> None:
                 "item": list(types["item"].items()),
             },
             "hash": fingerprint.hexdigest(),
+            "files": {name: stated(folder / name) for name in prepared.COLUMNS},
         },
     )
 

@@ -224,9 +224,13 @@ class Comparable(Generic[AnyRun]):
 
 
 def comparable(
-    runs: Iterable[AnyRun], *, uncommitted: bool = True, refitted: bool = False
+    runs: Iterable[AnyRun],
+    *,
+    uncommitted: bool = True,
+    refitted: bool = False,
+    like: AnyRun | None = None,
 ) -> Comparable[AnyRun]:
-    """Group the runs that answer the question which most of them answer.
+    """Group the runs that answer the question which most of them answer, or that of a given run.
 
     Of equally many, the question of the most recent run counts. Of runs of one configuration with the
     same seed the oldest counts.
@@ -239,10 +243,12 @@ def comparable(
         Whether runs of uncommitted code count.
     refitted : bool
         Whether the table is of the models that were trained on the valid part too.
+    like : AnyRun, optional
+        One of the runs, with which all others are compared.
     """
     ordered = sorted(runs, key=lambda run: (run.started, run.run_id))
     reasons = {run.run_id: _unfit(run, uncommitted=uncommitted) for run in ordered}
-    shown = _shared([run for run in ordered if not reasons[run.run_id]])
+    shown = like or _shared([run for run in ordered if not reasons[run.run_id]])
     groups: dict[str, dict[int, AnyRun]] = defaultdict(dict)
     for run in ordered:
         if reasons[run.run_id] or shown is None:
@@ -346,6 +352,45 @@ def marks(means: Mapping[str, float], metric: str) -> dict[str, str]:
     return {label: names[value] for label, value in shown.items() if value in names}
 
 
+COLLAPSED = 0.5
+"""A seed below this part of its siblings' median may have collapsed."""
+
+_SPREADS = 6
+"""How many of its siblings' median deviations a seed lies off, at least, that collapsed."""
+
+
+def collapsed(configuration: Configuration[AnyRun]) -> list[tuple[int, float]]:
+    """The seeds whose training failed, by the test value of the metric that chose their epochs.
+
+    Of three seeds or more, one collapsed whose value is below half the median of the others (above its
+    double where lower is better) and lies further from it than six median absolute deviations of the
+    others, so that metrics which scatter widely by nature flag nobody.
+
+    Parameters
+    ----------
+    configuration : Configuration[AnyRun]
+        One configuration with its runs.
+
+    Returns
+    -------
+    list of (int, float)
+        Seed and value.
+    """
+    metric = f"test/{configuration.runs[0].selecting}"
+    values = np.array(configuration.values(metric))
+    if len(values) < 3 or (better := parse(metric).better) == NEITHER:
+        return []
+    found = []
+    for place, seed in enumerate(configuration.seeds):
+        value, others = values[place], np.delete(values, place)
+        middle = np.median(others)
+        spread = np.median(np.abs(others - middle))
+        bad = value * COLLAPSED > middle if better == LOWER else value < COLLAPSED * middle
+        if bad and abs(value - middle) > _SPREADS * spread:
+            found.append((seed, float(value)))
+    return found
+
+
 def cautions(configuration: Configuration[AnyRun]) -> list[str]:
     """Short notes that a reader should know before trusting a row.
 
@@ -359,7 +404,9 @@ def cautions(configuration: Configuration[AnyRun]) -> list[str]:
         f"{configuration.n_commits} commits": configuration.n_commits > 1,
         "tiny LLM: mechanics only": configuration.mechanics_only,
     }
-    return [text for text, holds in known.items() if holds] + list(configuration.runs[0].notes)
+    failed = [f"seed {seed} collapsed: {value:.4f}" for seed, value in collapsed(configuration)]
+    told = [text for text, holds in known.items() if holds]
+    return told + failed + list(configuration.runs[0].notes)
 
 
 def notes_of(tags: Mapping[str, str]) -> tuple[str, ...]:

@@ -7,17 +7,42 @@
     per_user.parquet  config.yaml  model/
     tracking.json     which MLflow run follows this one while it trains
     published.json    where the complete run was uploaded to
+
+run.json and result.json are sealed, and run.json states the hashes of the other files of a finished run.
 """
 
 import json
+import shutil
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from experiments.errors import PaddockError
-from experiments.files import read_json, write_json, write_text
+from filelock import Timeout
+
+from experiments.files import naming, write_text
+from experiments.integrity import (
+    Damaged,
+    check,
+    read_sealed,
+    say_once,
+    say_unchecked,
+    stated,
+    write_sealed,
+)
+from experiments.locks import lock
 from paddock import Callback
+
+LARGEST = 2**26
+"""Bytes above which a file of a run that is only asked for again is checked by its size alone."""
+
+_STATED = ("config.yaml", "curve.jsonl", "per_user.parquet")
+"""What run.json states the hashes of, beside the files in model/."""
+
+_NEEDED = ("config_hash", "dataset", "model", "model_key", "protocol", "seed", "started", "state")
+"""What every run.json says."""
 
 _PRODUCTS = (
     "result.json",
@@ -91,7 +116,7 @@ class RunFolder:
             `supersedes`: the MLflow runs of what is removed here.
         """
         folder = cls(path)
-        earlier = set(folder.run.get("supersedes", [])) if folder.exists else set()
+        earlier = folder._superseded()
         earlier |= {ids["run_id"] for ids in (folder.tracking, folder.published) if "run_id" in ids}
         superseded = {"supersedes": sorted(earlier)} if earlier else {}
         # run.json goes first: without it the folder is no run, and no reader sees a mixture.
@@ -99,8 +124,18 @@ class RunFolder:
             (folder.path / name).unlink(missing_ok=True)
         begun: dict[str, Any] = {"started": _utc_now(), "tags": {}, "params_trained": None}
         ends = {"state": "running", "finished": None}
-        write_json(folder.path / "run.json", begun | dict(run) | ends | superseded)
+        write_sealed(folder.path / "run.json", begun | dict(run) | ends | superseded)
         return folder
+
+    def lock(self, *, timeout: float = -1) -> AbstractContextManager[None]:
+        """The lock that whoever writes to the folder holds.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds to wait for it; -1 waits without end.
+        """
+        return lock(self.path.with_name(f".{self.path.name}.lock"), timeout=timeout)
 
     @property
     def exists(self) -> bool:
@@ -108,11 +143,35 @@ class RunFolder:
 
     @property
     def run(self) -> dict[str, Any]:
-        return self._read("run.json")
+        """The content of run.json; `Damaged` where it is not what was written."""
+        run = read_sealed(self.path / "run.json", remedy=self._remedy)
+        if missing := [key for key in _NEEDED if key not in run]:
+            raise Damaged(f"{self.path / 'run.json'} lacks {', '.join(missing)}; {self._remedy}")
+        return run
 
     @property
     def result(self) -> dict[str, Any]:
-        return self._read("result.json")
+        """The content of result.json; `Damaged` where it is not what was written for this run."""
+        return self.result_of(self.run)
+
+    def result_of(self, run: Mapping[str, Any]) -> dict[str, Any]:
+        """The content of result.json, for who has read run.json.
+
+        Parameters
+        ----------
+        run : mapping of str to object
+            The content of run.json.
+
+        Raises
+        ------
+        Damaged
+            It is missing, or not what was written for this run.
+        """
+        path = self.path / "result.json"
+        sealed = "files" in run
+        return read_sealed(
+            path, remedy=self._remedy, of=_name(run) if sealed else "", needed=sealed
+        )
 
     @property
     def finished(self) -> bool:
@@ -126,7 +185,7 @@ class RunFolder:
         **fields : object
             Key -> value.
         """
-        write_json(self.path / "run.json", self.run | fields)
+        write_sealed(self.path / "run.json", self.run | fields)
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write result.json, then mark the run as finished.
@@ -136,8 +195,85 @@ class RunFolder:
         result : mapping of str to object
             The content of result.json.
         """
-        write_json(self.path / "result.json", dict(result))
-        self.update(state="finished", finished=_utc_now())
+        self.write_result(result)
+        present = [name for name in _STATED if (self.path / name).is_file()]
+        present += [str(path.relative_to(self.path)) for path in self.path.glob("model/*")]
+        files = {name: stated(self.path / name) for name in sorted(present)}
+        self.update(state="finished", finished=_utc_now(), files=files)
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Write result.json, sealed for this run.
+
+        Parameters
+        ----------
+        result : mapping of str to object
+            The content of result.json.
+        """
+        write_sealed(self.path / "result.json", result, of=_name(self.run))
+
+    def verify(self, *, largest: int | None = None) -> None:
+        """Compare every file of a finished run with what was written.
+
+        Parameters
+        ----------
+        largest : int, optional
+            Bytes above which a file's size alone is compared; 0 compares sizes only. run.json and
+            result.json are compared as a whole always.
+
+        Raises
+        ------
+        Damaged
+            A file is missing, or not what was written.
+        """
+        run = self.run
+        self.result_of(run)
+        self.verify_files(run, largest=largest)
+
+    def verify_files(self, run: Mapping[str, Any], *, largest: int | None = None) -> None:
+        """Compare the files that run.json states, for who has read it.
+
+        Parameters
+        ----------
+        run : mapping of str to object
+            The content of run.json.
+        largest : int, optional
+            Bytes above which a file's size alone is compared.
+
+        Raises
+        ------
+        Damaged
+            A file is missing, or not what was written.
+        """
+        if "files" not in run:
+            say_unchecked("a run folder")
+        for name, written in run.get("files", {}).items():
+            check(self.path / name, written, remedy=self._remedy, largest=largest)
+
+    def sweep(self) -> None:
+        """Remove what training leaves beside its products: checkpoints and files cut short.
+
+        The caller holds the lock, or trains the run.
+        """
+        for left in self._leftovers():
+            if left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
+
+    def clean(self) -> None:
+        """Sweep a finished run that was killed before it did so, unless another process writes to it."""
+        if not self._leftovers():
+            return
+        try:
+            with self.lock(timeout=0):
+                if self.finished:
+                    self.sweep()
+        except (Timeout, OSError):
+            # Somebody is at it, or the folder may only be read.
+            return
+
+    def _leftovers(self) -> list[Path]:
+        return [*chain(self.path.glob("*.safetensors"), self.path.glob(".*.tmp"))]
 
     @property
     def curve(self) -> list[dict[str, Any]]:
@@ -160,7 +296,7 @@ class RunFolder:
             `stage`, `epoch`, `step`, `seconds` (its duration) and `metrics`.
         """
         path = self.path / "curve.jsonl"
-        with path.open("ab+") as stream:
+        with naming(path), path.open("ab+") as stream:
             _drop_torn_line(stream)
             stream.write((json.dumps(dict(record), ensure_ascii=False) + "\n").encode())
 
@@ -194,7 +330,7 @@ class RunFolder:
         content : mapping of str to object
             `tracking_uri` and ids.
         """
-        write_json(self.path / "tracking.json", dict(content))
+        write_sealed(self.path / "tracking.json", content)
 
     def write_published(self, content: Mapping[str, Any]) -> None:
         """Write published.json.
@@ -204,22 +340,31 @@ class RunFolder:
         content : mapping of str to object
             `tracking_uri` and ids.
         """
-        write_json(self.path / "published.json", dict(content))
+        write_sealed(self.path / "published.json", content)
+
+    def _superseded(self) -> set[str]:
+        """The MLflow runs that followed this folder, as far as it can be read."""
+        try:
+            earlier = set(self.run.get("supersedes", [])) if self.exists else set()
+        except Damaged:
+            earlier = set()
+        known = (self.tracking, self.published)
+        return earlier | {ids["run_id"] for ids in known if "run_id" in ids}
 
     def _read_if_there(self, name: str) -> dict[str, Any]:
-        return self._read(name) if (self.path / name).exists() else {}
-
-    def _read(self, name: str) -> dict[str, Any]:
+        """The content of a file that only says where the store has the run: damaged, it is not there."""
         path = self.path / name
+        if not path.exists():
+            return {}
         try:
-            content = read_json(path)
-        except FileNotFoundError:
-            raise PaddockError(f"{path} is missing: {self.path} holds no such run.") from None
-        except ValueError as error:
-            raise PaddockError(f"{path} is not valid JSON ({error}): run it again.") from error
-        if not isinstance(content, dict):
-            raise PaddockError(f"{path} does not hold a JSON object: run it again.")
-        return content
+            return read_sealed(path, remedy=f"it is not used; delete {path}")
+        except Damaged as error:
+            say_once(str(error))
+            return {}
+
+    @property
+    def _remedy(self) -> str:
+        return f"train the run again with force=true, or delete {self.path}"
 
 
 class CurveWriter(Callback):
@@ -253,6 +398,8 @@ def find_runs(
 ) -> list[RunFolder]:
     """The run folders under `runs_dir`, newest first.
 
+    A folder whose run.json is damaged is left out, which a warning says.
+
     Parameters
     ----------
     runs_dir : str or Path
@@ -267,7 +414,13 @@ def find_runs(
     found: list[tuple[str, str, RunFolder]] = []
     for path in Path(runs_dir).glob("*/*/*/seed-*/run.json"):
         folder = RunFolder(path.parent)
-        run = folder.run
+        try:
+            run = folder.run
+        except Damaged as error:
+            *_, of_dataset, of_protocol, _, _, _ = path.parts
+            if dataset in (None, of_dataset) and protocol in (None, of_protocol):
+                say_once(f"left out: {error}")
+            continue
         if (
             dataset in (None, run["dataset"])
             and protocol in (None, run["protocol"])
@@ -288,6 +441,11 @@ def _drop_torn_line(stream: Any) -> None:
         return
     stream.seek(0)
     stream.truncate(stream.read().rfind(b"\n") + 1)
+
+
+def _name(run: Mapping[str, Any]) -> str:
+    """What a result belongs to."""
+    return f"{run['config_hash']} seed {run['seed']}"
 
 
 def _utc_now() -> str:

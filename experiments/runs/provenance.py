@@ -27,8 +27,16 @@ PACKAGES = (
 )
 
 
-SOURCES = (".py", ".yaml", ".yml", ".toml")
-"""Endings of files that can change a number."""
+SOURCES = (
+    *(f"*.{ending}" for ending in ("py", "yaml", "yml", "toml")),
+    "experiments/*.json",
+    *(f":(exclude){folder}" for folder in ("conf/tuned", "datasets", "docs")),
+)
+"""The files that can change a number, as git's pathspecs: code and configuration.
+
+Data has a hash of its own, and what a study wrote to conf/tuned is in the configuration of the runs that
+read it: neither makes code an uncommitted one.
+"""
 
 MOST_STORED = 200_000
 """Bytes of an untracked file above which its hash alone is stored."""
@@ -52,29 +60,29 @@ def git() -> dict[str, Any]:
     Returns
     -------
     dict
-        `commit`; `dirty`, whether anything differs; `diff`, of the tracked files; `untracked`, the
-        sources that git does not know, path -> {"sha256", "text"} (no text of large files).
+        `commit`; `dirty`, whether code or configuration differs; `diff`, of the tracked files of these;
+        `untracked`, those that git does not know, path -> {"sha256", "text"} (no text of large files).
     """
     # An installed package may lie within the checkout of something else.
     commit = _git("rev-parse", "HEAD") if IN_CHECKOUT else None
     if commit is None:
         return {"commit": None, "dirty": None, "diff": None, "untracked": None}
-    status = _git("status", "--porcelain") or ""
+    diff, untracked = _git("diff", "HEAD", "--", *SOURCES), _untracked()
     return {
         "commit": commit,
-        "dirty": bool(status),
-        "diff": _git("diff", "HEAD") if status else "",
-        "untracked": _untracked() if status else {},
+        "dirty": bool(diff or untracked),
+        "diff": diff,
+        "untracked": untracked,
     }
 
 
 def _untracked() -> dict[str, dict[str, str | None]]:
     """The sources that git does not know, but for those that it ignores."""
-    listed = _git("ls-files", "--others", "--exclude-standard", "-z") or ""
+    listed = _git("ls-files", "--others", "--exclude-standard", "-z", "--", *SOURCES) or ""
     found: dict[str, dict[str, str | None]] = {}
     for name in sorted(filter(None, listed.split("\0"))):
         path = ROOT / name
-        if path.suffix not in SOURCES or not path.is_file():
+        if not path.is_file():
             continue
         content = path.read_bytes()
         small = len(content) <= MOST_STORED

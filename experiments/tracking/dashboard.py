@@ -5,27 +5,36 @@ experiment, lists it in its menu "Views", and opens it by the key in an address.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from experiments.config.metric_names import leading
 from experiments.runs.compare import (
     RECBOLE,
     Comparable,
-    Configuration,
     Run,
     by_metric,
     comparable,
     notes_of,
 )
-from experiments.tracking.notes import COSTS, experiment_note, note_tags, shown_metrics
+from experiments.tracking.describe import REFITTED
+from experiments.tracking.notes import (
+    COSTS,
+    SEEDS,
+    column,
+    experiment_note,
+    note_tags,
+    shown_metrics,
+)
 from experiments.tracking.store import Store
 
-VIEWS = {"Leaderboard": "paddock-leaderboard", "Seeds": "paddock-seeds"}
-"""Title -> key."""
+VIEWS = ("Leaderboard", "Refitted", "Seeds")
+"""Titles of the views of an experiment's runs."""
+
+PARENTS = "tags.`paddock.kind` = 'parent'"
 
 _VIEW_TAG = "mlflow.sharedViewState."
-_PARENTS = "tags.`paddock.kind` = 'parent'"
 _MOST_ROWS = 15
 _RUN_NAME_WIDTH, _WIDTH = 150, 130
 
@@ -37,21 +46,41 @@ def arrange(store: Store, experiment_id: str) -> None:
     lead = _leading_metric(client, experiment_id)
     if lead is None:
         return
-    shown = _best(client, experiment_id, lead)
-    reported = {name for each in shown for name in each.runs[0].metrics}
-    note = experiment_note(experiment.name, experiment_id, shown, VIEWS, lead=lead)
+    found = _best(client, experiment_id, lead)
+    reported = {
+        name for each in (*found.configurations, *found.apart) for name in each.runs[0].metrics
+    }
+    note = experiment_note(
+        experiment.name, experiment_id, found, {each: key_of(each) for each in VIEWS}, lead=lead
+    )
+    write_page(client, experiment, _views(reported, lead=lead), note)
+
+
+def write_page(client: Any, experiment: Any, views: Mapping[str, str], note: str) -> None:
+    """Write an experiment's views and its description where they differ from what is there.
+
+    Parameters
+    ----------
+    client : mlflow.MlflowClient
+    experiment : mlflow.entities.Experiment
+    views : mapping
+        Title -> what `view` gives, under the key that `key_of` gives.
+    note : str
+        Markdown.
+    """
+    made = experiment.creation_time
     wanted = {
-        **_views(reported, lead=lead, created=experiment.creation_time),
+        **{f"{_VIEW_TAG}{key_of(t)}": _envelope(t, s, created=made) for t, s in views.items()},
         **note_tags(note, experiment.tags),
     }
     for key, value in wanted.items():
         if experiment.tags.get(key) != value:
-            client.set_experiment_tag(experiment_id, key, value)
+            client.set_experiment_tag(experiment.experiment_id, key, value)
 
 
 def _leading_metric(client: Any, experiment_id: str) -> str | None:
     """What the leaderboard is sorted by: the metric that chose the epochs, in the test."""
-    newest = client.search_runs([experiment_id], _PARENTS, max_results=1)
+    newest = client.search_runs([experiment_id], PARENTS, max_results=1)
     if not newest:
         return None
     run = _run(newest[0])
@@ -60,14 +89,19 @@ def _leading_metric(client: Any, experiment_id: str) -> str | None:
     return next((leading(each, selecting) for each in shown_metrics(run.metrics).values()), None)
 
 
-def _best(client: Any, experiment_id: str, lead: str) -> list[Configuration[Run]]:
+def _best(client: Any, experiment_id: str, lead: str) -> Comparable[Run]:
     """The best configurations, the best first, that answer the question most of them answer."""
-    found = _compared(client, experiment_id, _PARENTS, lead)
+    found = _compared(client, experiment_id, PARENTS, lead)
     if found.left_out:
         # Those that answer another question may have pushed others off the page.
         same = [f"tags.`paddock.{name}_hash` = '{value}'" for name, value in found.question.items()]
-        found = _compared(client, experiment_id, " and ".join([_PARENTS, *same]), lead)
-    return by_metric(found.configurations, lead)
+        fuller = _compared(client, experiment_id, " and ".join([PARENTS, *same]), lead)
+        found = replace(fuller, left_out=found.left_out)
+    return replace(
+        found,
+        configurations=by_metric(found.configurations, lead),
+        apart=by_metric(found.apart, lead),
+    )
 
 
 def _compared(client: Any, experiment_id: str, query: str, lead: str) -> Comparable[Run]:
@@ -101,48 +135,65 @@ def _run(parent: Any) -> Run:
     )
 
 
-def _views(reported: Iterable[str], *, lead: str, created: int) -> dict[str, str]:
-    """By tag, the leaderboard of parents, and all runs with the seeds under their parents."""
+def _views(reported: Iterable[str], *, lead: str) -> dict[str, str]:
+    """The leaderboard, that of refitted models, and all runs with the seeds under their parents.
+
+    Accuracy stands before the cost, both as rounded tags, which MLflow's table shows as they are; the
+    order is that of the exact metric.
+    """
     reported = set(reported)
-    tables = shown_metrics(reported)
-    metrics = [metric for names in tables.values() for metric in names]
-    deviations = {f"{names[0]}_std" for names in tables.values()} & set(reported)
-    shown: list[str] = []
-    for metric in metrics:
-        shown += [metric, f"{metric}_std"] if f"{metric}_std" in deviations else [metric]
-    costs = [name for name in COSTS if name in reported]
+    accuracy = [column(name) for names in shown_metrics(reported).values() for name in names]
+    costs = [column(name) for name in COSTS if name in reported]
     columns = [
-        *(f"metrics.`{name}`" for name in [*shown, "seeds", *costs]),
+        *(f"tags.`{name}`" for name in [*accuracy, SEEDS, *costs]),
         "attributes.`Dataset`",
         "attributes.`Models`",
     ]
-    facets = {
-        "searchFilter": _PARENTS,
-        "orderByKey": f"metrics.`{lead}`",
-        "orderByAsc": False,
+    best = f"metrics.`{lead}`"
+    queries = (
+        (f"{PARENTS} AND tags.`{REFITTED}` IS NULL", best),
+        (f"{PARENTS} AND tags.`{REFITTED}` = 'true'", best),
+        ("", "attributes.start_time"),
+    )
+    return {
+        title: view(query, columns, order=order)
+        for title, (query, order) in zip(VIEWS, queries, strict=True)
     }
-    nested = {"searchFilter": "", "orderByKey": "attributes.start_time", "orderByAsc": False}
-    made = {
-        title: {
-            **asked,
+
+
+def key_of(title: str) -> str:
+    """The key of a saved view."""
+    return f"paddock-{title.lower().replace(' ', '-')}"
+
+
+def view(query: str, columns: Sequence[str], *, order: str) -> str:
+    """The state of MLflow's table of runs, as a saved view keeps it.
+
+    Parameters
+    ----------
+    query : str
+        Which runs; "" for all.
+    columns : sequence of str
+        Such as "tags.`seeds`", behind the run's name.
+    order : str
+        By what the rows are sorted, the highest first.
+    """
+    return json.dumps(
+        {
+            "searchFilter": query,
+            "orderByKey": order,
+            "orderByAsc": False,
             "lifecycleFilter": "Active",
             "startTime": "ALL",
-            "selectedColumns": columns,
+            "selectedColumns": list(columns),
             "columnOrder": ["attributes.`Run Name`", *columns],
             "columnWidths": {
                 "attributes.`Run Name`": _RUN_NAME_WIDTH,
                 **dict.fromkeys(columns, _WIDTH),
             },
         }
-        for title, asked in zip(VIEWS, (facets, nested), strict=True)
-    }
-    return {
-        f"{_VIEW_TAG}{key}": _envelope(title, made[title], created=created)
-        for title, key in VIEWS.items()
-    }
-
-
-def _envelope(title: str, state: Mapping[str, Any], *, created: int) -> str:
-    return json.dumps(
-        {"name": title, "createdAt": created, "updatedAt": created, "state": json.dumps(state)}
     )
+
+
+def _envelope(title: str, state: str, *, created: int) -> str:
+    return json.dumps({"name": title, "createdAt": created, "updatedAt": created, "state": state})

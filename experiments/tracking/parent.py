@@ -15,7 +15,7 @@ from experiments.tracking.describe import (
     parent_tags,
     send_params,
 )
-from experiments.tracking.notes import note_tags, parent_note
+from experiments.tracking.notes import displayed, note_tags, parent_note
 from experiments.tracking.points import now, same
 from experiments.tracking.store import Store
 from experiments.tracking.system import PREFIX
@@ -157,7 +157,7 @@ def _write_summary(client: Any, parent_id: str, counted: Sequence[Any], *, model
     seeds = ",".join(seed_run.data.tags["paddock.seed"] for seed_run in counted)
     summary = _summary([seed_run.data.metrics for seed_run in counted])
     changed = {k: v for k, v in summary.items() if k not in shown or not same(v, shown[k])}
-    own = {"paddock.seeds": seeds, **_cautions(counted)}
+    own = {"paddock.seeds": seeds, **_cautions(counted), **displayed(summary)}
     # Tags are compared by themselves: two processes may each have written one of the two last.
     if changed or any(tags.get(name) != value for name, value in own.items()):
         # The highest step is the value that MLflow shows. Counting the refreshes, rather than

@@ -15,11 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from experiments.address import TRACKING_URI, absolute, without_password
 from experiments.config.schema import Config, TrackingConfig
 from experiments.errors import PaddockError
+from experiments.integrity import Damaged
 from experiments.paths import program
 from experiments.runs.folder import RunFolder, find_runs
 from experiments.tracking.child import Child, open_child
 from experiments.tracking.dashboard import arrange
-from experiments.tracking.describe import link_model
+from experiments.tracking.describe import REFITTED, link_model
+from experiments.tracking.notes import child_note, displayed, note_tags
 from experiments.tracking.parent import refresh_parent
 from experiments.tracking.points import milliseconds, missing, points_of, send_points
 from experiments.tracking.store import Store, artifact_timeout, connect, reach, reason
@@ -74,6 +76,9 @@ def publish(
         return None
     try:
         return _publish(folder, store or connect(tracking), child)
+    except Damaged as error:
+        _log.warning("Not uploaded: %s", error)
+        return None
     except Exception as error:
         _log.warning(
             "The run is complete in %s but was not uploaded: %s. Upload it later with: %s",
@@ -111,6 +116,7 @@ def upload_pending(
     with Progress(*columns, console=console or Console(stderr=True)) as progress:
         # Oldest first, so that the runs stand in MLflow in the order in which they were made.
         for folder in progress.track(pending[::-1]):
+            folder.clean()
             if publish(folder, tracking, store) is not None:
                 uploaded += 1
             else:
@@ -121,6 +127,7 @@ def upload_pending(
 def _publish(folder: RunFolder, store: Store, child: Child | None) -> str:
     if not folder.finished:
         raise PaddockError(f"{folder.path} is not finished")
+    folder.verify()
     points = points_of(folder) + system_points(folder)
     child = child or store.retried(partial(open_child, store, folder))
     unsent = missing(points, child.logged)
@@ -130,9 +137,7 @@ def _publish(folder: RunFolder, store: Store, child: Child | None) -> str:
         child = store.retried(partial(open_child, store, folder, fresh=True))
         unsent = points
     send_points(store.client, child.run_id, unsent)
-    # Some are known at the end alone: what the model reads at test.
-    for name, value in folder.run["tags"].items():
-        store.client.set_tag(child.run_id, name, value)
+    _describe(store.client, child.run_id, folder)
     with artifact_timeout():
         _send_artifacts(store.client, child.run_id, folder.path)
     link_model(store.client, store.client.get_run(child.run_id), folder.run)
@@ -140,6 +145,20 @@ def _publish(folder: RunFolder, store: Store, child: Child | None) -> str:
     parent_id = store.retried(partial(_gather, store, folder, child))
     folder.write_published(child.identifiers(store, parent_id))
     return child.run_id
+
+
+def _describe(client: Any, run_id: str, folder: RunFolder) -> None:
+    """The tags that are known at the end alone: notes, rounded numbers, the description."""
+    stored = client.get_run(run_id).data
+    note = child_note(folder.run, stored.metrics, refitted=REFITTED in stored.tags)
+    tags = {
+        # What the model reads at test.
+        **folder.run["tags"],
+        **displayed(stored.metrics),
+        **note_tags(note, stored.tags),
+    }
+    for name, value in tags.items():
+        client.set_tag(run_id, name, value)
 
 
 def _gather(store: Store, folder: RunFolder, child: Child) -> str:

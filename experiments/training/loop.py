@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from experiments import checkpoint
+from experiments.integrity import Damaged, say_once
 from experiments.training.state import (
     Tensors,
     load_model_state,
@@ -299,10 +300,14 @@ class Loop:
         checkpoint.save(self.path, sections, notes=notes)
 
     def _resume(self) -> bool:
-        """Go back to the checkpoint, if there is one of this stage of this run."""
+        """Go back to the checkpoint, if there is a whole one of this stage of this run."""
         if not self.path.exists():
             return False
-        sections, notes = checkpoint.load(self.path)
+        try:
+            sections, notes = checkpoint.load(self.path)
+        except Damaged as error:
+            say_once(f"{error}. The stage {self.stage} begins anew")
+            return False
         if notes["identity"] != self.identity:
             return False
         self.progress = StageProgress(**notes["progress"])

@@ -20,8 +20,10 @@ from experiments.config.models import model
 from experiments.config.resolve import BACKBONE
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
-from experiments.files import hash_of, lock
-from experiments.runs.folder import find_runs
+from experiments.files import hash_of
+from experiments.integrity import Damaged, say_once
+from experiments.locks import lock
+from experiments.runs.folder import RunFolder, find_runs
 from experiments.training.context import TrainingContext
 from experiments.training.loop import StageProgress
 from experiments.training.state import load_model_state, model_state
@@ -73,11 +75,16 @@ class Product:
         Returns
         -------
         StageProgress or None
-            The progress of the training that made the weights; None where there is no such file.
+            The progress of the training that made the weights; None where there is no such file, or
+            it is damaged, which a warning says.
         """
         if not self.path.exists():
             return None
-        sections, notes = checkpoint.load(self.path)
+        try:
+            sections, notes = checkpoint.load(self.path)
+        except Damaged as error:
+            say_once(f"{error}. It is not used")
+            return None
         if notes["identity"] != self.identity:
             return None
         tensors, plain = sections["model"]
@@ -108,7 +115,7 @@ class Product:
         """
         for run in find_runs(runs_dir, dataset=dataset, finished=True):
             weights = run.path / "model" / "model.safetensors"
-            if run.run.get("weights") == self.identity and weights.exists():
+            if run.run.get("weights") == self.identity and weights.exists() and _whole(run):
                 sections, _ = checkpoint.load(weights)
                 load_model_state(recommender, *sections["model"])
                 curve = run.curve
@@ -140,6 +147,16 @@ class Product:
         }
         notes = {"identity": self.identity, "progress": vars(progress)}
         checkpoint.save(self.path, {"model": (kept, plain)}, notes=notes)
+
+
+def _whole(run: RunFolder) -> bool:
+    """Whether a finished run still holds what was written; where not, a warning says so."""
+    try:
+        run.verify()
+    except Damaged as error:
+        say_once(f"not used: {error}")
+        return False
+    return True
 
 
 def is_shared(values: Mapping[str, Any]) -> bool:
@@ -272,11 +289,11 @@ def load_product(recommender: AbstractRecommender, data: Prepared, identity: str
     Raises
     ------
     PaddockError
-        If the product is missing.
+        If the product is missing or damaged.
     """
     product = Product(path=product_path(data, identity), identity=identity)
     if product.load(recommender) is None:
         raise PaddockError(
-            f"{product.path} is missing, the backbone that the run was trained on: "
+            f"{product.path} is missing or damaged, the backbone that the run was trained on: "
             "run its command again with force=true"
         )

@@ -100,10 +100,18 @@ def _conclude(study: TuningStudy, tracker: StudyTracker, console: Console) -> li
         raise PaddockError(
             f"no trial of {study.name} came to its end; the reasons are in {study.folder}/study.log"
         )
-    path = write_winner(study, winner)
+    path, before = write_winner(study, winner)
+    kept = (
+        ""
+        if before is None
+        else (
+            f"{_shown(path)} keeps the better {before['value']:.4f} of {before.get('study')} on the same data: "
+            "delete it to write this one"
+        )
+    )
     console.print(
         f"best: trial {winner.number}, {study.metric} {winner.value:.4f}, {params_text(winner.params)}; "
-        f"written to {_shown(path)}",
+        f"{kept or f'written to {_shown(path)}'}",
         highlight=False,
         soft_wrap=True,
     )

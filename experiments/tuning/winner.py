@@ -1,5 +1,6 @@
 """The best configuration of a study: written to conf/tuned/, then trained with several seeds."""
 
+import math
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
@@ -7,17 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import TrialState
 from rich.console import Console
+from yaml import YAMLError
 
 from experiments.config.compose import compose, typed
 from experiments.config.experiment import NAMELESS, Experiment
 from experiments.config.resolve import resolve_model
 from experiments.config.schema import Config
-from experiments.files import write_text
+from experiments.files import hash_of, write_text
 from experiments.paths import program
 from experiments.runs.folder import RunFolder
-from experiments.runs.identity import spelled
+from experiments.runs.identity import plain, spelled
 from experiments.tuning.space import STAGES, looked_up, put
 from experiments.tuning.study import TuningStudy
 from experiments.tuning.trials import DEFAULTS, counts
@@ -44,8 +47,40 @@ def winning_model(study: TuningStudy, trial: "FrozenTrial") -> dict[str, Any]:
     return study.space.suggest(fixed, defaults=DEFAULTS in trial.user_attrs)
 
 
-def write_winner(study: TuningStudy, trial: "FrozenTrial") -> Path:
+def better_before(path: Path, found: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What another study wrote, if it found a better value of the same metric on the same data.
+
+    Parameters
+    ----------
+    path
+        The file of a winner, which need not exist.
+    found
+        What is to be written under `tuned`.
+
+    Returns
+    -------
+    Mapping or None
+        What the file has under `tuned`; None where it may be overwritten.
+    """
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, OmegaConfBaseException, YAMLError):
+        return None
+    before = content.get("tuned") if isinstance(content, dict) else None
+    if not isinstance(before, dict):
+        return None
+    same = all(before.get(key) == found[key] for key in ("metric", "data_hash", "split_hash"))
+    # Files of earlier versions do not say what the candidates were.
+    same &= before.get("question_hash", found["question_hash"]) == found["question_hash"]
+    value = before.get("value")
+    valid = isinstance(value, int | float) and math.isfinite(value)
+    return before if same and valid and value > found["value"] else None
+
+
+def write_winner(study: TuningStudy, trial: "FrozenTrial") -> tuple[Path, Mapping[str, Any] | None]:
     """Write the configuration of the best trial to the file that `+tuned=auto` reads.
+
+    A better value of the same metric on the same data and protocol stays there.
 
     Parameters
     ----------
@@ -56,8 +91,10 @@ def write_winner(study: TuningStudy, trial: "FrozenTrial") -> Path:
 
     Returns
     -------
-    Path
+    path : Path
         <tuned_dir>/<dataset>/<protocol>/<model>.yaml.
+    before : Mapping or None
+        What stays there under `tuned`, if it is better; None where the file was written.
     """
     config, trials = study.config, study.queue.trials
     # As experiments.config.compose.settled names it.
@@ -78,16 +115,19 @@ def write_winner(study: TuningStudy, trial: "FrozenTrial") -> Path:
         "seconds": round(sum(_seconds(each) for each in trials if counts(each)), 1),
         "data_hash": study.shared.data.hash,
         "split_hash": study.shared.split.hash,
+        "question_hash": hash_of([plain(config)["protocol"]["rankings"], study.shared.hashes]),
     }
+    path = Path(config.study.tuned_dir) / f"{name}.yaml"
+    if (before := better_before(path, provenance)) is not None:
+        return path, before
     content = {"model": _written(study, winning_model(study, trial)), "tuned": provenance}
     text = (
         f"# @package _global_\n# {_launch(study, name)}\n"
         f"# The best of {len(states)} trials by the valid metric, written by tune.py.\n"
         + OmegaConf.to_yaml(OmegaConf.create(content))
     )
-    path = Path(config.study.tuned_dir) / f"{name}.yaml"
     write_text(path, text)
-    return path
+    return path, None
 
 
 def train_winner(study: TuningStudy, trial: "FrozenTrial", console: Console) -> list[RunFolder]:

@@ -13,7 +13,6 @@ import polars as pl
 import pytest
 
 from experiments.config.schema import TrackingConfig
-from experiments.files import write_json
 from experiments.runs import provenance
 from experiments.runs.folder import RunFolder
 from tests.tracking.mlflow_state import client_of
@@ -161,12 +160,12 @@ def test_with_other_versions_the_tolerance_counts(
     for off, code, verdict in ((0.005, 0, "within 0.01"), (0.02, 1, "differs")):
         result = folder.result
         changed = {**result["metrics"], LEAD: result["metrics"][LEAD] + off}
-        write_json(folder.path / "result.json", {**result, "metrics": changed})
+        folder.write_result({**result, "metrics": changed})
         answer, told = _reproduce(paddock, folder.path)
         assert answer.code == code
         assert told["numbers"]["verdict"] == verdict
         assert LEAD in told["numbers"]["detail"]
-        write_json(folder.path / "result.json", result)
+        folder.write_result(result)
 
 
 @pytest.mark.usefixtures("checkout")

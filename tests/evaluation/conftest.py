@@ -22,3 +22,10 @@ def recbole_metrics(monkeypatch: pytest.MonkeyPatch) -> Any:
         if name not in vars(np):
             monkeypatch.setattr(np, name, meant, raising=False)
     return pytest.importorskip("recbole.evaluator.metrics")
+
+
+@pytest.fixture(scope="session")
+def ranx() -> Any:
+    """ranx in plain Python: numba takes minutes to compile what runs here in less than a second."""
+    pytest.importorskip("numba").config.DISABLE_JIT = True
+    return pytest.importorskip("ranx")

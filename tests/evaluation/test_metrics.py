@@ -150,8 +150,7 @@ def untied():
     return scores, targets
 
 
-def test_equal_to_ranx(untied):
-    ranx = pytest.importorskip("ranx")
+def test_equal_to_ranx(untied, ranx):
     scores, targets = untied
     qrels = {f"q{row:03}": {f"d{i}": 1 for i in chosen} for row, chosen in enumerate(targets)}
     run = {

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.runs.compare import Run, best_of_each_model, by_metric, comparable, marks
+from experiments.runs.compare import (
+    Configuration,
+    Run,
+    best_of_each_model,
+    by_metric,
+    cautions,
+    collapsed,
+    comparable,
+    marks,
+)
 
 NDCG, RMSE, GINI = "test/full/ndcg_at_10", "test/ratings/rmse", "test/full/gini_at_10"
 QUESTION = {"dataset": "d" * 64, "split": "5" * 64, "candidates_c20_test": "c" * 64}
@@ -156,3 +165,41 @@ def test_comparing_needs_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def _seeds(values: Any, metric: str = "full/ndcg_at_10") -> Configuration[Run]:
+    runs = [
+        _run(number, metrics={f"test/{metric}": float(value)}, selecting=metric)
+        for number, value in enumerate(values, 1)
+    ]
+    return Configuration(label="bpr", runs=runs)
+
+
+@pytest.mark.parametrize(
+    ("values", "seeds"),
+    [
+        ([0.305, 0.031, 0.330], [2]),
+        ([0.030, 0.305, 0.031, 0.330, 0.310], [1, 3]),
+        ([0.305, 0.031], []),  # nobody can say which of two
+        ([0.305, 0.160, 0.330], []),
+        ([0.04, 0.01, 0.03], []),  # scatters widely
+        ([0.0, 0.0, 0.0], []),
+        ([0.3, 0.3, 0.3], []),
+        ([0.3, np.nan, 0.3], []),
+    ],
+)
+def test_a_seed_that_collapsed_is_found(values: list[float], seeds: list[int]) -> None:
+    assert [seed for seed, _ in collapsed(_seeds(values))] == seeds
+
+
+def test_a_seed_that_collapsed_is_named_with_its_value() -> None:
+    assert cautions(_seeds([0.305, 0.031, 0.330])) == ["seed 2 collapsed: 0.0310"]
+    assert collapsed(_seeds([0.9, 2.4, 0.92], "ratings/rmse")) == [(2, 2.4)]
+    assert collapsed(_seeds([0.9, 0.2, 0.92], "ratings/rmse")) == []
+
+
+def test_ordinary_noise_collapses_nobody() -> None:
+    rng = np.random.default_rng(1)
+    for seeds in (3, 5, 10):
+        for values in rng.normal(0.1, 0.01, size=(500, seeds)):
+            assert collapsed(_seeds(values)) == []

@@ -65,6 +65,35 @@ def test_a_file_that_git_does_not_know_is_a_change(repository: Path) -> None:
     assert provenance.git()["dirty"] is True
 
 
+@pytest.mark.parametrize(
+    "name", ["conf/tuned/tiny/loo/bpr.yaml", "notes.md", "datasets/own/own.inter", "docs/conf.py"]
+)
+def test_what_is_no_code_leaves_a_checkout_clean(name: str, repository: Path) -> None:
+    clean = provenance.git()
+    path = repository / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("one: 1\n")
+    assert provenance.git() == clean
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "--message", "second")
+    committed = provenance.git()
+    path.write_text("one: 2\n")
+    assert provenance.git() == committed
+    assert committed["dirty"] is False
+
+
+@pytest.mark.parametrize(
+    "name", ["conf/model/own.yaml", "experiments/config/models.json", "a.toml"]
+)
+def test_new_configuration_is_a_change_and_told(name: str, repository: Path) -> None:
+    path = repository / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{}\n")
+    told = provenance.git()
+    assert told["dirty"] is True
+    assert told["untracked"][name]["text"] == "{}\n"
+
+
 def test_sources_that_git_does_not_know_are_told_with_their_text(repository: Path) -> None:
     (repository / "models").mkdir()
     (repository / "models" / "own é.py").write_text("loss = 3\n")

@@ -75,5 +75,5 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
         _ = RunFolder(tmp_path).run
     folder = make_run(tmp_path)
     (folder.path / "result.json").write_text("{")
-    with pytest.raises(PaddockError, match=r"result\.json is not valid JSON"):
+    with pytest.raises(PaddockError, match=r"result\.json is damaged: it is not valid JSON"):
         _ = folder.result

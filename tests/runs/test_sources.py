@@ -13,7 +13,8 @@ from experiments.components import plugins
 from experiments.components.plugins import load_plugins
 from experiments.config.resolve import resolve_model
 from experiments.data.prepared import Prepared
-from experiments.files import read_json, write_json
+from experiments.files import read_json
+from experiments.integrity import write_sealed
 from experiments.protocol.split import Split
 from experiments.runs.folder import RunFolder
 from experiments.training.context import TrainingContext
@@ -180,7 +181,7 @@ def test_a_run_of_an_earlier_kind_is_told_and_not_reused(paddock: CommandLine) -
     run.path.rename(old)
     content = read_json(old / "run.json")
     del content["format"], content["sources"]
-    write_json(old / "run.json", {**content, "config_hash": "0123456789" + 54 * "a"})
+    write_sealed(old / "run.json", {**content, "config_hash": "0123456789" + 54 * "a"})
     answer = paddock(*words)
     assert answer.code == 0, answer.err
     told = [line for line in answer.out.splitlines() if "earlier version" in line]
@@ -213,9 +214,8 @@ def test_a_source_that_changed_is_told_in_one_line(paddock: CommandLine) -> None
     other = run.path.parent.with_name("pop-0123456789") / "seed-1"
     other.parent.mkdir()
     run.path.rename(other)
-    content = read_json(other / "run.json")
-    sources = {**content["sources"], "model Pop": 64 * "0"}
-    write_json(other / "run.json", {**content, "sources": sources})
+    moved = RunFolder(other)
+    moved.update(sources={**moved.run["sources"], "model Pop": 64 * "0"})
     answer = paddock(*words)
     line = "pop seed 1: trained again: the source of model Pop changed since the run in"
     assert line in answer.out

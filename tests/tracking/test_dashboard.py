@@ -1,5 +1,6 @@
 """The dashboard that a reviewer opens: descriptions, views, models, system metrics."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from experiments.config.schema import TrackingConfig
 from experiments.runs.folder import RunFolder
 from experiments.tracking import Tracker, publish
-from experiments.tracking.dashboard import VIEWS
+from experiments.tracking.dashboard import key_of
 from experiments.tracking.notes import mean_and_deviation, shown_metrics
 from experiments.tracking.system import PREFIX, SystemMetrics, system_points
 from tests.browser import open_page
@@ -44,6 +45,13 @@ def _means(metric: str) -> dict[str, tuple[float, float]]:
     return {m: (float(np.mean(values[m])), float(np.std(values[m], ddof=1))) for m in ordered}
 
 
+def _rounded(mean: float, deviation: float, seeds: int = len(MODELS["bpr"])) -> str:
+    """With as many decimals, four at most, as show two digits of the standard error."""
+    error = deviation / seeds**0.5
+    places = next((n for n in range(4) if error * 10**n >= 10), 4)
+    return f"{mean:.{places}f} ± {deviation:.{places}f}"
+
+
 def test_an_experiment_is_described_by_its_leaderboard(
     tracking: TrackingConfig, tmp_path: Path
 ) -> None:
@@ -52,8 +60,8 @@ def test_an_experiment_is_described_by_its_leaderboard(
     rows = [line for line in experiment.tags[NOTE].splitlines() if line.startswith("| [")]
     expected = _means(LEAD)
     assert [row.partition("[")[2].partition("]")[0] for row in rows] == list(expected)
-    for row, (mean, deviation) in zip(rows, expected.values(), strict=True):
-        assert f"{mean:.4f} ± {deviation:.4f}" in row
+    for row, each in zip(rows, expected.values(), strict=True):
+        assert _rounded(*each) in row
     assert rows[0].split(" | ")[1].startswith("**")
     assert not any(row.split(" | ")[1].startswith("**") for row in rows[1:])
 
@@ -65,12 +73,37 @@ def test_a_parent_is_described_by_its_numbers_and_commands(
     (parent,) = (run for run in runs_by_kind(tracking)[0] if run.info.run_name == "sasrec")
     note = parent.data.tags[NOTE]
     for ranking in ("full", "c20"):
-        mean, deviation = _means(f"test/{ranking}/ndcg_at_10")["sasrec"]
-        assert f"{mean:.4f} ± {deviation:.4f}" in note
+        expected = _rounded(*_means(f"test/{ranking}/ndcg_at_10")["sasrec"])
+        assert expected in note
+        # MLflow's table shows the same, and the metric keeps all its digits.
+        assert parent.data.tags[f"{ranking} NDCG at 10"] == expected
+        assert parent.data.metrics[f"test/{ranking}/ndcg_at_10"] == pytest.approx(
+            _means(f"test/{ranking}/ndcg_at_10")["sasrec"][0], rel=1e-12
+        )
+    assert parent.data.tags["seeds"] == "2"
+    assert parent.data.tags["train s"] == "25.5"
     for folder in made["sasrec"]:
         assert folder.run["command"] in note
     (entered,) = parent.inputs.dataset_inputs
     assert entered.dataset.name == "ml-100k"
+
+
+def test_a_seed_is_described_by_its_numbers_and_its_command(
+    tracking: TrackingConfig, tmp_path: Path
+) -> None:
+    folder = make_run(tmp_path / "runs", seed=1, dirty=True)
+    publish(folder, tracking)
+    client, run_id = client_of(tracking), folder.published["run_id"]
+    tags = client.get_run(run_id).data.tags
+    value = f"{folder.result['metrics'][LEAD]:.4f}"
+    assert value in tags[NOTE]
+    assert folder.run["command"] in tags[NOTE]
+    assert "uncommitted" in tags[NOTE]
+    assert tags["full NDCG at 10"] == value
+    assert tags["train s"] == "11.0"
+    client.set_tag(run_id, NOTE, "The reviewer's own words.")
+    publish(folder, tracking)
+    assert client.get_run(run_id).data.tags[NOTE] == "The reviewer's own words."
 
 
 def test_a_description_by_hand_stays(tracking: TrackingConfig, tmp_path: Path) -> None:
@@ -95,8 +128,32 @@ def test_rows_that_answer_another_question_are_not_in_the_description(
     other = {"dataset": "d" * 64, "split": "6" * 64, "candidates_c20": "c" * 64}
     publish(make_run(tmp_path / "runs", model="ease", seed=1, hashes=other), tracking)
     note = client_of(tracking).get_experiment_by_name("ml-100k/loo").tags[NOTE]
-    assert "[ease]" not in note
-    assert "[bpr]" in note
+    rows = [line for line in note.splitlines() if line.startswith("| [")]
+    assert not any("[ease]" in row for row in rows)
+    assert any("[bpr]" in row for row in rows)
+    (reason,) = (line for line in note.splitlines() if line.startswith("- [ease]"))
+    assert "answers another question: split hash 666666 instead of 555555" in reason
+
+
+def test_refitted_models_stand_apart(tracking: TrackingConfig, tmp_path: Path) -> None:
+    publish(make_run(tmp_path / "runs", model="bpr"), tracking)
+    folder = make_run(tmp_path / "runs", model="ease")
+    config = folder.run["config"]
+    folder.update(config=config | {"protocol": config["protocol"] | {"refit": "valid"}})
+    publish(folder, tracking)
+    client = client_of(tracking)
+    experiment = client.get_experiment_by_name("ml-100k/loo")
+    note = experiment.tags[NOTE]
+    assert note.index("[bpr]") < note.index("protocol.refit=valid") < note.index("[ease]")
+    parents = {run.info.run_name: run for run in runs_by_kind(tracking)[0]}
+    assert "protocol.refit=valid" in parents["ease"].data.tags[NOTE]
+    assert "protocol.refit=valid" not in parents["bpr"].data.tags[NOTE]
+    # The views' own filters, put to the store.
+    for title, expected in (("Leaderboard", {"bpr"}), ("Refitted", {"ease"})):
+        kept = json.loads(experiment.tags[f"mlflow.sharedViewState.{key_of(title)}"])
+        query = json.loads(kept["state"])["searchFilter"]
+        found = client.search_runs([experiment.experiment_id], query)
+        assert {run.info.run_name for run in found} == expected
 
 
 def test_the_description_says_what_to_beware_of_and_tells_configurations_apart(
@@ -180,7 +237,15 @@ def test_columns_are_those_that_people_expect() -> None:
         "c20": ["test/c20/ndcg_at_5", "test/c20/hit_at_5", "test/c20/hit_at_1"],
     }
     assert shown_metrics(["test/full/recall_at_5"]) == {"full": ["test/full/recall_at_5"]}
-    assert mean_and_deviation({"a": 0.12345, "a_std": 0.1}, "a") == "0.1235 ± 0.1000"
+    assert mean_and_deviation({"a": 0.12345}, "a") == "0.1235"
+    assert mean_and_deviation({"a": 0.12345, "a_std": 0.0, "seeds": 2}, "a") == "0.1235 ± 0.0000"
+    for deviation, shown in (
+        (0.01, "0.1235 ± 0.0100"),
+        (0.04, "0.123 ± 0.040"),
+        (0.4, "0.12 ± 0.40"),
+    ):
+        metrics = {"a": 0.12345, "a_std": deviation, "seeds": 4}
+        assert mean_and_deviation(metrics, "a") == shown
     assert mean_and_deviation({}, "a") == "–"
 
 
@@ -194,7 +259,7 @@ def test_the_real_dashboard_shows_the_leaderboard(
     server.start()
     try:
         runs = f"{server.uri}/#/experiments/{experiment}/runs"
-        view = f"{runs}?viewStateShareKey={VIEWS['Leaderboard']}"
+        view = f"{runs}?viewStateShareKey={key_of('Leaderboard')}"
         opened = open_page(
             browser, view, allowed=server.uri, viewport={"width": 2400, "height": 1000}
         )
@@ -205,10 +270,17 @@ def test_the_real_dashboard_shows_the_leaderboard(
             ".ag-pinned-left-cols-container [role=row], .ag-center-cols-container [role=row]"
         )
         names.filter(has_text="sasrec").first.wait_for()
-        shown = _cells(page, f"metrics.`{LEAD}`")
-        assert shown == pytest.approx([mean for mean, _ in expected.values()])
-        deviations = _cells(page, f"metrics.`{LEAD}_std`")
-        assert deviations == pytest.approx([deviation for _, deviation in expected.values()])
+        shown = _cells(page, "tags.`full NDCG at 10`")
+        assert shown == [_rounded(*each) for each in expected.values()]
+        heads = page.evaluate(
+            "[...document.querySelectorAll('.ag-header-cell')]"
+            ".sort((a, b) => a.getBoundingClientRect().x - b.getBoundingClientRect().x)"
+            ".map(head => head.innerText.trim())"
+        )
+        # Accuracy before the cost.
+        ordered = ["full NDCG at 10", "c20 NDCG at 10", "seeds", "train s", "peak memory MB"]
+        assert [head for head in heads if head in ordered] == ordered
+        assert "**" not in page.locator(".ag-center-cols-container").inner_text()
         by_row = page.evaluate(
             "[...document.querySelectorAll('[role=row][row-index]')]"
             ".map(row => [Number(row.getAttribute('row-index')), row.innerText])"
@@ -224,8 +296,7 @@ def test_the_real_dashboard_shows_the_leaderboard(
         page.keyboard.press("Escape")
 
         page.goto(f"{runs}/{published['parent_run_id']}")
-        mean, deviation = expected["sasrec"]
-        page.get_by_text(f"{mean:.4f} ± {deviation:.4f}").first.wait_for()
+        page.get_by_text(_rounded(*expected["sasrec"])).first.wait_for()
 
         page.goto(f"{runs}/{published['run_id']}")
         page.get_by_text("sasrec-seed-1").first.wait_for()
@@ -235,12 +306,12 @@ def test_the_real_dashboard_shows_the_leaderboard(
         server.kill()
 
 
-def _cells(page: Any, column: str) -> list[float]:
-    """The numbers of a column, by row from above."""
+def _cells(page: Any, column: str) -> list[str]:
+    """The texts of a column, by row from above."""
     cells = page.evaluate(
         "id => [...document.querySelectorAll('.ag-row [col-id]')]"
         ".filter(cell => cell.getAttribute('col-id') === id)"
         ".map(cell => [Number(cell.closest('[row-index]').getAttribute('row-index')), cell.innerText])",
         column,
     )
-    return [float(text) for _, text in sorted(cells)]
+    return [text.strip() for _, text in sorted(cells)]

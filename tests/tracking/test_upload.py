@@ -32,7 +32,7 @@ def test_a_broken_folder_does_not_hold_up_the_others(tracking, tmp_path, caplog)
     good = make_run(tmp_path / "runs", seed=2)
     uploads = upload_pending(tmp_path / "runs", tracking, console=Console(quiet=True))
     assert uploads == Uploads(1, 1, 0)
-    assert "result.json is not valid JSON" in caplog.text
+    assert "result.json is damaged: it is not valid JSON" in caplog.text
     assert_mirrors(good, tracking)
 
 

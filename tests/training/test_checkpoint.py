@@ -19,7 +19,8 @@ from experiments.errors import PaddockError
 from experiments.protocol.split import Split
 from experiments.training.build import build
 from experiments.training.context import TrainingContext
-from experiments.training.loop import Loop, Schedule
+from experiments.training.loop import Loop, Schedule, StageProgress
+from experiments.training.reuse import Product
 from experiments.training.state import (
     load_model_state,
     load_optimizer_state,
@@ -378,3 +379,40 @@ class TestResuming:
         other.run()
         assert other.strategy.epochs == [0, 1, 2, 3]
         assert records[0] == ("resume", 0)
+
+    @pytest.mark.parametrize("way", ["flip", "truncate", "edit"])
+    def test_a_damaged_checkpoint_is_not_continued(
+        self, way: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        undisturbed, expected = loop_of(tmp_path)
+        undisturbed.run()
+        path = tmp_path / "checkpoint"
+        raw = path.read_bytes()
+        path.write_bytes(
+            {
+                "flip": raw[:-3] + bytes([raw[-3] ^ 64]) + raw[-2:],
+                "truncate": raw[:-100],
+                "edit": raw.replace(b"since_best", b"since_rest"),
+            }[way]
+        )
+        again, records = loop_of(tmp_path)
+        again.run()
+        assert again.strategy.epochs == list(range(10))
+        assert records == expected
+        assert torch.equal(again.model.weight, undisturbed.model.weight)
+        assert "begins anew" in caplog.text
+
+
+def test_a_damaged_stage_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    product = Product(path=tmp_path / "stages" / "s.safetensors", identity="i")
+    product.save(Holder(2.0), StageProgress(epoch=1))  # type: ignore[arg-type]
+    held = Holder(0.0)
+    assert product.load(held) is not None  # type: ignore[arg-type]
+    raw = product.path.read_bytes()
+    product.path.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
+    again = Holder(0.0)
+    before = model_state(again)[0]
+    assert product.load(again) is None  # type: ignore[arg-type]
+    after = model_state(again)[0]
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert str(product.path) in caplog.text

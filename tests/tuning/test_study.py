@@ -66,6 +66,29 @@ def test_first_trial_is_the_models_own(tuner: Tuner, tmp_path: Path) -> None:
     )
 
 
+def test_a_better_winner_of_the_same_question_stays(tuner: Tuner, tmp_path: Path) -> None:
+    words = (*SMALL, "study.n_trials=1", "study.final_seeds=0")
+    tuner(*words)
+    path = tmp_path / "conf/tuned/tiny/loo/bpr.yaml"
+    written = OmegaConf.load(path)
+    for changed, stays in (
+        ({"value": 0.9}, True),
+        ({"value": 0.0}, False),
+        ({"value": float("nan")}, False),
+        ({"value": 0.9, "data_hash": "other"}, False),
+        ({"value": 0.9, "metric": "full/hit_at_10"}, False),
+        ({"value": 0.9, "question_hash": "other"}, False),
+    ):
+        tuned = {**written.tuned, "study": "another", **changed}
+        OmegaConf.save(OmegaConf.create({"model": {}, "tuned": tuned}), path)
+        before = path.read_text()
+        said = tuner(*words)
+        assert (path.read_text() == before) is stays, changed
+        assert ("keeps the better 0.9000 of another" in said) is stays, changed
+        if not stays:
+            assert OmegaConf.load(path).tuned == written.tuned
+
+
 def test_median_pruning(tuner: Tuner) -> None:
     """Each trial ends where the rule of the median says, computed here from all curves anew."""
     startup, warmup = 2, 3

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.config.schema import Refit
-from experiments.errors import PaddockError
+from experiments.integrity import Damaged
 from experiments.runs.compare import RECBOLE, Run, notes_of
 from experiments.runs.folder import RunFolder
 
@@ -49,8 +49,9 @@ def _read(folder: RunFolder) -> FolderRun:
     unfit = "" if run["state"] == "finished" else "not finished"
     if not unfit:
         try:
-            result = folder.result
-        except PaddockError as error:
+            result = folder.result_of(run)
+            folder.verify_files(run, largest=0)
+        except Damaged as error:
             unfit = str(error)
     config, tags, git = run.get("config", {}), run.get("tags", {}), run.get("git") or {}
     protocol = config.get("protocol", {})

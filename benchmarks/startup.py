@@ -1,0 +1,230 @@
+"""What a command costs that trains little or nothing: a fresh process each time, imports included.
+
+    python -m benchmarks.startup [--repeats N] [--cells N] [--folders N]
+
+A finished run that is asked for again, a grid of finished runs, the leaderboard of many run folders,
+help. The finished runs are copies of one run of Pop on the tiny data set, under the names of other
+models and seeds, so that only their making is spared and not what finds them. How long Python takes
+to import Hydra alone, and torch with RecBole, stands beside: a machine with other work slows all of
+them alike.
+"""
+
+import argparse
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.measure import machine, spread
+from benchmarks.pair import ONE_THREAD
+from experiments.commands.identified import prepared_run
+from experiments.commands.phases import Phases
+from experiments.config.compose import compose, typed
+from experiments.config.experiment import Experiment
+from experiments.files import read_json, write_json
+from experiments.runs.folder import find_runs, run_path
+from experiments.runs.provenance import packages
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = Path(__file__).resolve().parent / "out" / "startup.json"
+MODELS = (
+    "pop",
+    "itemknn",
+    "ease",
+    "ract",
+    "bpr",
+    "lightgcn",
+    "multivae",
+    "gru4rec",
+    "sasrec",
+    "bert4rec",
+)
+REPEATS, CELLS, FOLDERS = 3, 200, 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One command to measure.
+
+    Attributes
+    ----------
+    arguments : sequence of str
+        Of Python.
+    goal : float, optional
+        CPU seconds that it may take on an idle core.
+    before : callable, optional
+        What is done before each time.
+    """
+
+    name: str
+    arguments: Sequence[str]
+    goal: float | None = None
+    before: Callable[[], object] = lambda: None
+
+
+class Folders:
+    """The run folders of the benchmark, and the commands that find them.
+
+    Parameters
+    ----------
+    work : Path
+        Everything is written below it.
+    """
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self._one = self.arguments("cells", "model=pop")
+
+    def arguments(self, runs: str, *overrides: str, tracking: str = "off") -> list[str]:
+        """The arguments of Python for run.py with these overrides, on the tiny data set."""
+        places = [f"runs_dir={self.work / runs}", f"data_dir={self.work / 'data'}"]
+        return ["run.py", *overrides, "dataset=tiny", f"tracking={tracking}", *places]
+
+    def commands(self, *, cells: int, folders: int) -> Iterable[Command]:
+        """Make the folders, and say what is measured on them."""
+        fresh = self.work / "fresh"
+        yield Command(
+            name="Pop, trained, evaluated, untracked",
+            arguments=self.arguments("fresh", "model=pop"),
+            goal=5.0,
+            before=lambda: shutil.rmtree(fresh, ignore_errors=True),
+        )
+        _run(self._one)
+        yield Command(name="a finished run, untracked", arguments=self._one, goal=1.2)
+        store = f"tracking.uri=sqlite:///{self.work / 'mlflow.db'}"
+        artifacts = f"tracking.artifacts={self.work / 'artifacts'}"
+        tracked = self.arguments("cells", "model=pop", store, artifacts, tracking="local")
+        _run(tracked)
+        yield Command(name="a finished run, tracked", arguments=tracked, goal=1.2)
+        seeds = [str(seed) for seed in range(1, cells // len(MODELS) + 1)]
+        for model in MODELS:
+            self._copies("cells", [self._identity(model)], seeds)
+        grid = ["-m", f"model={','.join(MODELS)}", f"seed={','.join(seeds)}"]
+        yield Command(
+            name=f"a grid of {len(MODELS) * len(seeds)} finished runs",
+            arguments=self.arguments("cells", *grid),
+            goal=15.0,
+        )
+        models = [
+            (MODELS[number % len(MODELS)], f"{number:064x}"[::-1]) for number in range(folders // 5)
+        ]
+        self._copies("board", models, list("12345"))
+        yield Command(
+            name=f"the leaderboard of {folders} runs",
+            arguments=self.arguments("board", "mode=leaderboard"),
+            goal=2.0,
+        )
+
+    def _identity(self, model: str) -> tuple[str, str]:
+        overrides = self.arguments("cells", f"model={model}")[1:]
+        experiment = Experiment.of(typed(compose(overrides)), {"model": model})
+        return model, prepared_run(experiment, phases=Phases()).identity
+
+    def _copies(self, runs: str, models: Iterable[tuple[str, str]], seeds: Sequence[str]) -> None:
+        """Copy Pop's run under the names of other models' configurations and seeds."""
+        [pop] = find_runs(self.work / "cells", model="pop", finished=True)[-1:]
+        content = read_json(pop.path / "run.json")
+        for model, identity in models:
+            for seed in seeds:
+                path = run_path(
+                    self.work / runs,
+                    dataset=content["dataset"],
+                    protocol=content["protocol"],
+                    model_key=model,
+                    config_hash=identity,
+                    seed=int(seed),
+                )
+                if not path.exists():
+                    shutil.copytree(pop.path, path)
+                    names = {"model_key": model, "config_hash": identity, "seed": int(seed)}
+                    write_json(path / "run.json", content | names)
+
+
+def helps() -> list[Command]:
+    """Commands that need no run, and what importing alone costs."""
+    imports = "torch, recbole.config, recbole.data, recbole.model"
+    return [
+        Command(name="run.py --help", arguments=["run.py", "--help"]),
+        Command(name="run.py --cfg job", arguments=["run.py", "--cfg", "job"]),
+        Command(name="tune.py --help", arguments=["tune.py", "--help"]),
+        Command(name="python -m reports --help", arguments=["-m", "reports", "--help"]),
+        Command(name="import hydra, alone", arguments=["-c", "import hydra"]),
+        Command(name="import torch, recbole, alone", arguments=["-c", f"import {imports}"]),
+    ]
+
+
+def measure(command: Command, *, repeats: int) -> dict[str, Any]:
+    """Wall and CPU seconds of a command, the children of its process included."""
+    wall: list[float] = []
+    cpu: list[float] = []
+    for _ in range(repeats):
+        command.before()
+        begin, cpu_begin = time.perf_counter(), _cpu_of_children()
+        _run(command.arguments)
+        wall.append(time.perf_counter() - begin)
+        cpu.append(_cpu_of_children() - cpu_begin)
+    return {
+        "name": command.name,
+        "seconds": spread(wall),
+        "cpu_seconds": spread(cpu),
+        "goal_cpu_seconds": command.goal,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print a table, and write benchmarks/out/startup.json."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.startup",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--repeats", type=int, default=REPEATS, help="how often each is run")
+    parser.add_argument("--cells", type=int, default=CELLS, help="finished runs of the grid")
+    parser.add_argument("--folders", type=int, default=FOLDERS, help="runs of the leaderboard")
+    given = parser.parse_args(arguments)
+    table = Table(title="Seconds of a whole process, medians")
+    for column in ("Command", "Wall", "CPU", "Goal (CPU)"):
+        table.add_column(column, justify="left" if column == "Command" else "right")
+    found = []
+    with TemporaryDirectory() as work:
+        made = Folders(Path(work)).commands(cells=given.cells, folders=given.folders)
+        for command in (*helps(), *made):
+            found.append(one := measure(command, repeats=given.repeats))
+            goal = "" if command.goal is None else f"{command.goal:g}"
+            medians = [f"{one[key]['median']:.2f}" for key in ("seconds", "cpu_seconds")]
+            table.add_row(command.name, *medians, goal)
+    content = {"commands": found, "load": os.getloadavg(), "packages": packages()}
+    write_json(OUT, content | {"host": machine()})
+    Console(width=100).print(table)
+
+
+def _run(arguments: Sequence[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | ONE_THREAD,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(arguments)} failed: {done.stderr}")
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+if __name__ == "__main__":
+    main()
