@@ -29,7 +29,7 @@ def gain(value: Value | None) -> str:
 
 
 def symbol(value: Value | None) -> str:
-    """▲ or ▼ for a significant difference, hollow where only the users tell the two apart."""
+    """▲ or ▼ for a significant difference, hollow where only these runs differ."""
     made = value.comparison if value else None
     if made is None or made.verdict == NONE:
         return ""
@@ -43,8 +43,9 @@ def spoken(value: Value | None) -> str:
     if made is None or made.verdict == NONE:
         return ""
     side = "better" if made.difference > 0 else "worse"
-    what = "significantly" if made.verdict == SIGNIFICANT else "over users, not over seeds,"
-    return f"{what} {side} than {made.against}"
+    if made.verdict == SIGNIFICANT:
+        return f"significantly {side} than {made.against}"
+    return f"{side} than {made.against} on these users as trained; other seeds may turn it"
 
 
 def probability(value: float | None) -> str:
@@ -93,7 +94,7 @@ def headline(summary: Summary) -> str:
         made = value.comparison
         if others and made is not None and value.gain is not None:
             verdict = {SIGNIFICANT: "significant", NONE: "not significant"}.get(
-                made.verdict, "significant over users, but not shown to hold over seeds"
+                made.verdict, "these trained models differ on these users; other seeds may turn it"
             )
             sentence += f", {gain(value)} against {made.against} ({verdict})"
         sentences.append(sentence + ".")
@@ -110,12 +111,14 @@ def notes(summary: Summary) -> list[str]:
         "Gain: relative to the best of the other models."
         if not options.baselines
         else f"Gain: relative to the best of {', '.join(options.baselines)}.",
-        f"▲ significantly better, ▼ significantly worse than that model: Wilcoxon's signed-rank test "
-        f"over users (a user's value is the mean over seeds) below {level}, corrected by Holm's "
-        f"method for all pairs of models and all metrics; the {inside} paired bootstrap interval of "
-        f"the difference excludes 0; and Welch's t-test over seeds below {level}, corrected by Holm's "
-        "method for all metrics. △ ▽: the users tell the two apart, the seeds do not, or there is "
-        "only one.",
+        "△ better, ▽ worse than that model: these trained models differ on these users; trained with other "
+        "seeds they may not, so that models that are equally good often get this sign. Wilcoxon's "
+        f"signed-rank test over users (a user's value is the mean over seeds) is below {level}, and the "
+        f"{inside} paired bootstrap interval of the difference excludes 0.",
+        "▲ significantly better, ▼ significantly worse than that model: a t-test over users and seeds "
+        f"together is below {level} too. A single seed never gets this sign. Both tests are corrected by "
+        "Holm's method for all pairs of models and all metrics of the report: where all models are "
+        f"equally good, at most {100 * options.alpha:g} % of the reports show ▲ or ▼ anywhere.",
     ]
     if options.configurations == "best":
         lines.append(

@@ -136,8 +136,8 @@ def comparisons(summary: Summary) -> str:
             f"{made.difference:+.4f}",
             cells.interval(made),
             cells.probability(made.p_users),
-            cells.probability(made.p_holm),
-            cells.probability(made.p_seeds),
+            cells.probability(made.p_users_holm),
+            cells.probability(made.p_retrained_holm),
             made.verdict,
         ]
         for ranking, metrics in summary.tables.items()
@@ -157,8 +157,8 @@ def comparisons(summary: Summary) -> str:
         "difference",
         "bootstrap interval",
         "p over users",
-        "p after Holm",
-        "p over seeds, after Holm",
+        "p over users, after Holm",
+        "p over users and seeds, after Holm",
         "verdict",
     )
     return table("Each row against the model that its gain is relative to", head, body)

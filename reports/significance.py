@@ -1,21 +1,25 @@
 """Whether one model is better than another, or only luckier.
 
-Two kinds of luck are told apart. The users of the test are a sample: their values, averaged over the
-seeds of a model, are compared user by user by Wilcoxon's signed-rank test, corrected by Holm's
-method for all pairs of models and all metrics of the report, and the mean difference has a paired
-bootstrap interval. The seeds of a model are another sample: their means are compared by Welch's
-t-test, corrected by Holm's method for the metrics of the report. A difference counts as significant
-if it passes all three.
+Two kinds of luck are told apart. The users of the test are a sample: the values of two models, averaged
+over their seeds, are compared user by user by Wilcoxon's signed-rank test, and the mean difference has a
+paired bootstrap interval. That compares the models *as they were trained*: it says nothing of the same
+models trained with other seeds. The seeds are another sample, of few: the mean difference is therefore
+also held against users and seeds together (`retrained_p`).
 
-Dimensions: S seeds of a model, U users, M metrics.
+Both tests are corrected by Holm's method for all pairs of models and all metrics of the report, because the
+reference of a row, being the best of the others, is chosen by the very values that are compared. A
+difference counts as significant if it passes both; equal models then get a sign in at most `alpha` of all
+reports (`python -m benchmarks.significance`).
+
+Dimensions: S seeds of a model, U users, R rows, P pairs of rows,
+D users who differ, B resamples of a batch.
 """
 
 import gc
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +31,14 @@ Floats = NDArray[np.float64]
 RESAMPLES = 2000
 _DECIMALS = 12
 _BATCH_BYTES = 32 * 2**20
+_FEW_USERS = 50
 
 SIGNIFICANT = "significant"
-USERS_ONLY = "users only"
+THESE_RUNS = "these runs only"
 NONE = "not significant"
+
+_Compared = tuple[str, str, str]
+"""Row, other row, metric; the rows in the order of the alphabet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,15 +49,14 @@ class Comparison:
     ----------
     difference, low, high : float
         The mean over users of row - against, and its bootstrap interval.
-    p_users : float
-        Of Wilcoxon's signed-rank test over users, uncorrected.
-    p_holm : float
-        The same, corrected by Holm's method.
-    p_seeds : float or None
-        Of Welch's t-test over seeds, corrected; None where a model has a single seed.
+    p_users, p_users_holm : float
+        Of Wilcoxon's signed-rank test over users: of this pair alone, and corrected.
+    p_retrained, p_retrained_holm : float or None
+        Of the test over users and seeds: of this pair alone, and corrected. None where one of the two
+        models has a single seed.
     verdict : str
-        "significant", "users only" (the users tell the two apart, the seeds do not, or there are
-        too few of them) or "not significant".
+        "significant"; "these runs only" (the models as trained differ on these users, and other seeds
+        may turn it) or "not significant".
     """
 
     row: str
@@ -59,8 +66,9 @@ class Comparison:
     low: float
     high: float
     p_users: float
-    p_holm: float
-    p_seeds: float | None
+    p_users_holm: float
+    p_retrained: float | None
+    p_retrained_holm: float | None
     verdict: str
 
 
@@ -72,9 +80,6 @@ def compare(
     resamples: int = RESAMPLES,
 ) -> dict[tuple[str, str], Comparison]:
     """Compare rows with their references.
-
-    The reference of a row, being the best of the others, is chosen by the very values that are
-    compared: Holm's family is therefore every pair that could have been chosen.
 
     Parameters
     ----------
@@ -89,32 +94,31 @@ def compare(
     dict
         A comparison for every entry of `references` of whose rows the values are known.
     """
-    means = {
-        row: {metric: values_SU.mean(axis=0) for metric, values_SU in by_metric.items()}
-        for row, by_metric in values.items()
-    }
-    pairs = [
-        (row, other, metric)
-        for row, other in combinations(sorted(values), 2)
-        for metric in values[row]
-        if metric in values[other]
-    ]
-    tested = [users_p(means[row][metric] - means[other][metric]) for row, other, metric in pairs]
-    with _without_garbage_collection():
-        corrected = multipletests(tested, alpha=alpha, method="holm")[1] if tested else []
-        p_seeds = _seeds_corrected(values, {(row, other) for row, other, _ in pairs}, alpha=alpha)
-    p_users = dict(zip(pairs, zip(tested, corrected, strict=True), strict=True))
+    by_metric: dict[str, dict[str, Floats]] = {}
+    for row in sorted(values):
+        for metric, values_SU in values[row].items():
+            by_metric.setdefault(metric, {})[row] = values_SU
+    over_users: dict[_Compared, float] = {}
+    retrained: dict[_Compared, float] = {}
+    means: dict[str, dict[str, Floats]] = {}
+    for metric, by_row in by_metric.items():
+        means[metric] = {row: values_SU.mean(axis=0) for row, values_SU in by_row.items()}
+        stacked_RU = np.stack(list(means[metric].values()))
+        for place, row in enumerate(by_row):
+            others = list(by_row)[place + 1 :]
+            p_P = users_p(stacked_RU[place] - stacked_RU[place + 1 :])
+            over_users |= {(row, other, metric): p for other, p in zip(others, p_P, strict=True)}
+        for pair, p in retrained_p(by_row).items():
+            retrained[*pair, metric] = p
+    over_users_holm, retrained_holm = _holm(over_users), _holm(retrained)
     made: dict[tuple[str, str], Comparison] = {}
     for (row, metric), against in references.items():
-        pair = (min(row, against), max(row, against), metric)
-        if pair not in p_users:
+        key = (min(row, against), max(row, against), metric)
+        if key not in over_users:
             continue
-        difference_U = means[row][metric] - means[against][metric]
+        difference_U = means[metric][row] - means[metric][against]
         low, high = interval(difference_U, alpha=alpha, resamples=resamples)
-        p_raw, p_holm = map(float, p_users[pair])
-        differs = p_holm < alpha and (low > 0 or high < 0)
-        by_seeds = p_seeds.get(pair)
-        beyond_seeds = by_seeds is not None and by_seeds < alpha
+        as_trained = over_users_holm[key] < alpha and (low > 0 or high < 0)
         made[row, metric] = Comparison(
             row=row,
             against=against,
@@ -122,68 +126,59 @@ def compare(
             difference=float(difference_U.mean()),
             low=low,
             high=high,
-            p_users=p_raw,
-            p_holm=p_holm,
-            p_seeds=by_seeds,
-            verdict=NONE if not differs else SIGNIFICANT if beyond_seeds else USERS_ONLY,
+            p_users=over_users[key],
+            p_users_holm=over_users_holm[key],
+            p_retrained=retrained.get(key),
+            p_retrained_holm=retrained_holm.get(key),
+            verdict=NONE
+            if not as_trained
+            else SIGNIFICANT
+            if retrained_holm.get(key, 1.0) < alpha
+            else THESE_RUNS,
         )
     return made
 
 
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Hide what is in memory from the collector, which statsmodels runs on every correction.
-
-    With thousands of runs in memory, that takes most of the time of a report.
-    """
+def _holm(uncorrected: Mapping[_Compared, float]) -> dict[_Compared, float]:
+    """Corrected by Holm's method (Holm, "A simple sequentially rejective multiple test procedure",
+    Scandinavian Journal of Statistics 1979) for everything that is given."""
+    if not uncorrected:
+        return {}
+    # statsmodels collects garbage with every correction. With thousands of runs in memory that would
+    # take most of the time of a report, so what is there is hidden from the collector.
     gc.freeze()
     try:
-        yield
+        corrected = multipletests(list(uncorrected.values()), method="holm")[1]
     finally:
         gc.unfreeze()
+    return dict(zip(uncorrected, map(float, corrected), strict=True))
 
 
-def _seeds_corrected(
-    values: Mapping[str, Mapping[str, Floats]], pairs: set[tuple[str, str]], *, alpha: float
-) -> dict[tuple[str, str, str], float]:
-    """Welch's p by (row, row, metric), corrected for the metrics of each pair of rows.
-
-    Correcting for all pairs as well would ask for dozens of seeds before any two models differ.
-    """
-    corrected: dict[tuple[str, str, str], float] = {}
-    for row, other in pairs:
-        raw = {
-            metric: seeds_p(values[row][metric].mean(axis=1), values[other][metric].mean(axis=1))
-            for metric in values[row]
-            if metric in values[other]
-        }
-        known = {metric: p for metric, p in raw.items() if p is not None}
-        if known:
-            holm = multipletests(list(known.values()), alpha=alpha, method="holm")[1]
-            corrected |= {
-                (row, other, metric): float(p) for metric, p in zip(known, holm, strict=True)
-            }
-    return corrected
-
-
-def users_p(difference_U: Floats) -> float:
+def users_p(difference_PU: Floats) -> list[float]:
     """Wilcoxon's signed-rank test of paired differences (Wilcoxon, "Individual comparisons by ranking
     methods", Biometrics Bulletin 1945); users without a difference are left out.
 
     Parameters
     ----------
-    difference_U : float64, (U,)
+    difference_PU : float64, (P, U)
+        Of every pair; P may be 0.
 
     Returns
     -------
-    float
-        The two-sided p-value; 1 where no user differs.
+    list of float
+        The two-sided p-value of every pair; 1 where no user differs.
     """
     # Thirds that are summed in another order differ in their last bit, which is no difference.
-    rounded_U = np.round(difference_U, _DECIMALS)
-    if not rounded_U.any():
-        return 1.0
-    return float(stats.wilcoxon(rounded_U, zero_method="wilcox").pvalue)
+    rounded_PU = np.round(difference_PU, _DECIMALS)
+    p_P = np.ones(len(rounded_PU))
+    differs_P = rounded_PU.any(axis=1)
+    # Of few users scipy chooses the way, exact or approximate, for all that it is given at once.
+    few = rounded_PU.shape[1] <= _FEW_USERS
+    for chosen in np.flatnonzero(differs_P)[:, None] if few else [differs_P]:
+        if len(rounded_PU[chosen]):
+            tested = stats.wilcoxon(rounded_PU[chosen], zero_method="wilcox", axis=1)
+            p_P[chosen] = tested.pvalue
+    return [float(p) for p in p_P]
 
 
 def interval(
@@ -206,42 +201,92 @@ def interval(
     (float, float)
         Its ends.
     """
-    if np.ptp(difference_U) == 0:
-        return float(difference_U[0]), float(difference_U[0])
-    batch = max(1, _BATCH_BYTES // (8 * len(difference_U)))
-    made = stats.bootstrap(
-        (difference_U,),
-        np.mean,
-        n_resamples=resamples,
-        batch=min(batch, resamples),
-        confidence_level=1 - alpha,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
-    return float(made.confidence_interval.low), float(made.confidence_interval.high)
+    # Most users differ by 0, so that how many of the others are drawn comes first, and then which.
+    n_users = len(difference_U)
+    rounded_U = np.sort(np.round(difference_U, _DECIMALS))  # the order of users tells nothing
+    differs_D = rounded_U[rounded_U != 0]
+    rng = np.random.default_rng(seed)
+    batch = max(1, _BATCH_BYTES // (8 * n_users))
+    means: list[Floats] = []
+    for done in range(0, resamples, batch):
+        size = min(batch, resamples - done)
+        ends_B = rng.binomial(n_users, len(differs_D) / n_users, size=size).cumsum()
+        drawn = (
+            differs_D[rng.integers(len(differs_D), size=ends_B[-1])] if ends_B[-1] else np.zeros(0)
+        )
+        sums = np.concatenate([[0.0], drawn.cumsum()])[ends_B]
+        means.append(np.diff(sums, prepend=0.0) / n_users)
+    low, high = np.quantile(np.concatenate(means), (alpha / 2, 1 - alpha / 2))
+    return float(low), float(high)
 
 
-def seeds_p(row_S: Sequence[float] | Floats, other_S: Sequence[float] | Floats) -> float | None:
-    """Welch's t-test of the seeds' means (Welch, "The generalization of Student's problem when several
-    different population variances are involved", Biometrika 1947).
+def retrained_p(values: Mapping[str, Floats]) -> dict[tuple[str, str], float]:
+    """Test of mean differences over users and seeds, both of them random: would models that are trained
+    again, with other seeds, differ for other users too?
 
-    Two models that give every seed the same number differ by more than their seeds, if at all.
+    The variance of a mean difference is that of the users' differences over U, plus for either model that
+    of its seeds' means over S. Student's t with the degrees of freedom of Satterthwaite, "An approximate
+    distribution of estimates of variance components" (Biometrics Bulletin 1946).
+
+    Two or three seeds alone often happen to lie close together. The variance of a model's seeds is
+    therefore its own, but not below the average of the models of the report, which has the degrees of
+    freedom of all of them. Left out of the average, and without a variance of seeds, are models
+    that give every user the same value with every seed. What one seed does to one user counts in both
+    the variances, which makes the test a little more careful than it has to be.
 
     Parameters
     ----------
-    row_S, other_S : float64, (S,)
-        The number of seeds may differ.
+    values : row -> (S, U)
+        Of one metric; S may differ, and rows of a single seed or user are in no pair.
 
     Returns
     -------
-    float or None
-        The two-sided p-value; None where a model has a single seed.
+    dict
+        The two-sided p-value of every pair of rows, in the order of the rows.
     """
-    if len(row_S) < 2 or len(other_S) < 2:
-        return None
-    if np.ptp(row_S) < 10.0**-_DECIMALS and np.ptp(other_S) < 10.0**-_DECIMALS:
-        return float(np.isclose(np.mean(row_S), np.mean(other_S), rtol=0, atol=10.0**-_DECIMALS))
-    with warnings.catch_warnings():
-        # scipy warns of a side without any spread, such as a model that counts.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return float(stats.ttest_ind(row_S, other_S, equal_var=False).pvalue)
+    seeds = {
+        row: _Seeds.of(values_SU) for row, values_SU in values.items() if min(values_SU.shape) > 1
+    }
+    means = {row: values[row].mean(axis=0) for row in seeds}
+    freedom = sum(each.freedom for each in seeds.values() if each.variance is not None)
+    spread = sum(each.freedom * (each.variance or 0.0) for each in seeds.values())
+    average = spread / freedom if freedom else 0.0
+    made = {}
+    for row, other in combinations(seeds, 2):
+        difference_U = means[row] - means[other]
+        parts = [(float(difference_U.var(ddof=1)) / len(difference_U), len(difference_U) - 1)]
+        averaged = 0.0
+        for side in (seeds[row], seeds[other]):
+            if side.variance is not None and side.variance > average:
+                parts.append((side.variance / side.n, side.freedom))
+            elif side.variance is not None:
+                averaged += average / side.n
+        parts.append((averaged, freedom))
+        made[row, other] = _student(float(difference_U.mean()), parts)
+    return made
+
+
+class _Seeds(NamedTuple):
+    """The variance of a model's means over its seeds; None where no user's value depends on the seed."""
+
+    n: int
+    variance: float | None
+
+    @classmethod
+    def of(cls, values_SU: Floats) -> Self:
+        depends = np.ptp(values_SU, axis=0).max() > 10.0**-_DECIMALS
+        variance = float(values_SU.mean(axis=1).var(ddof=1)) if depends else None
+        return cls(n=len(values_SU), variance=variance)
+
+    @property
+    def freedom(self) -> int:
+        return self.n - 1
+
+
+def _student(difference: float, parts: Sequence[tuple[float, int]]) -> float:
+    """The two-sided p-value of a difference whose variance is a sum of parts with degrees of freedom."""
+    variance = sum(part for part, _ in parts)
+    if variance < 10.0 ** (-2 * _DECIMALS):
+        return float(abs(difference) < 10.0**-_DECIMALS)
+    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts if part > 0)
+    return float(2 * stats.t.sf(abs(difference) / np.sqrt(variance), freedom))

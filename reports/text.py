@@ -11,7 +11,7 @@ from reports import cells
 from reports.read import Run
 from reports.summarise import Row, Summary
 
-FORMAT = 1
+FORMAT = 2
 """Raised when a key of summary.json changes its meaning or goes."""
 
 _TEX = {
