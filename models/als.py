@@ -3,6 +3,7 @@
 U users and N items (padding included), D embedding size.
 """
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ class ALS(GeneralRecommender):
             Eq. 3 after it, divided by the sum of the confidences of all cells.
         """
         losses: list[float] = []
-        with threadpool_limits(1, "blas"):
+        with _one_blas_thread():
             solver = self._solver(calculate_training_loss=True)
             solver.user_factors = _array(self.user_factors)
             solver.fit(
@@ -108,7 +109,7 @@ class ALS(GeneralRecommender):
         dict of str to Tensor
             `user_factors`, float32, (U, D).
         """
-        with threadpool_limits(1, "blas"):
+        with _one_blas_thread():
             solver = self._solver()
             users_UD = solver.recalculate_user(np.arange(self.n_users), _rows(dataset))
         return {"user_factors": torch.from_numpy(users_UD).to(self.device)}
@@ -178,6 +179,13 @@ class ALS(GeneralRecommender):
 
 def _rows(dataset: Any) -> sp.csr_matrix:
     return dataset.inter_matrix(form="csr").astype(np.float32)
+
+
+def _one_blas_thread() -> threadpool_limits:
+    """One thread of BLAS, as `implicit` wants it: its own threads share the rows out."""
+    # It loads libraries that the limit must find loaded.
+    importlib.import_module("implicit.cpu.als")
+    return threadpool_limits(1, "blas")
 
 
 def _array(factors: Tensor) -> np.ndarray:
