@@ -134,7 +134,7 @@ def cosines(rows_UN: sp.csr_matrix, k: int) -> sp.csr_matrix:
     from implicit.nearest_neighbours import ItemItemRecommender
 
     norms_N = np.sqrt(np.asarray(rows_UN.power(2).sum(axis=0)).ravel())
-    unit_UN = rows_UN.multiply(1 / np.maximum(norms_N, 1e-6)).tocsr().astype(np.float32)
+    unit_UN = rows_UN.multiply(1 / np.maximum(norms_N, 1e-6)).tocsr().astype(np.float64)
     # An item is the most similar to itself, and does not count.
     found = ItemItemRecommender(K=k + 1, num_threads=torch.get_num_threads())
     found.fit(unit_UN, show_progress=False)
