@@ -5,12 +5,14 @@ import time
 from pathlib import Path
 
 from experiments.errors import PaddockError
+from experiments.passwords import guarded_output
 from reports.options import parse, usage
 
 MISTAKE = 2
 """Exit code for a mistake in the input."""
 
 
+@guarded_output()
 def main() -> None:
     """Make the report that sys.argv asks for."""
     overrides = sys.argv[1:]

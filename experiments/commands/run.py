@@ -33,6 +33,7 @@ from experiments.config.metric_names import RATING_ERRORS, default_columns
 from experiments.config.protocol_keys import protocol_metrics
 from experiments.config.schema import Config, Format, Mode, TrackingConfig
 from experiments.errors import PaddockError
+from experiments.passwords import guarded_output
 from experiments.paths import CONF
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ MISTAKE = 2
 """Exit code for a mistake in the input."""
 
 
+@guarded_output()
 def main() -> None:
     """Run what sys.argv says."""
     # Hydra would print a traceback and exit by itself; here an error is one sentence.
