@@ -8,10 +8,9 @@ import base64
 import json
 import os
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -21,9 +20,15 @@ import pytest
 from tests.data.web import Site, serve
 
 from .postgres import Postgres
+from .tuner import forkserver
 
 ROOT = Path(__file__).parents[2]
 
+PROGRAMS = {
+    "run": "experiments.commands.run",
+    "tune": "experiments.tuning.cli",
+    "reports": "reports.__main__",
+}
 USER = "paula"
 SECRETS = {
     "source": "Qs1-pla+in",
@@ -59,36 +64,45 @@ def found_in(content: bytes) -> list[str]:
     ]
 
 
+def perform(program: str, arguments: tuple[str, ...], folder: Path, output: Path) -> None:
+    """A command in this process, its streams in a file."""
+    os.chdir(folder)
+    os.environ |= {"PYTHONPATH": str(ROOT), "STORE_PASSWORD": SECRETS["variable"]}
+    sys.argv = [program, *arguments]
+    written = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(written, 1)
+    os.dup2(written, 2)
+    import_module(PROGRAMS[program]).main()
+
+
 class Commands:
     """Commands in a folder of their own, and all that they say."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._context = forkserver()
         self.lines: set[str] = set()
         """The command lines of all processes that the commands started."""
 
     def __call__(self, program: str, *arguments: str, code: int = 0) -> str:
         """Run to its end, watched; both streams are returned and kept as a file, too."""
-        name = "-m reports" if program == "reports" else str(ROOT / f"{program}.py")
         number = len(list(self.folder.glob("output-*")))
-        with (self.folder / f"output-{number}").open("wb") as output:
-            process = psutil.Popen(
-                [sys.executable, *name.split(" "), *arguments],
-                cwd=self.folder,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "STORE_PASSWORD": SECRETS["variable"]},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-            while process.poll() is None:
-                self._look(process)
-                time.sleep(0.05)
-        said = (self.folder / output.name).read_text()
-        assert process.returncode == code, said
+        output = self.folder / f"output-{number}"
+        process = self._context.Process(
+            target=perform, args=(program, arguments, self.folder, output)
+        )
+        process.start()
+        while process.is_alive():
+            if program == "tune":
+                self._look(process.pid)
+            process.join(0.3)
+        said = output.read_text()
+        assert process.exitcode == code, said
         return said
 
-    def _look(self, process: psutil.Process) -> None:
+    def _look(self, number: int) -> None:
         try:
-            for child in process.children(recursive=True):
+            for child in psutil.Process(number).children(recursive=True):
                 self.lines.add(" ".join(child.cmdline()))
         except psutil.Error:
             pass  # ended meanwhile
