@@ -141,7 +141,7 @@ def _check(options: Options) -> None:
     if options.configurations not in _CONFIGURATIONS:
         hint = nearest(options.configurations, _CONFIGURATIONS)
         raise ReportError(f"configurations={options.configurations}: {hint}")
-    for key in ("experiment", "dataset", "protocol"):
+    for key in ("experiment", "dataset", "protocol", "out"):
         if not getattr(options, key):
             raise ReportError(f"{key} is empty: give a name, as in {key}={_KEYS[key].default}")
     if not re.fullmatch(r"\w[\w.-]*", options.folder):

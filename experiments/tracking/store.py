@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from experiments.address import absolute, is_http, is_remote, sqlite_file, with_password
 from experiments.config.schema import TrackingConfig
 from experiments.errors import PaddockError
-from experiments.files import lock
+from experiments.locks import lock
 from experiments.passwords import hidden, without_password
 from experiments.paths import program
 

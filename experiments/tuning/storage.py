@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from experiments.address import sqlite_file
 from experiments.errors import PaddockError
-from experiments.files import hash_of, lock
+from experiments.files import hash_of
+from experiments.locks import lock
 from experiments.passwords import hidden, revealed, without_password
 
 if TYPE_CHECKING:
