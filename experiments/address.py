@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Collection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from experiments.passwords import concealed, revealed, without_password
 

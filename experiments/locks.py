@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from experiments.address import without_password
+from experiments.passwords import without_password
 
 PATIENCE_SECONDS = 2.0
 """How long a process waits for a lock before it says so."""
