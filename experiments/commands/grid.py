@@ -71,8 +71,6 @@ class Grid(Callback):
 def runs(all_overrides: list[list[str]]) -> list[Config]:
     """The configuration of every job.
 
-    Those that differ by their seed alone are composed once, where nothing else depends on it.
-
     Jobs that differ by their seed alone are composed once, unless another value depends on the
     seed.
 

@@ -19,6 +19,7 @@ from experiments.components.plugins import absolute_plugin, loaded_plugins, plug
 from experiments.config.conceal import install
 from experiments.config.explain import AUTO, explain, near_key
 from experiments.config.groups import choices, groups
+from experiments.config.loader import install
 from experiments.config.schema import Config
 from experiments.config.values import nearest
 from experiments.errors import PaddockError
@@ -39,6 +40,7 @@ OPTIONAL_GROUP = "experiment"
 
 Schema = TypeVar("Schema", bound=Config)
 
+install()
 ConfigStore.instance().store(name="schema", node=Config)
 OmegaConf.register_new_resolver("address", from_environment, replace=True)
 install()

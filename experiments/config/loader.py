@@ -1,0 +1,142 @@
+"""Hydra's loader of configurations, which composes once what Hydra asks for several times.
+
+Hydra composes a command to learn whether it is a grid and again to run it, composes every job of a
+grid twice, and copies everything that it has registered for each group that --help lists. What comes
+out here is the same.
+"""
+
+import copy
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from hydra._internal import hydra as hydra_internals
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import ConfigCompositionException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+_SEED = re.compile(r"seed=(0|[1-9]\d*)")
+_MODES = {f"hydra.mode={mode.name}": mode for mode in RunMode}
+
+
+class Loader(ConfigLoaderImpl):
+    """Composes as Hydra's loader does, and keeps what will be asked for again.
+
+    Parameters
+    ----------
+    config_search_path : ConfigSearchPath
+        Where Hydra looks for YAML files.
+    """
+
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        super().__init__(config_search_path)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._ahead: tuple[str | None, list[str], DictConfig] | None = None
+        self._jobs: dict[tuple[str, ...], DictConfig] = {}
+        self._parsed: dict[str, Override] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Workers of a grid get a loader with each job: what is kept would travel every time.
+        return self.__dict__ | {"_ahead": None, "_jobs": {}, "_parsed": {}}
+
+    def get_group_options(
+        self,
+        group_name: str,
+        results_filter: ObjectType | None = ObjectType.CONFIG,
+        config_name: str | None = None,
+        overrides: list[str] | None = None,
+    ) -> list[str]:
+        """The options of a group; without overrides nothing else than the repository counts."""
+        if config_name is None and not overrides:
+            found: list[str] = self.repository.get_group_options(group_name, results_filter)
+            return found
+        made: list[str] = super().get_group_options(
+            group_name, results_filter, config_name, overrides
+        )
+        return made
+
+    def load_configuration(
+        self,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        from_shell: bool = True,
+        validate_sweep_overrides: bool = True,
+    ) -> DictConfig:
+        """Compose a command; what was composed to learn its mode is taken, where it is the same."""
+        if not validate_sweep_overrides:
+            return self._look_ahead(config_name, overrides, run_mode, from_shell)
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] == config_name:
+            _, before, config = ahead
+            added = overrides[len(before) :]
+            if overrides[: len(before)] == before and added in ([], *([each] for each in _MODES)):
+                parsed = self._parse(overrides)
+                self.validate_sweep_overrides_legal(parsed, run_mode, from_shell)
+                for override in added:
+                    config.hydra.mode = _MODES[override]
+                    config.hydra.overrides.hydra.append(override)
+                return config
+        return super().load_configuration(config_name, overrides, run_mode, from_shell)
+
+    def _look_ahead(
+        self, config_name: str | None, overrides: list[str], run_mode: RunMode, from_shell: bool
+    ) -> DictConfig:
+        """Compose a command whose mode is not known, which is asked for again once it is."""
+        given = list(overrides)
+        try:
+            # A grid's command may leave a mandatory group open, a run's may not: what both take
+            # is the same for both.
+            config = super().load_configuration(
+                config_name, given, RunMode.RUN, from_shell, validate_sweep_overrides=False
+            )
+        except ConfigCompositionException:
+            return super().load_configuration(
+                config_name, given, run_mode, from_shell, validate_sweep_overrides=False
+            )
+        self._ahead = (config_name, given, config)
+        return config
+
+    def load_sweep_config(
+        self, master_config: DictConfig, sweep_overrides: list[str]
+    ) -> DictConfig:
+        """Compose a job of a grid; those that differ by their seed alone are composed once."""
+        seeds = [found for each in sweep_overrides if (found := _SEED.fullmatch(each))]
+        if len(seeds) != 1:
+            return super().load_sweep_config(master_config, sweep_overrides)
+        others = ("" if _SEED.fullmatch(each) else each for each in sweep_overrides)
+        key = (*master_config.hydra.overrides.hydra, *others)
+        if key not in self._jobs:
+            self._jobs[key] = super().load_sweep_config(master_config, sweep_overrides)
+        job = copy.deepcopy(self._jobs[key])
+        # Values that depend on the seed are interpolated when they are read.
+        job.seed = int(seeds[0][1])
+        parsed = [each for each in self._parse(sweep_overrides) if not each.is_hydra_override()]
+        job.hydra.overrides.task = [each.input_line for each in parsed]
+        names = job.hydra.job.config.override_dirname
+        job.hydra.job.override_dirname = get_overrides_dirname(
+            overrides=parsed,
+            kv_sep=names.kv_sep,
+            item_sep=names.item_sep,
+            exclude_keys=names.exclude_keys,
+        )
+        return job
+
+    def _parse(self, overrides: Sequence[str]) -> list[Override]:
+        parser = OverridesParser.create()
+        for each in overrides:
+            if each not in self._parsed:
+                self._parsed[each] = parser.parse_override(each)
+        return [self._parsed[each] for each in overrides]
+
+
+def install() -> None:
+    """Have Hydra load configurations by `Loader`, in this process."""
+    hydra_internals.ConfigLoaderImpl = Loader  # type: ignore[misc]
