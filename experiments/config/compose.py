@@ -16,7 +16,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from experiments.address import from_environment
 from experiments.components.plugins import absolute_plugin, loaded_plugins, plugin_folders
-from experiments.config.conceal import install
 from experiments.config.explain import AUTO, explain, near_key
 from experiments.config.groups import choices, groups
 from experiments.config.loader import install
@@ -40,7 +39,6 @@ OPTIONAL_GROUP = "experiment"
 
 Schema = TypeVar("Schema", bound=Config)
 
-install()
 ConfigStore.instance().store(name="schema", node=Config)
 OmegaConf.register_new_resolver("address", from_environment, replace=True)
 install()

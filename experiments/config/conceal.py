@@ -1,28 +1,24 @@
-"""Passwords are taken out of all that Hydra composes, before Hydra or anybody else writes it down."""
+"""Passwords are taken out of what Hydra composes, before Hydra or anybody else writes it down."""
 
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import Container, DictConfig, ListConfig, flag_override
 
 from experiments.passwords import conceal_all
 
-_load = ConfigLoaderImpl.load_configuration
 
+def conceal_composed(config: DictConfig) -> None:
+    """Conceal the addresses in a composed configuration, which is changed.
 
-def _load_concealed(self: ConfigLoaderImpl, *args: Any, **options: Any) -> DictConfig:
-    config = _load(self, *args, **options)
+    Interpolations are left as they are: what they bring is concealed when it is read.
+
+    Parameters
+    ----------
+    config : DictConfig
+        As composed from YAML files and overrides.
+    """
     with flag_override(config, ["readonly", "struct"], False):
         _conceal(config)
-    return config
-
-
-def install() -> None:
-    """Let Hydra compose configurations without passwords, in this process.
-
-    No callback of Hydra's comes before multirun.yaml and .hydra/config.yaml for what a YAML file holds.
-    """
-    setattr(ConfigLoaderImpl, "load_configuration", _load_concealed)  # noqa: B010
 
 
 def _conceal(node: Container) -> None:
