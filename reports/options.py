@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from experiments.address import TRACKING_URI, from_environment
+from experiments.passwords import concealed
 from reports.errors import ReportError
 
 
@@ -106,6 +107,7 @@ def parse(overrides: Sequence[str]) -> Options:
             raise ReportError(f"{key}: there is no such key; {nearest(key, list(_KEYS))}")
         field = _KEYS[key]
         given[field.name] = _value(key, text, field.default)
+    given["tracking_uri"] = concealed(given["tracking_uri"])
     options = Options(**given)
     _check(options)
     return options

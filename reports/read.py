@@ -10,8 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from experiments.address import without_password
 from experiments.config.metric_names import parse
+from experiments.passwords import without_password
 from experiments.runs import compare
 from reports.errors import ReportError
 from reports.options import Options, nearest
