@@ -5,6 +5,8 @@ holds is therefore taken into a configuration without it, and gets it back where
 """
 
 import os
+import re
+from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -21,6 +23,32 @@ def is_http(uri: str) -> bool:
         Address of a store or a server.
     """
     return uri.startswith(("http://", "https://"))
+
+
+def problem(uri: str, schemes: Collection[str]) -> str | None:
+    """What is wrong with the form of an address; None if nothing is.
+
+    Parameters
+    ----------
+    uri : str
+        Address of a database, a server or a file to download.
+    schemes : collection of str
+        What may precede its colon, such as "sqlite"; a driver behind a "+" is left to the database.
+    """
+    scheme = uri.partition(":")[0].partition("+")[0] if ":" in uri else ""
+    if scheme not in schemes:
+        return f"it begins with none of {', '.join(f'{each}:' for each in schemes if each)}"
+    if scheme == "sqlite":
+        file = uri.partition(":///")[2].partition("?")[0]
+        return None if file else "a SQLite file is written sqlite:///FILE"
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port
+    except ValueError as error:
+        return str(error)
+    if is_http(uri) and not re.fullmatch(r"[^\s/?#]+", parts.hostname or ""):
+        return "it names no host, as in http://HOST:PORT"
+    return None
 
 
 def is_remote(uri: str) -> bool:

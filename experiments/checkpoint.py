@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from experiments.errors import PaddockError
+from experiments.errors import FailedError
 from experiments.files import atomic_path
 
 Sections = Mapping[str, tuple[Mapping[str, Tensor], Any]]
@@ -59,7 +59,7 @@ def load(path: Path) -> tuple[dict[str, tuple[dict[str, Tensor], Any]], Any]:
 
     Raises
     ------
-    PaddockError
+    FailedError
         If the file is not a whole checkpoint.
     """
     try:
@@ -67,7 +67,7 @@ def load(path: Path) -> tuple[dict[str, tuple[dict[str, Tensor], Any]], Any]:
             header = json.loads(stream.metadata()["paddock"])
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise PaddockError(
+        raise FailedError(
             f"{path} is not a checkpoint of Paddock ({error}); delete it to train again"
         ) from error
     sections: dict[str, tuple[dict[str, Tensor], Any]] = {

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, locks between processes, and content hashes."""
+"""Files that are either whole or absent, and content hashes."""
 
 import hashlib
 import json
@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from experiments.errors import FailedError
+from experiments.failures import of_system
 
 
 @contextmanager
@@ -28,17 +29,46 @@ def atomic_path(target: Path) -> Iterator[Path]:
     target : Path
         The file to write.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    with naming(target):
+        folder = _temporary_folder(target)
     temporary = folder / target.name
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(target)
+        with naming(target):
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the system in the block name the file that it is about.
+
+    Writing to a full disk fails without a name, libraries wrap the error in words of their own, and the
+    name of a temporary place would mean nothing to anyone.
+
+    Parameters
+    ----------
+    path : Path
+        The file or folder that is read or written.
+
+    Raises
+    ------
+    OSError
+        With `path` as its file.
+    """
+    try:
+        yield
+    except Exception as error:
+        of = of_system(error)
+        if of is None:
+            raise
+        if of.filename is None or f"{path.parent}/.{path.name}." in f"{of.filename}":
+            raise OSError(of.errno, of.strerror, str(path)) from error
+        raise
 
 
 @contextmanager
@@ -52,16 +82,22 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     target : Path
         The folder to write.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    with naming(target):
+        temporary = _temporary_folder(target)
     try:
-        yield temporary
-        temporary.chmod(0o755)
-        if target.exists():
-            shutil.rmtree(target)
-        temporary.rename(target)
+        with naming(target):
+            yield temporary
+            temporary.chmod(0o755)
+            if target.exists():
+                shutil.rmtree(target)
+            temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary_folder(target: Path) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
 
 
 def write_text(target: Path, text: str) -> None:
@@ -98,22 +134,16 @@ def read_json(source: Path) -> Any:
     ----------
     source : Path
         A UTF-8 file.
+
+    Raises
+    ------
+    FailedError
+        If it is damaged.
     """
-    return json.loads(source.read_text(encoding="utf-8"))
-
-
-def lock(path: Path, *, timeout: float = -1) -> FileLock:
-    """A lock between processes, which the system frees when its holder dies.
-
-    Parameters
-    ----------
-    path : Path
-        The lock file; its folder is made if needed.
-    timeout : float
-        Seconds to wait for the lock; -1 waits without end.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path, timeout=timeout)
+    try:
+        return json.loads(source.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FailedError(f"{source} is damaged: it is not valid JSON ({error})") from error
 
 
 def sha256_of_file(path: Path) -> str:

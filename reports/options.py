@@ -155,7 +155,7 @@ def _check(options: Options) -> None:
     for key, choices in _CHOICES.items():
         if (given := getattr(options, key)) not in choices:
             raise ReportError(f"{key}={given}: {nearest(given, choices)}")
-    for key in ("experiment", "dataset", "protocol"):
+    for key in ("experiment", "dataset", "protocol", "out"):
         if not getattr(options, key):
             raise ReportError(f"{key} is empty: give a name, as in {key}={_KEYS[key].default}")
     if not re.fullmatch(r"\w[\w.-]*", options.folder):

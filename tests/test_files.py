@@ -1,7 +1,9 @@
 """Files that are whole or absent, locks between processes, content hashes."""
 
 import hashlib
+import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,12 +16,12 @@ from experiments.files import (
     atomic_folder,
     atomic_path,
     hash_of,
-    lock,
     read_json,
     sha256_of_file,
     write_json,
     write_text,
 )
+from experiments.locks import holder, lock
 
 ROOT = Path(__file__).parents[1]
 
@@ -146,7 +148,7 @@ def test_a_kill_leaves_the_old_content(tmp_path: Path) -> None:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from experiments.files import lock
+from experiments.locks import lock
 with lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
@@ -171,6 +173,50 @@ def test_a_lock_excludes_another_process_and_dies_with_its_holder(tmp_path: Path
         holder.communicate()
     with lock(path, timeout=30):
         pass
+
+
+WAITER = """
+import sys
+from pathlib import Path
+from experiments.locks import lock
+for path in sys.argv[1:]:
+    with lock(Path(path)):
+        print("held", flush=True)
+"""
+
+
+def test_who_waits_for_a_lock_says_for_whom(tmp_path: Path) -> None:
+    """Of a killed holder's note nothing is left to the next one."""
+    path = tmp_path / "lock"
+
+    def start(code: str, *arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-c", code, str(path), *arguments],
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    first = start(HOLDER, "tracking.uri=postgresql://me:secret@host/db")
+    assert first.stdout is not None
+    assert first.stdout.readline() == "held\n"
+    waiter = start(WAITER)
+    assert waiter.stderr is not None
+    said = waiter.stderr.readline()
+    first.kill()
+    first.communicate()
+    assert said.startswith(f"waiting for process {first.pid} on {socket.gethostname()} (")
+    assert "tracking.uri=postgresql://me@host/db, since 20" in said
+    assert "secret" not in said
+    assert str(path) in said
+    assert waiter.communicate() == ("held\n", "")
+    assert _names(tmp_path) == ["lock"]
+
+    # Left by a killed one, and held by one that could not write its own.
+    Path(f"{path}.holder").write_text(
+        json.dumps({"pid": first.pid, "host": socket.gethostname(), "command": "x", "since": 0})
+    )
+    assert holder(path) == "another process"
+    Path(f"{path}.holder").write_text("{")
+    assert holder(path) == "another process"
 
 
 def test_json_round_trip(tmp_path: Path) -> None:

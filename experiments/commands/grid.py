@@ -1,7 +1,6 @@
 """What happens before and after a grid: all its runs are checked first, and compared at the end."""
 
 import re
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from experiments.config.groups import choices
 from experiments.config.schema import Config, Mode
 from experiments.config.values import at_least, nearest
 from experiments.errors import PaddockError
+from experiments.failures import fail
 
 
 class Grid(Callback):
@@ -36,14 +36,14 @@ class Grid(Callback):
         try:
             all_overrides = jobs(config)
             self._runs = runs(all_overrides)
+            check_launcher(config.hydra.launcher)
             for run in self._runs:
                 check(run)
             for message in check_seeds(all_overrides, self._runs):
                 print(message)
-        except PaddockError as error:
+        except Exception as error:
             # Hydra swallows the exceptions of callbacks, and would train.
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
+            fail(error)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the leaderboard of every data set and protocol that the grid ran on.
@@ -61,8 +61,11 @@ class Grid(Callback):
         for run in self._runs:
             if run.mode is Mode.run:
                 boards.setdefault(repr((run.runs_dir, run.dataset, run.protocol.name)), run)
-        for run in boards.values():
-            show_leaderboard(run)
+        try:
+            for run in boards.values():
+                show_leaderboard(run)
+        except Exception as error:
+            fail(error)
 
 
 def runs(all_overrides: list[list[str]]) -> list[Config]:
@@ -97,6 +100,25 @@ def runs(all_overrides: list[list[str]]) -> list[Config]:
         run = composed[others]
         found.append(replace(run, seed=int(seeds[-1].removeprefix("seed="))) if seeds else run)
     return found
+
+
+def check_launcher(launcher: DictConfig) -> None:
+    """Refuse a number of processes that starts none.
+
+    Parameters
+    ----------
+    launcher : DictConfig
+        The part `hydra.launcher` of a configuration.
+
+    Raises
+    ------
+    PaddockError
+        If there are no processes to run on.
+    """
+    if launcher.get("n_jobs") == 0:
+        raise PaddockError(
+            "hydra.launcher.n_jobs=0 starts no process: give their number, or -1 for one a core"
+        )
 
 
 def check_seeds(all_overrides: list[list[str]], found: list[Config]) -> list[str]:

@@ -5,13 +5,14 @@ neither torch nor RecBole nor MLflow, which take seconds.
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.commands.phases import Phases
 from experiments.config.experiment import Experiment
-from experiments.files import lock
+from experiments.locks import lock
 from experiments.protocol.shared_data import SharedData, shared_data
 from experiments.protocol.slices import definition_hash
 from experiments.runs.folder import RunFolder, run_path
@@ -20,7 +21,6 @@ from experiments.tracking import Tracker, is_published
 from experiments.training.device import device_name, precision_name
 
 if TYPE_CHECKING:
-    from filelock import FileLock
     from rich.console import Console
 
 
@@ -60,7 +60,7 @@ class IdentifiedRun:
         """The model and the seed, as messages name the run."""
         return f"{self.experiment.model_key} seed {self.experiment.config.seed}"
 
-    def lock(self) -> "FileLock":
+    def lock(self) -> AbstractContextManager[None]:
         """The lock that whoever writes to the run folder holds."""
         return lock(self.path.with_name(f".{self.path.name}.lock"))
 
@@ -178,3 +178,30 @@ def say_if_tuned_elsewhere(experiment: Experiment, shared: SharedData, console: 
             "its values may not be the best here",
             highlight=False,
         )
+
+
+def say_result(folder: RunFolder, *, label: str, metric: str, console: "Console") -> None:
+    """Say in a line how a finished run did.
+
+    Parameters
+    ----------
+    folder : RunFolder
+    label : str
+        How messages name the run.
+    metric : str
+        The metric that chose its epoch, without a phase.
+    console : Console
+    """
+    result = folder.result
+    reused = (
+        f", {seconds:.1f} s of them by an earlier run"
+        if (seconds := result["reused_seconds"])
+        else ""
+    )
+    console.print(
+        f"{label}: {result['epochs']} epochs, best {result['best_epoch']}, "
+        f"valid {metric} {result['metrics'][f'valid/{metric}']:.4f}, "
+        f"test {result['metrics'][f'test/{metric}']:.4f}, "
+        f"{result['phases']['train']['seconds']:.1f} s{reused}",
+        highlight=False,
+    )

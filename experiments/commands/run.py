@@ -7,15 +7,14 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from experiments.config.check import check
 from experiments.config.compose import (
@@ -28,18 +27,19 @@ from experiments.config.compose import (
     with_plugins,
 )
 from experiments.config.experiment import Experiment
-from experiments.config.explain import explain
+from experiments.config.explain import explained
 from experiments.config.metric_names import RATING_ERRORS, default_columns
 from experiments.config.protocol_keys import protocol_metrics
 from experiments.config.schema import Config, Format, Mode, TrackingConfig
-from experiments.errors import PaddockError
+from experiments.errors import FailedError, PaddockError
+from experiments.failures import answering, fail, sentence
+from experiments.orphans import end_with_creator
 from experiments.paths import CONF
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-MISTAKE = 2
-"""Exit code for a mistake in the input."""
+    from experiments.runs.folder import RunFolder
 
 
 def main() -> None:
@@ -47,15 +47,12 @@ def main() -> None:
     # Hydra would print a traceback and exit by itself; here an error is one sentence.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        if overrides := help_of_model(sys.argv[1:]):
-            _show_model_help(overrides)
-            return
-        sys.argv[1:] = hydra_arguments(sys.argv[1:])
-        hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
-    except PaddockError as error:
-        fail(str(error))
-    except (HydraException, OmegaConfBaseException) as error:
-        fail(explain(error))
+        with answering(), explained():
+            if overrides := help_of_model(sys.argv[1:]):
+                _show_model_help(overrides)
+                return
+            sys.argv[1:] = hydra_arguments(sys.argv[1:])
+            hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
@@ -115,14 +112,36 @@ def task(composed: DictConfig) -> str | None:
         The path of the run folder; None where the mode trains nothing.
     """
     grid = HydraConfig.get().mode == RunMode.MULTIRUN
-    try:
+    end_with_creator()
+    with job_failures(grid=grid):
         if TUNED.intersection(job_overrides()):
             composed = compose([*job_overrides(), *searched_places()])
         return _answer(composed, grid=grid)
-    except PaddockError as error:
-        if grid:
-            raise PaddockError(f"{error} [in {' '.join(job_overrides())}]") from error
-        fail(str(error))
+
+
+@contextmanager
+def job_failures(*, grid: bool) -> Iterator[None]:
+    """Answer what a job of Hydra raises before Hydra does; in a grid, name the job that raised it.
+
+    Parameters
+    ----------
+    grid : bool
+        Whether other jobs go on.
+
+    Raises
+    ------
+    PaddockError
+        In a grid.
+    """
+    try:
+        yield
+    except Exception as error:
+        said = sentence(error)
+        if not grid or said is None:
+            fail(error)
+        mistake = isinstance(error, PaddockError) and not isinstance(error, FailedError)
+        kind = PaddockError if mistake else FailedError
+        raise kind(f"{said} [in {' '.join(job_overrides())}]") from error
 
 
 def job_overrides() -> list[str]:
@@ -189,7 +208,12 @@ def searched_places() -> tuple[str, ...]:
 
 
 def _run(experiment: Experiment, *, grid: bool) -> str:
-    from experiments.commands.identified import prepared_run, reuse, say_if_tuned_elsewhere
+    from experiments.commands.identified import (
+        prepared_run,
+        reuse,
+        say_if_tuned_elsewhere,
+        say_result,
+    )
     from experiments.commands.phases import Phases
 
     config, phases, console = experiment.config, Phases(), make_console()
@@ -201,12 +225,11 @@ def _run(experiment: Experiment, *, grid: bool) -> str:
 
         bars = config.progress and not grid
         folder = train_identified(this, phases, console=console, bars=bars)
+    elif not grid:
+        # The row below is a mean, where the configuration ran with several seeds.
+        say_result(folder, label=this.label, metric=config.protocol.valid_metric, console=console)
     if not grid:
-        from experiments.runs.leaderboard import leaderboard, render
-
-        board = leaderboard([folder], metrics=_metrics(config), where_known=RATING_ERRORS)
-        render(board, console)
-        _point_to_dashboard(config, console)
+        show_leaderboard(config, of=folder)
     return str(folder.path)
 
 
@@ -264,13 +287,15 @@ def _upload(config: Config) -> None:
         sys.exit(1)
 
 
-def show_leaderboard(config: Config) -> None:
+def show_leaderboard(config: Config, *, of: "RunFolder | None" = None) -> None:
     """Print the leaderboard of the configured data set and protocol, from the run folders.
 
     Parameters
     ----------
     config : Config
         Its data set, protocol and `runs_dir` count.
+    of : RunFolder, optional
+        A finished run of theirs: it is shown among the runs that compare with it.
     """
     from experiments.data.prepare import dataset_name
     from experiments.runs.folder import find_runs
@@ -283,7 +308,7 @@ def show_leaderboard(config: Config) -> None:
         protocol=config.protocol.name,
         finished=True,
     )
-    board = leaderboard(folders, metrics=_metrics(config), where_known=RATING_ERRORS)
+    board = leaderboard(folders, metrics=_metrics(config), where_known=RATING_ERRORS, of=of)
     render(board, console)
     _point_to_dashboard(config, console)
 
@@ -315,15 +340,3 @@ def make_console(*, stderr: bool = False) -> "Console":
 
     width = None if sys.stdout.isatty() else 160
     return Console(width=width, stderr=stderr)
-
-
-def fail(message: str) -> NoReturn:
-    """Print an error message to stderr and exit with code 2.
-
-    Parameters
-    ----------
-    message : str
-        One sentence.
-    """
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(MISTAKE)

@@ -15,6 +15,7 @@ from experiments.commands.identified import (
     prepared_run,
     reuse,
     say_if_tuned_elsewhere,
+    say_result,
 )
 from experiments.commands.phases import Phases
 from experiments.commands.progress import RunProgress
@@ -104,7 +105,7 @@ def train_identified(
     if meanwhile is not None:
         reuse(this, console)
         return meanwhile
-    _report(folder, label=this.label, metric=config.protocol.valid_metric, console=console)
+    say_result(folder, label=this.label, metric=config.protocol.valid_metric, console=console)
     return folder
 
 
@@ -303,22 +304,6 @@ def _save_model(folder: RunFolder, trained: Trained, values: dict[str, Any]) -> 
             temporary / "model.safetensors", {"model": model_state(trained.model)}, notes=values
         )
         write_json(temporary / "model.json", values)
-
-
-def _report(folder: RunFolder, *, label: str, metric: str, console: Console) -> None:
-    result = folder.result
-    reused = (
-        f", {seconds:.1f} s of them by an earlier run"
-        if (seconds := result["reused_seconds"])
-        else ""
-    )
-    console.print(
-        f"{label}: {result['epochs']} epochs, best {result['best_epoch']}, "
-        f"valid {metric} {result['metrics'][f'valid/{metric}']:.4f}, "
-        f"test {result['metrics'][f'test/{metric}']:.4f}, "
-        f"{result['phases']['train']['seconds']:.1f} s{reused}",
-        highlight=False,
-    )
 
 
 def _yaml(content: Any) -> str:

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from experiments.address import is_http, problem
 from experiments.components.plugins import load_plugins
 from experiments.components.registry import callbacks, strategy_config
 from experiments.config.protocol_keys import check_protocol, check_times
@@ -10,6 +11,9 @@ from experiments.config.resolve import ResolvedModel, resolve_model
 from experiments.config.schema import Config, Mode
 from experiments.config.values import PRECISIONS, at_least, nearest
 from experiments.errors import PaddockError
+
+STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks", "file", "")
+"""What an address of MLflow's begins with; nothing before a colon is a folder, or databricks."""
 
 LARGEST_SEED = 2**32 - 1
 """numpy takes no larger one."""
@@ -40,6 +44,7 @@ def check(config: Config) -> ResolvedModel | None:
     at_least("threads", config.threads, 1)
     at_least("k", config.k, 1)
     at_least("checkpoint_seconds", config.checkpoint_seconds, 0)
+    _check_addresses(config)
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device):
         raise PaddockError(f"device={config.device} is unknown: choose auto, cpu, cuda or cuda:N")
     at_least(
@@ -63,6 +68,26 @@ def check(config: Config) -> ResolvedModel | None:
     if config.mode is Mode.recommend:
         _check_users(config.user)
     return resolved
+
+
+def _check_addresses(config: Config) -> None:
+    """Refuse what no server, database or folder can be called."""
+    for key in ("runs_dir", "data_dir"):
+        if not getattr(config, key).strip():
+            raise PaddockError(f"{key} is empty: name a folder")
+    uri = config.tracking.uri
+    if uri is not None and (reason := problem(uri, STORES)):
+        raise PaddockError(
+            f"tracking.uri={uri}: {reason}; tracking=off keeps runs in their folders alone"
+        )
+    source = config.dataset.source
+    # What is missing is told by who reads the data.
+    if is_http(source) and (reason := problem(source, ("http", "https"))):
+        raise PaddockError(f"dataset.source={source}: {reason}")
+    if "://" in source and not is_http(source):
+        raise PaddockError(
+            f"dataset.source={source}: name a path, recbole:NAME, or an address with http:// or https://"
+        )
 
 
 def _check_precision(precision: str, resolved: ResolvedModel) -> None:

@@ -2,18 +2,21 @@
 
 import difflib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import cache
 from itertools import chain
 from typing import Any, cast
 
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.components.registry import strategies
 from experiments.config.groups import choices, groups
 from experiments.config.schema import Config, RankingConfig
 from experiments.config.values import named, nearest
+from experiments.errors import PaddockError
 
 RANKINGS = "protocol.rankings"
 NO_RANKING = (
@@ -22,6 +25,26 @@ NO_RANKING = (
 
 AUTO = "+tuned=auto"
 """Stands for the configuration that tune.py found best: conf/tuned/<dataset>/<protocol>/<model>.yaml."""
+
+
+@contextmanager
+def explained(schema: type[Config] = Config) -> Iterator[None]:
+    """Turn what Hydra and OmegaConf raise in the block into one sentence.
+
+    Parameters
+    ----------
+    schema : type
+        The dataclass of the root file.
+
+    Raises
+    ------
+    PaddockError
+        In their place.
+    """
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise PaddockError(explain(error, schema=schema)) from error
 
 
 def explain(error: Exception, *, schema: type[Config] = Config) -> str:

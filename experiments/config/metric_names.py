@@ -171,6 +171,17 @@ def title(name: str) -> str:
     return f"{spelled}{at_sign}{cutoff}"
 
 
+def long_name(name: str) -> str:
+    """The head of a column on a terminal with its ranking: "full ndcg@10".
+
+    Parameters
+    ----------
+    name : str
+        A stored name.
+    """
+    return f"{parse(name).group} {short(name)}".strip()
+
+
 def long_title(name: str) -> str:
     """The title with the ranking: "full NDCG@10".
 

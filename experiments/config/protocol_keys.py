@@ -1,7 +1,8 @@
 """The keys of a protocol: which its split reads, and what cannot work."""
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -48,6 +49,8 @@ def check_protocol(protocol: ProtocolConfig) -> None:
     if not protocol.metrics:
         raise PaddockError("protocol.metrics is empty: name at least one metric")
     _check_known("protocol.metrics", protocol.metrics, functions(Metric))
+    _check_once("protocol.metrics", protocol.metrics)
+    _check_once("protocol.beyond", protocol.beyond)
     _check_known("protocol.beyond", protocol.beyond, functions(ListMeasure))
     for side, share in vars(protocol.slices).items():
         if share is not None and not 0 < share <= 0.5:
@@ -73,6 +76,7 @@ def _check_rankings(protocol: ProtocolConfig) -> None:
             at_least(f"{path}.candidates", ranking.candidates, 2)
         if not ranking.cutoffs:
             raise PaddockError(f"{path}.cutoffs is empty: name at least one cut-off")
+        _check_once(f"{path}.cutoffs", ranking.cutoffs)
         for cutoff in ranking.cutoffs:
             at_least(f"{path}.cutoffs", cutoff, 1)
             if ranking.candidates is not None and cutoff > ranking.candidates:
@@ -80,6 +84,12 @@ def _check_rankings(protocol: ProtocolConfig) -> None:
                     f"{path}.cutoffs holds {cutoff}, but there are {ranking.candidates} candidates: "
                     f"choose cut-offs of at most {ranking.candidates}"
                 )
+
+
+def _check_once(path: str, values: Sequence[Any]) -> None:
+    for value, times in Counter(values).items():
+        if times > 1:
+            raise PaddockError(f"{path} holds {value} {times} times: name it once")
 
 
 def _check_known(path: str, names: list[str], known: Mapping[str, Any]) -> None:

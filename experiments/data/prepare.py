@@ -15,6 +15,7 @@ from experiments.data.prepared import Prepared, open_prepared
 from experiments.data.readers.formats import check_format, reader_settings
 from experiments.data.sources.find import Sources, dataset_name, find_sources
 from experiments.errors import PaddockError
+from experiments.locks import lock
 
 __all__ = ["dataset_name", "prepare"]
 
@@ -42,7 +43,7 @@ def prepare(dataset: Any, *, data_dir: Path | str, progress: bool = True) -> Pre
     recipe = _recipe(dataset, sources)
     folder = data_dir / f"{recipe['name']}-{files.hash_of(recipe)[:12]}"
     if not (folder / prepared.MANIFEST).is_file():
-        with files.lock(data_dir / f".{folder.name}.lock"):
+        with lock(data_dir / f".{folder.name}.lock"):
             if not (folder / prepared.MANIFEST).is_file():
                 from experiments.data.write import write
 

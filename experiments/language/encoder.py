@@ -18,6 +18,7 @@ from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.language.hashed import hashed_embeddings
 from experiments.language.pretrained import from_pretrained, loading
+from experiments.locks import lock
 
 FORMAT = 1
 """Raise it when the arithmetic changes, so that kept embeddings are not taken for equal."""
@@ -57,7 +58,7 @@ def item_embeddings(
     folder = model_folder(keys.name)
     path = data.path / "embeddings" / f"{_file_name(keys, folder, texts)}.safetensors"
     if not path.exists():
-        with files.lock(path.with_suffix(".lock")):
+        with lock(path.with_suffix(".lock")):
             if not path.exists():
                 made_NW = _embed(keys, folder, texts, device or torch.device("cpu"))
                 padded_NW = torch.cat([torch.zeros(1, made_NW.shape[1]), made_NW])

@@ -17,6 +17,7 @@ from torch import Tensor
 from experiments import files
 from experiments.config.language_keys import LLMConfig
 from experiments.language.pretrained import silence_transformers
+from experiments.locks import lock
 from models.allmrec.frozen_llm import FrozenLLM, answer_loss
 from models.allmrec.prompt import USER, Prompts, Rows
 
@@ -64,7 +65,7 @@ def tiny_folder(
     content = {"format": FORMAT, "size": size, "texts": list(texts), "titles": list(titles)}
     path = folder / files.hash_of({**content, "words": words})[:24]
     if not (path / "config.json").exists():
-        with files.lock(path.with_suffix(".lock")):
+        with lock(path.with_suffix(".lock")):
             if not (path / "config.json").exists():
                 with torch.random.fork_rng(devices=[]), files.atomic_folder(path) as unfinished:
                     _build(keys, titles=titles, texts=texts, words=words, folder=unfinished)

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from experiments import files
-from experiments.errors import PaddockError
+from experiments.errors import FailedError, PaddockError
+from experiments.locks import lock
 from experiments.protocol.random_bits import random_bits
 from experiments.protocol.sequences import sorted_distinct
 from experiments.protocol.split import Interactions, Phase, Split
@@ -74,7 +75,7 @@ def candidates(
     path = Path(folder) / f"{phase}-c{size}-s{seed}-{split.hash[:16]}.parquet"
     meta: Meta = {"phase": phase, "size": size, "seed": seed, "split": split.hash}
     if not path.exists():
-        with files.lock(path.with_suffix(".lock")):
+        with lock(path.with_suffix(".lock")):
             if not path.exists():
                 _save(_draw(data, split, phase, size=size, seed=seed), path, meta)
     return _load(path, meta)
@@ -226,12 +227,12 @@ def _load(path: Path, meta: Meta) -> Candidates:
         flat = _numbers(table["candidates"].combine_chunks().flatten())
         items_TC = flat.reshape(len(users), -1)
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        raise PaddockError(
+        raise FailedError(
             f"{path}: the candidate file cannot be read ({error}); delete it and it is drawn again"
         ) from error
     found = _hash(users, targets, items_TC)
     if stated != meta | {"hash": found}:
-        raise PaddockError(
+        raise FailedError(
             f"{path}: the candidate file is damaged or belongs elsewhere: its content does not "
             f"match the hash stored in it; delete it and it is drawn again"
         )

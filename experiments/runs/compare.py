@@ -224,9 +224,13 @@ class Comparable(Generic[AnyRun]):
 
 
 def comparable(
-    runs: Iterable[AnyRun], *, uncommitted: bool = True, refitted: bool = False
+    runs: Iterable[AnyRun],
+    *,
+    uncommitted: bool = True,
+    refitted: bool = False,
+    like: AnyRun | None = None,
 ) -> Comparable[AnyRun]:
-    """Group the runs that answer the question which most of them answer.
+    """Group the runs that answer the question which most of them answer, or that of a given run.
 
     Of equally many, the question of the most recent run counts. Of runs of one configuration with the
     same seed the oldest counts.
@@ -239,10 +243,12 @@ def comparable(
         Whether runs of uncommitted code count.
     refitted : bool
         Whether the table is of the models that were trained on the valid part too.
+    like : AnyRun, optional
+        One of the runs, with which all others are compared.
     """
     ordered = sorted(runs, key=lambda run: (run.started, run.run_id))
     reasons = {run.run_id: _unfit(run, uncommitted=uncommitted) for run in ordered}
-    shown = _shared([run for run in ordered if not reasons[run.run_id]])
+    shown = like or _shared([run for run in ordered if not reasons[run.run_id]])
     groups: dict[str, dict[int, AnyRun]] = defaultdict(dict)
     for run in ordered:
         if reasons[run.run_id] or shown is None:

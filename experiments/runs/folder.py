@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from experiments.errors import PaddockError
-from experiments.files import read_json, write_json, write_text
+from experiments.errors import FailedError, PaddockError
+from experiments.files import naming, read_json, write_json, write_text
 from paddock import Callback
 
 _PRODUCTS = (
@@ -160,7 +160,7 @@ class RunFolder:
             `stage`, `epoch`, `step`, `seconds` (its duration) and `metrics`.
         """
         path = self.path / "curve.jsonl"
-        with path.open("ab+") as stream:
+        with naming(path), path.open("ab+") as stream:
             _drop_torn_line(stream)
             stream.write((json.dumps(dict(record), ensure_ascii=False) + "\n").encode())
 
@@ -216,7 +216,7 @@ class RunFolder:
         except FileNotFoundError:
             raise PaddockError(f"{path} is missing: {self.path} holds no such run.") from None
         except ValueError as error:
-            raise PaddockError(f"{path} is not valid JSON ({error}): run it again.") from error
+            raise FailedError(f"{error}: run it again.") from error
         if not isinstance(content, dict):
             raise PaddockError(f"{path} does not hold a JSON object: run it again.")
         return content

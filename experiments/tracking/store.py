@@ -22,7 +22,7 @@ from experiments.address import (
 )
 from experiments.config.schema import TrackingConfig
 from experiments.errors import PaddockError
-from experiments.files import lock
+from experiments.locks import lock
 from experiments.paths import program
 
 _DEFAULT_ARTIFACTS = "mlartifacts"

@@ -20,7 +20,8 @@ from experiments.config.models import model
 from experiments.config.resolve import BACKBONE
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
-from experiments.files import hash_of, lock
+from experiments.files import hash_of
+from experiments.locks import lock
 from experiments.runs.folder import find_runs
 from experiments.training.context import TrainingContext
 from experiments.training.loop import StageProgress

@@ -3,6 +3,7 @@
 import warnings
 from typing import TYPE_CHECKING
 
+from experiments.address import problem
 from experiments.config.values import at_least, nearest
 from experiments.errors import PaddockError
 from experiments.tuning.config import StudyConfig
@@ -103,11 +104,12 @@ def check_study(study: StudyConfig) -> None:
         ("seed", 0),
     ):
         at_least(f"study.{key}", getattr(study, key), least)
-    scheme = study.storage.partition(":")[0].partition("+")[0]
-    if scheme not in ("sqlite", "postgresql"):
+    if reason := problem(study.storage, ("sqlite", "postgresql")):
         raise PaddockError(
-            f"study.storage={study.storage}: write sqlite:///FILE or postgresql://USER@HOST/NAME"
+            f"study.storage={study.storage}: {reason}; write sqlite:///FILE or "
+            "postgresql://USER@HOST/NAME"
         )
+    scheme = study.storage.partition(":")[0]
     if study.launcher == "slurm" and scheme == "sqlite":
         raise PaddockError(
             "study.launcher=slurm needs study.storage=postgresql://...: a SQLite file's locks do "

@@ -10,26 +10,26 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from experiments.commands.run import (
     chosen_files,
-    fail,
     hydra_arguments,
+    job_failures,
     make_console,
     searched_places,
     show_leaderboard,
 )
 from experiments.config.compose import TUNED, compose, loosened, typed
 from experiments.config.experiment import Experiment
-from experiments.config.explain import explain
+from experiments.config.explain import explained
 from experiments.config.groups import choices
 from experiments.config.schema import Mode
 from experiments.config.values import nearest
-from experiments.errors import PaddockError
+from experiments.errors import FailedError, PaddockError
+from experiments.failures import answering
+from experiments.orphans import end_with_creator
 from experiments.paths import CONF, program
 from experiments.tuning.algorithms import check_study
 from experiments.tuning.config import TuneConfig
@@ -42,12 +42,9 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     asked = list(sys.argv[1:])
     try:
-        sys.argv[1:] = hydra_arguments(asked)
-        hydra.main(config_path=str(CONF), config_name="tune", version_base="1.3")(task)()
-    except PaddockError as error:
-        fail(str(error))
-    except (HydraException, OmegaConfBaseException) as error:
-        fail(explain(error, schema=TuneConfig))
+        with answering(), explained(TuneConfig):
+            sys.argv[1:] = hydra_arguments(asked)
+            hydra.main(config_path=str(CONF), config_name="tune", version_base="1.3")(task)()
     except KeyboardInterrupt:
         again = shlex.join([*program("tune"), *asked])
         print(f"stopped; every finished trial is kept, go on with: {again}", file=sys.stderr)
@@ -63,13 +60,9 @@ def task(composed: DictConfig) -> None:
         The configuration, as Hydra composed it from the command.
     """
     grid = HydraConfig.get().mode == RunMode.MULTIRUN
-    try:
+    end_with_creator()
+    with job_failures(grid=grid):
         _tune(composed, grid=grid)
-    except PaddockError as error:
-        if grid:
-            asked = " ".join(HydraConfig.get().overrides.task)
-            raise PaddockError(f"{error} [in {asked}]") from error
-        fail(str(error))
 
 
 def read(overrides: Sequence[str]) -> tuple[TuneConfig, Space]:
@@ -147,7 +140,7 @@ def _tune(composed: DictConfig, *, grid: bool) -> None:
         )
     except StorageInternalError as error:
         reason = str(error.__cause__ or error).partition("\n")[0]
-        raise PaddockError(
+        raise FailedError(
             f"the storage of the study failed ({reason}); the same command goes on"
         ) from error
     if folders and not grid:

@@ -1,13 +1,12 @@
 """Before and after the studies of `tune.py -m`: all are checked first, and compared at the end."""
 
-import sys
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from experiments.commands.grid import jobs
-from experiments.errors import PaddockError
+from experiments.commands.grid import check_launcher, jobs
+from experiments.failures import fail
 
 
 class Grid(Callback):
@@ -18,12 +17,12 @@ class Grid(Callback):
         from experiments.tuning.cli import read
 
         try:
+            check_launcher(config.hydra.launcher)
             for overrides in jobs(config):
                 read(overrides)
-        except PaddockError as error:
+        except Exception as error:
             # Hydra swallows the exceptions of callbacks, and would train.
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
+            fail(error)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the leaderboard of every data set and protocol that was tuned on."""

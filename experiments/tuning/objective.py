@@ -5,7 +5,7 @@ Only the valid part is ever scored: a study never sees the test part.
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -44,13 +44,10 @@ class Objective:
         The study of the trials.
     device
         Where they are trained.
-    watch
-        Called after every epoch; what it raises ends the trial.
     """
 
     study: TuningStudy
     device: torch.device
-    watch: Callable[[], None]
 
     def __call__(self, trial: Trial) -> float:
         """The valid metric of the kept epoch.
@@ -70,7 +67,7 @@ class Objective:
         suggested = study.space.suggest(trial, defaults=defaults)
         trial.set_user_attr(DRAWN, True)
         resolved = resolve_model(suggested)
-        reports = _Reports(study, trial, watch=self.watch, prunes=not defaults)
+        reports = _Reports(study, trial, prunes=not defaults)
         validated = partial(validate, shared=study.shared, protocol=study.config.protocol)
         with scratch(study.folder) as folder:
             trained = train(
@@ -115,18 +112,13 @@ class _Reports(Callback):
         The study of the trial.
     trial
         A trial that is running in this process's name.
-    watch
-        Called after every epoch; what it raises ends the trial.
     prunes
         The defaults are trained to their end, so that what is found is never below them.
     """
 
-    def __init__(
-        self, study: TuningStudy, trial: Trial, *, watch: Callable[[], None], prunes: bool
-    ) -> None:
+    def __init__(self, study: TuningStudy, trial: Trial, *, prunes: bool) -> None:
         self._study = study
         self._trial = trial
-        self._watch = watch
         self._prunes = prunes
         self.last: float | None = None
 
@@ -138,7 +130,6 @@ class _Reports(Callback):
         optuna.TrialPruned
             If the trial is ended early.
         """
-        self._watch()
         if record["stage"] == BACKBONE:
             return  # another model, whose values would be compared with this one's
         self.last = record["metrics"].get(self._study.metric)

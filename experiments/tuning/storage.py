@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from experiments.address import sqlite_file, without_password
 from experiments.errors import PaddockError
-from experiments.files import hash_of, lock
+from experiments.files import hash_of
+from experiments.locks import lock
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage

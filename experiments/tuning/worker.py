@@ -16,6 +16,7 @@ from optuna.trial import Trial, TrialState
 from threadpoolctl import threadpool_limits
 
 from experiments.files import hash_of
+from experiments.orphans import end_with
 from experiments.training.device import device_of
 from experiments.training.memory import keep_freed_memory
 from experiments.tuning.algorithms import sampler
@@ -63,13 +64,14 @@ def work(
     config = study.config
     torch.set_num_threads(config.threads)
     keep_freed_memory()
-    objective = Objective(study=study, device=device_of(config.device), watch=_check_launcher)
+    objective = Objective(study=study, device=device_of(config.device))
     # What is imported stays: collecting after a trial need not look at it again.
     gc.collect()
     gc.freeze()
     with threadpool_limits(config.threads), _terminable():
+        if launcher := os.environ.get(LAUNCHER):
+            end_with(int(launcher))
         while True:
-            _check_launcher()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # experimental parts of Optuna
                 taken = study.queue.take()
@@ -139,13 +141,6 @@ def error_line(error: Exception) -> str:
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     kind = "" if type(error).__name__ == "PaddockError" else f"{type(error).__name__}: "
     return f"{kind}{line}"[:_LONGEST_REASON]
-
-
-def _check_launcher() -> None:
-    """Raise KeyboardInterrupt if the process that started this one is gone."""
-    launcher = os.environ.get(LAUNCHER)
-    if launcher is not None and os.getppid() != int(launcher):
-        raise KeyboardInterrupt
 
 
 @contextmanager

@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from experiments.commands.grid import runs
@@ -83,7 +86,9 @@ def test_seeds_share_a_configuration_and_differ_in_numbers(grid: Grid) -> None:
 def test_a_leaderboard_ends_the_grid(grid: Grid) -> None:
     _, answer = grid
     board = answer.out[answer.out.rindex("seeds") :].splitlines()
-    rows = {words[0]: words for words in map(str.split, board) if words}
+    rows = {
+        words[0]: words for words in (re.sub("[¹²]", "", row).split() for row in board) if words
+    }
     assert rows["bpr"][1] == "2"
     assert rows["lightgcn"][1] == "2"
     assert "±" in answer.out
@@ -171,7 +176,8 @@ def test_a_grid_over_data_sets_ends_with_a_board_for_each(
     assert answer.code == 0, answer.err
     assert sorted(run.run["dataset"] for run in paddock.runs) == ["tiny", "toy"]
     assert answer.out.count("hit@1 ") >= 2
-    assert len([line for line in answer.out.splitlines() if line.split()[:2] == ["pop", "1"]]) == 2
+    rows = [line for line in answer.out.splitlines() if line.startswith(" pop ")]
+    assert len(rows) == 2
 
 
 def test_a_model_may_have_fewer_seeds(paddock: CommandLine) -> None:
@@ -181,6 +187,10 @@ def test_a_model_may_have_fewer_seeds(paddock: CommandLine) -> None:
     # One run alone is what was asked for, and the same as in the grid.
     alone = paddock("model=pop", "dataset=tiny", "seed=1", "grid_seeds.pop=[2]")
     assert alone.code == 0, alone.err
+    # Its own mean is now of two seeds, among what the grid made.
+    (marked,) = (line for line in alone.out.splitlines() if line.startswith(" →  "))
+    assert re.match(r" →  pop \D*2  ", marked)
+    assert "place 2 of 2 by full ndcg@10" in alone.out
     assert len({run.run["config_hash"] for run in paddock.runs}) == 2
     assert len(paddock.runs) == 4
     assert not any("grid_seeds" in run.run["command"] for run in paddock.runs)
@@ -230,3 +240,32 @@ def test_options_may_stand_anywhere(paddock: CommandLine) -> None:
     answer = paddock("dataset=tiny", "-m", "model=pop", "seed=1,2")
     assert answer.code == 0, answer.err
     assert sorted(map(_key, paddock.runs)) == [("pop", 1), ("pop", 2)]
+
+
+def test_the_workers_of_a_killed_grid_end_with_it(paddock: CommandLine) -> None:
+    words = (
+        "-m",
+        "model=bpr",
+        "seed=1,2",
+        "dataset=tiny",
+        "model.epochs=1000000",
+        "device=cpu",
+        *PARALLEL,
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "run.py", *paddock.arguments(*words)],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    curves: list[Path] = []
+    while len(curves) < 2:
+        assert parent.poll() is None
+        curves = list(paddock.runs_dir.rglob("curve.jsonl"))
+        time.sleep(0.1)
+    workers = psutil.Process(parent.pid).children(recursive=True)
+    assert len(workers) >= 2
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    for worker in alive:
+        worker.kill()
+    assert not alive

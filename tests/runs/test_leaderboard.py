@@ -26,8 +26,8 @@ def shown(rows: list[Row], *, width: int = 200) -> str:
     return console.file.getvalue()
 
 
-def plain(rows: list[Row]) -> str:
-    console = Console(file=io.StringIO(), width=200, record=True)
+def plain(rows: list[Row], *, width: int = 200) -> str:
+    console = Console(file=io.StringIO(), width=width, record=True)
     render(rows, console)
     return console.export_text()
 
@@ -193,6 +193,88 @@ def test_uncommitted_code_is_noted(tmp_path):
     (row,) = leaderboard(find_runs(tmp_path), metrics=[NDCG])
     assert row.flags == ("uncommitted",)
     assert "uncommitted" in plain([row])
+
+
+def test_notes_stand_below_the_table_each_once(tmp_path):
+    note = "reads no valid item, and is trained on another part of the users than the others are"
+    for model, dirty, notes in (("bpr", True, [note]), ("pop", False, [note]), ("ease", False, [])):
+        folder = make_run(tmp_path, model=model, dirty=dirty)
+        tags = {f"paddock.note.{number}": text for number, text in enumerate(notes)}
+        folder.update(tags=folder.run["tags"] | tags)
+    text = plain(leaderboard(find_runs(tmp_path)), width=80)
+    # The foot-notes are numbered in the order of the rows.
+    below = dict(re.findall(r"^ ([¹²]) (\w+)", text, re.MULTILINE))
+    number = {word: mark for mark, word in below.items()}
+    assert set(number) == {"uncommitted", "reads"}
+    assert re.search(f"^ bpr {number['uncommitted']} {number['reads']}  ", text, re.MULTILINE)
+    assert re.search(f"^ pop {number['reads']}  ", text, re.MULTILINE)
+    assert re.search("^ ease   ", text, re.MULTILINE)
+    assert note in " ".join(text.split())
+    assert text.count("reads no valid item") == 1
+
+
+def words_of(text: str) -> set[str]:
+    return set(text.replace("(", " ").replace(")", " ").split())
+
+
+def test_a_narrow_terminal_shows_whole_words_and_the_metrics_that_matter(tmp_path):
+    for seed in (1, 2, 3):
+        for lr in (0.001, 0.01):
+            make_run(tmp_path, seed=seed, lr=lr)
+        make_run(tmp_path, model="pop", seed=seed, dirty=True)
+    make_run(tmp_path, model="ease", hashes=HASHES | {"candidates_c20": "e" * 64})
+    again = make_run(tmp_path, model="bpr", seed=1)
+    again.update(
+        config={
+            **again.run["config"],
+            "protocol": {**again.run["config"]["protocol"], "refit": "valid"},
+        }
+    )
+    rows = leaderboard(find_runs(tmp_path))
+    wide, narrow = plain(rows), plain(rows, width=80)
+    assert all(len(line) <= 80 for line in narrow.splitlines())
+    cut = words_of(narrow) - words_of(wide)
+    assert cut <= words_of(
+        "No room for full hit@1, c20 hit@1, c20 hit@10, c20 ndcg@10: a wider terminal shows more."
+    )
+    head = narrow.splitlines()[1]
+    assert head.split() == ["model", "seeds", "hit@10", "ndcg@10", "train", "s"]
+    assert "…" not in narrow
+    for row in rows:
+        for name in ("test/full/ndcg_at_10", "test/full/hit_at_10") if row.means else ():
+            assert f"{row.means[name]:.4f}" in narrow
+    assert "No room" not in wide
+
+
+def test_a_run_is_shown_among_those_that_compare_with_it(tmp_path):
+    for model, value in (("bpr", 0.2), ("pop", 0.1), ("sasrec", 0.3)):
+        make_run(tmp_path, model=model, result=scored(value, value))
+    elsewhere = HASHES | {"split": "6" * 64}
+    for model, value in (("bpr", 0.9), ("pop", 0.8)):
+        own = make_run(tmp_path, model=model, lr=0.5, result=scored(value, value), hashes=elsewhere)
+    rows = leaderboard(find_runs(tmp_path), metrics=[NDCG], of=own)
+    assert [(row.means[NDCG], row.asked_for) for row in rows] == [(0.9, False), (0.8, True)]
+    (marked,) = (line for line in plain(rows).splitlines() if line.startswith(" →  "))
+    assert marked.split()[1:3] == ["pop", "1"]
+    assert "→ this configuration: place 2 of 2 by full ndcg@10" in plain(rows)
+    # Without others there is nothing to be marked among.
+    alone = make_run(tmp_path, model="ease", hashes=HASHES | {"split": "7" * 64})
+    rows = leaderboard(find_runs(tmp_path), metrics=[NDCG], of=alone)
+    assert [row.model_key for row in rows] == ["ease"]
+    assert "→" not in plain(rows)
+
+
+def test_of_a_long_table_a_run_shows_the_best_and_its_neighbours(tmp_path):
+    for place in range(1, 31):
+        made = make_run(tmp_path, lr=place / 100, result=scored(1 - place / 100, 0.5))
+        if place == 20:
+            own = made
+    text = plain(leaderboard(find_runs(tmp_path), metrics=[NDCG], of=own))
+    shown_places = [round((1 - float(found)) * 100) for found in re.findall(r" (0\.\d{4}) ", text)]
+    assert shown_places == [*range(1, 6), *range(17, 24)]
+    assert "… 11 more" in text
+    assert "… 7 more" in text
+    assert "place 20 of 30" in text
 
 
 def test_a_metric_that_a_seed_lacks_is_a_dash(tmp_path):

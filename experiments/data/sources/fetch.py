@@ -25,6 +25,7 @@ from rich.progress import (
 
 from experiments import files
 from experiments.errors import PaddockError
+from experiments.locks import lock
 
 _CHUNK = 1 << 18
 _BROKEN = (
@@ -119,7 +120,7 @@ def fetch(
     """
     target = _target(url, folder)
     if not target.is_file():
-        with files.lock(target.with_name(f".{target.name}.lock")):
+        with lock(target.with_name(f".{target.name}.lock")):
             if not target.is_file():
                 part = target.with_name(f".{target.name}.part")
                 with _DownloadBar(target.name, shown=progress) as bar:
@@ -205,7 +206,7 @@ def _transfer(url: str, part: Path, bar: _DownloadBar, timeout: float) -> None:
         total = start + int(length) if length is not None else None
         bar.begin(start, total)
         done = start
-        with part.open("ab" if resumed else "wb") as stream:
+        with files.naming(part), part.open("ab" if resumed else "wb") as stream:
             while chunk := answer.raw.read(_CHUNK):
                 stream.write(chunk)
                 done += len(chunk)
@@ -218,7 +219,10 @@ def _resume(part: Path) -> tuple[int, dict[str, str]]:
     """The byte to go on from, and the headers that ask for the rest if the file is the same."""
     if not part.is_file() or not _facts(part).is_file():
         return 0, {}
-    validator = files.read_json(_facts(part))["validator"]
+    try:
+        validator = files.read_json(_facts(part))["validator"]
+    except (PaddockError, KeyError, TypeError):
+        return 0, {}  # a damaged note: the part may be of any file
     start = part.stat().st_size
     # A weak tag may stand for files of different bytes, which If-Range refuses.
     if not validator or validator.startswith("W/") or start == 0:

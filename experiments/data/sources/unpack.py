@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from experiments import files
 from experiments.errors import PaddockError
+from experiments.locks import lock
 
 MOST_MEMBERS = 100_000
 _ZIP = (".zip",)
@@ -49,7 +50,7 @@ def unpack(archive: Path, folder: Path) -> Path:
     key = files.hash_of([str(archive), facts.st_size, facts.st_mtime_ns])[:12]
     target = folder / f"{archive.name}-{key}"
     if not target.is_dir():
-        with files.lock(folder / f".{target.name}.lock"):
+        with lock(folder / f".{target.name}.lock"):
             if not target.is_dir():
                 for leftover in folder.glob(f".{glob.escape(target.name)}.*.tmp"):
                     shutil.rmtree(leftover, ignore_errors=True)

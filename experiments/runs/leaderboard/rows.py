@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -41,6 +41,10 @@ class Row:
         Whether the model was trained on the valid part too: such rows are marked among themselves.
     left_out : str
         Why the row does not compare, or "".
+    sorted_by : str
+        The metric by which the rows that compare are in order.
+    asked_for : bool
+        Whether it is the row of the run that the table was asked for.
     """
 
     label: str
@@ -54,6 +58,8 @@ class Row:
     flags: tuple[str, ...] = ()
     refitted: bool = False
     left_out: str = ""
+    sorted_by: str = ""
+    asked_for: bool = False
 
 
 def leaderboard(
@@ -61,6 +67,7 @@ def leaderboard(
     *,
     metrics: Sequence[str] | None = None,
     where_known: Sequence[str] = (),
+    of: RunFolder | None = None,
 ) -> list[Row]:
     """Group finished runs by configuration, the best first, then the rows that are left out.
 
@@ -74,6 +81,9 @@ def leaderboard(
         Full names, such as "test/full/ndcg_at_10". By default those of `default_columns`.
     where_known : sequence of str
         More metrics, each shown if a compared run reports it.
+    of : RunFolder, optional
+        One of the folders: the table is of what compares with it, its row is marked, and nothing is
+        said of the others.
 
     Returns
     -------
@@ -86,7 +96,8 @@ def leaderboard(
         A metric that no run reports.
     """
     runs = read_runs(folders)
-    found = comparable(runs)
+    own = next((run for run in runs if of is not None and run.run_id == str(of.path)), None)
+    found = comparable(runs, like=own)
     groups = (found.configurations, found.apart)
     reported = list(
         {
@@ -99,7 +110,13 @@ def leaderboard(
     )
     names = _columns(reported, metrics) + [name for name in where_known if name in reported]
     rows = [row for group in groups for row in _rows(group, names)]
-    return rows + _left_out(found.left_out, runs)
+    if own is None:
+        return rows + _left_out(found.left_out, runs)
+    return [
+        replace(row, asked_for=row.config_hash == own.config_hash)
+        for row in rows
+        if row.refitted is own.refitted
+    ]
 
 
 def _rows(group: Sequence[Configuration[FolderRun]], names: Sequence[str]) -> list[Row]:
@@ -109,10 +126,12 @@ def _rows(group: Sequence[Configuration[FolderRun]], names: Sequence[str]) -> li
     by_label = {
         name: marks({each.label: each.mean(name) for each in group}, name) for name in names
     }
-    return [
+    lead = f"test/{group[0].runs[0].selecting}"
+    made = [
         _row(each, names, {name: by_label[name].get(each.label, "") for name in names})
-        for each in by_metric(group, f"test/{group[0].runs[0].selecting}")
+        for each in by_metric(group, lead)
     ]
+    return [replace(row, sorted_by=lead) for row in made]
 
 
 def _columns(reported: Sequence[str], metrics: Sequence[str] | None) -> list[str]:
