@@ -246,8 +246,9 @@ def test_buttons_copy_commands_and_tables(opened: Open, made: Path) -> None:
     assert set(markdown[1]) == set("|:-")
     assert not any("<img" in line for line in markdown)
     # Where the page has no clipboard, the browser's older way is taken.
-    page.evaluate("navigator.clipboard.writeText = () => Promise.reject(new Error())")
-    assert copied(page.locator("#reproduce tbody tr").last.get_by_role("button")) != ""
+    page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error()) }")
+    last = page.locator("#reproduce tbody tr").last
+    assert copied(last.get_by_role("button")) == last.locator("code.command").inner_text()
 
 
 def test_names_from_the_store_are_text(opened: Open) -> None:
