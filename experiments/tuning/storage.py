@@ -119,7 +119,14 @@ def connect(url: str, *, heartbeat_seconds: int) -> "Storage":
     return cast("Storage", optuna.storages.get_storage(storage))
 
 
-def create_study(storage: "Storage", url: str, name: str, attributes: dict[str, Any]) -> "Study":
+def create_study(
+    storage: "Storage",
+    url: str,
+    name: str,
+    attributes: dict[str, Any],
+    *,
+    objective: str | None = None,
+) -> "Study":
     """Create a study, or open the one of that name.
 
     Parameters
@@ -132,6 +139,8 @@ def create_study(storage: "Storage", url: str, name: str, attributes: dict[str, 
         The name of the study in its storage.
     attributes
         User attributes of the study; those that it has already are kept.
+    objective
+        How Optuna's own tools call the values of the trials, such as "valid full NDCG@10".
     """
     import optuna
 
@@ -142,6 +151,10 @@ def create_study(storage: "Storage", url: str, name: str, attributes: dict[str, 
         for key, value in attributes.items():
             if key not in study.user_attrs:
                 study.set_user_attr(key, value)
+        if objective is not None and study.metric_names is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # names of metrics are experimental
+                study.set_metric_names([objective])
     return study
 
 
