@@ -38,6 +38,8 @@ def problem(uri: str, schemes: Collection[str]) -> str | None:
     schemes : collection of str
         What may precede its colon, such as "sqlite"; a driver behind a "+" is left to the database.
     """
+    if not uri.strip():
+        return "it is empty"
     scheme = uri.partition(":")[0].partition("+")[0] if ":" in uri else ""
     if scheme not in schemes:
         return f"it begins with none of {', '.join(f'{each}:' for each in schemes if each)}"
