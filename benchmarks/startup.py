@@ -31,8 +31,9 @@ from experiments.commands.identified import prepared_run
 from experiments.commands.phases import Phases
 from experiments.config.compose import compose, typed
 from experiments.config.experiment import Experiment
-from experiments.files import read_json, write_json
-from experiments.runs.folder import find_runs, run_path
+from experiments.files import write_json
+from experiments.integrity import write_sealed
+from experiments.runs.folder import RunFolder, find_runs, run_path
 from experiments.runs.provenance import packages
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -133,7 +134,7 @@ class Folders:
     def _copies(self, runs: str, models: Iterable[tuple[str, str]], seeds: Sequence[str]) -> None:
         """Copy Pop's run under the names of other models' configurations and seeds."""
         [pop] = find_runs(self.work / "cells", model="pop", finished=True)[-1:]
-        content = read_json(pop.path / "run.json")
+        content, result = pop.run, pop.result
         for model, identity in models:
             for seed in seeds:
                 path = run_path(
@@ -147,7 +148,8 @@ class Folders:
                 if not path.exists():
                     shutil.copytree(pop.path, path)
                     names = {"model_key": model, "config_hash": identity, "seed": int(seed)}
-                    write_json(path / "run.json", content | names)
+                    write_sealed(path / "run.json", content | names)
+                    RunFolder(path).write_result(result)
 
 
 def helps() -> list[Command]:

@@ -1,14 +1,17 @@
 """Addresses of databases and servers: the tracking store's and that of the studies.
 
-An address may carry a password, which is never shown and never written down. What the environment
-holds is therefore taken into a configuration without it, and gets it back where a connection is made.
+An address may carry a password, which is never shown and never written down: see `passwords`. What
+the environment holds is therefore taken into a configuration without it, and gets it back where a
+connection is made.
 """
 
 import os
 import re
 from collections.abc import Collection
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
+
+from experiments.passwords import concealed, revealed, without_password
 
 TRACKING_URI = "MLFLOW_TRACKING_URI"
 """The environment variable by which MLflow's users name their store."""
@@ -35,6 +38,8 @@ def problem(uri: str, schemes: Collection[str]) -> str | None:
     schemes : collection of str
         What may precede its colon, such as "sqlite"; a driver behind a "+" is left to the database.
     """
+    if not uri.strip():
+        return "it is empty"
     scheme = uri.partition(":")[0].partition("+")[0] if ":" in uri else ""
     if scheme not in schemes:
         return f"it begins with none of {', '.join(f'{each}:' for each in schemes if each)}"
@@ -97,26 +102,14 @@ def absolute(uri: str) -> str:
         return uri
     head, rest = uri.split(":///", 1)
     query = "?" + rest.split("?", 1)[1] if "?" in rest else ""
-    return f"{head}:///{database}{query}"
-
-
-def without_password(uri: str) -> str:
-    """An address with its password removed, as it is shown and written down.
-
-    Parameters
-    ----------
-    uri : str
-        Address, with or without a password.
-    """
-    parts = urlsplit(uri)
-    if parts.password is None:
-        return uri
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username}@{host}"))
+    made = f"{head}:///{database}{query}"
+    if (real := revealed(uri)) != uri:
+        concealed(absolute(real))  # found under the longer name, too
+    return made
 
 
 def with_password(uri: str, *, variable: str = TRACKING_URI) -> str:
-    """An address with the password that the environment holds for it.
+    """An address with the password that was taken out of it, or that the environment holds for it.
 
     Parameters
     ----------
@@ -128,8 +121,11 @@ def with_password(uri: str, *, variable: str = TRACKING_URI) -> str:
     Returns
     -------
     str
-        What the variable holds where that is `uri` but for the password; `uri` otherwise.
+        What the configuration held before its passwords were concealed, or what the variable holds
+        where that is `uri` but for the password; `uri` otherwise.
     """
+    if (real := revealed(uri)) != uri:
+        return real
     held = os.environ.get(variable, "")
     return held if without_password(held) == uri else uri
 

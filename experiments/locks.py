@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from experiments.address import without_password
+from experiments.passwords import hidden
 
 PATIENCE_SECONDS = 2.0
 """How long a process waits for a lock before it says so."""
@@ -98,7 +98,7 @@ def _record(path: Path) -> Path:
 
 
 def _write(record: Path) -> None:
-    command = shlex.join(map(_shown, [Path(sys.argv[0]).name, *sys.argv[1:]]))
+    command = shlex.join(map(hidden, [Path(sys.argv[0]).name, *sys.argv[1:]]))
     noted = {
         "pid": os.getpid(),
         "host": socket.gethostname(),
@@ -108,9 +108,3 @@ def _write(record: Path) -> None:
     # The lock holds without the note, as on a full disk.
     with suppress(OSError):
         record.write_text(json.dumps(noted), encoding="utf-8")
-
-
-def _shown(argument: str) -> str:
-    """An argument without the password of an address in it."""
-    key, equals, value = argument.partition("=")
-    return f"{key}{equals}{without_password(value)}" if "://" in value else argument

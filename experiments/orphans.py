@@ -17,8 +17,9 @@ _watching = Lock()
 def end_with_creator() -> None:
     """Let this process end with the one that made it through `multiprocessing`, if one did."""
     creator = multiprocessing.parent_process()
-    if creator is not None and creator.pid is not None:
-        end_with(creator.pid)
+    if creator is not None:
+        # A fork server stands between the two, and ends with the creator.
+        end_with(os.getppid())
 
 
 def end_with(parent: int) -> None:

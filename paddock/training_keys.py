@@ -9,14 +9,19 @@ LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
 """Optimizers of the strategies that are not RecBole's."""
 
 
-class EpochConfig(StrategyConfig):
-    """What the loop over the epochs reads, and the size of a batch."""
+class LoopConfig(StrategyConfig):
+    """What the loop over the epochs reads."""
 
     epochs: int = key(300, "The most passes over the training data.", least=1)
     stopping_step: int = key(
         10, "Stop after so many validations without a better value; 0: never.", least=0
     )
     eval_step: int = key(1, "Validate after every so many epochs, and after the last.", least=1)
+
+
+class EpochConfig(LoopConfig):
+    """What the loop over the epochs reads, and the size of a batch."""
+
     train_batch_size: int = key(2048, "Training rows of a batch, of the strategy's kind.", least=1)
 
 

@@ -5,9 +5,11 @@ import time
 from pathlib import Path
 
 from experiments.failures import answering
+from experiments.passwords import guarded_output
 from reports.options import Options, parse, usage
 
 
+@guarded_output()
 def main() -> None:
     """Make the report that sys.argv asks for."""
     overrides = sys.argv[1:]

@@ -6,6 +6,7 @@ from reports.significance import NONE, SIGNIFICANT, Comparison
 from reports.summarise import Row, Summary, Value
 
 DASH = "–"
+_RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 
 
 def number(value: Value | None) -> str:
@@ -73,32 +74,15 @@ def measured(value: float | None) -> str:
 
 
 def label(row: Row) -> str:
-    """The row's label, with a sign where its language model is a tiny one."""
-    return f"{row.label} †" if row.mechanics_only else row.label
+    """The row's label, with a sign where its language model is a tiny one, and its footnotes' numbers."""
+    numbers = ["".join(_RAISED[int(digit)] for digit in str(each)) for each in row.footnotes]
+    signs = ["†"] if row.mechanics_only else []
+    return " ".join([row.label, *signs, *numbers])
 
 
 def trials(row: Row) -> str:
     """How many trials tuned the row."""
     return str(row.budget.trials) if row.budget.trials else "not tuned"
-
-
-def headline(summary: Summary) -> str:
-    """Who wins, by how much, and whether that is significant, in one sentence a ranking."""
-    sentences = []
-    for ranking, metric in summary.leads.items():
-        first, *others = summary.ranked(ranking)
-        value = first.values.get(metric)
-        if value is None:
-            continue
-        sentence = f"{label(first)} has the best {long_title(metric)}: {number(value)}"
-        made = value.comparison
-        if others and made is not None and value.gain is not None:
-            verdict = {SIGNIFICANT: "significant", NONE: "not significant"}.get(
-                made.verdict, "these trained models differ on these users; other seeds may turn it"
-            )
-            sentence += f", {gain(value)} against {made.against} ({verdict})"
-        sentences.append(sentence + ".")
-    return " ".join(sentences)
 
 
 def notes(summary: Summary) -> list[str]:
@@ -108,7 +92,8 @@ def notes(summary: Summary) -> list[str]:
     lines = [
         "Means over seeds of the test part ± sample standard deviation over seeds. The best value of "
         "a column is bold, the second underlined.",
-        "Gain: relative to the best of the other models."
+        "Gain: relative to the best of the other models; of the best one, relative to the best other "
+        "that learns of the users and is not built on it."
         if not options.baselines
         else f"Gain: relative to the best of {', '.join(options.baselines)}.",
         "△ better, ▽ worse than that model: these trained models differ on these users; trained with other "
@@ -129,6 +114,28 @@ def notes(summary: Summary) -> list[str]:
             "† On a tiny language model with random or toy weights: it shows that everything works, "
             "not what the method achieves."
         )
-    if any("unequal budget" in flag for row in summary.rows for flag in row.flags):
-        lines.append("Budgets are unequal: rows with fewer trials may only be tuned worse.")
+    lines += [
+        f"{''.join(_RAISED[int(digit)] for digit in str(number))} {note}."
+        for number, note in enumerate(summary.footnotes, start=1)
+    ]
+    lines.append(budgets(summary))
     return lines
+
+
+def budgets(summary: Summary) -> str:
+    """What tuned the rows, and which of them had less of it."""
+    had = {label(row): row.budget for row in summary.rows if row.budget.tunable}
+    if not any(budget.trials for budget in had.values()):
+        return "No row was tuned: all run with the values of their YAML files."
+    most = max(budget.trials for budget in had.values())
+    less = [
+        f"{name} {budget.trials or 'no'} trial{'s' if budget.trials != 1 else ''}"
+        for name, budget in had.items()
+        if budget.trials < most
+    ]
+    if not less:
+        return f"Tuning budgets are equal: {most} trials each."
+    return (
+        f"Tuning budgets are unequal: the largest is {most} trials, and {', '.join(less)}. "
+        "Rows with fewer trials may only be tuned worse."
+    )

@@ -7,6 +7,7 @@ import numpy as np
 
 from experiments.runs.compare import Configuration
 from reports.read import Run
+from reports.rivals import is_toy
 from reports.studies import Study
 
 _UNEQUAL = 0.5
@@ -33,10 +34,21 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How many trials of which study chose the hyper-parameters; 0 are those of the YAML."""
+    """How many trials of which study chose the hyper-parameters; 0 are those of the YAML.
+
+    Attributes
+    ----------
+    trials : int
+        Of the study, as it was read.
+    study : str
+        Its name; "" where there is none.
+    tunable : bool
+        Whether there is anything to tune: popularity has no hyper-parameters.
+    """
 
     trials: int
     study: str = ""
+    tunable: bool = True
 
 
 def cost_of(configuration: Configuration[Run]) -> Cost:
@@ -63,7 +75,7 @@ def budget_of(configuration: Configuration[Run], studies: Sequence[Study]) -> Bu
     studies : sequence of Study
         Those that the store holds; of another store's, the configuration says how many trials it had.
     """
-    runs = configuration.runs
+    runs, tunable = configuration.runs, not is_toy(configuration)
     tagged = {
         name
         for run in runs
@@ -71,10 +83,10 @@ def budget_of(configuration: Configuration[Run], studies: Sequence[Study]) -> Bu
     }
     for study in studies:
         if study.name in tagged:
-            return Budget(trials=study.trials, study=study.name)
+            return Budget(trials=study.trials, study=study.name, tunable=tunable)
     # The study may be in another store, and the configuration still says how many trials it had.
     known = [int(text) for run in runs if (text := run.params.get("tuned.n_trials", "")).isdigit()]
-    return Budget(trials=max(known, default=0), study=min(tagged, default=""))
+    return Budget(trials=max(known, default=0), study=min(tagged, default=""), tunable=tunable)
 
 
 def budget_flags(budgets: Mapping[str, Budget]) -> dict[str, tuple[str, ...]]:
@@ -88,7 +100,7 @@ def budget_flags(budgets: Mapping[str, Budget]) -> dict[str, tuple[str, ...]]:
     largest = max(each.trials for each in budgets.values())
     return {
         label: (f"unequal budget: {each.trials} of {largest} trials",)
-        if each.trials < _UNEQUAL * largest
+        if each.tunable and each.trials < _UNEQUAL * largest
         else ()
         for label, each in budgets.items()
     }

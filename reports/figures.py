@@ -11,6 +11,7 @@ from itertools import product
 from typing import Any
 
 from experiments.config.metric_names import long_title
+from experiments.runs.compare import DECIMALS
 from reports import series
 from reports.summarise import Summary, by_metric
 
@@ -250,8 +251,16 @@ def _cost(summary: Summary) -> Figure | None:
 
 
 def _slices(summary: Summary) -> Figure | None:
-    leads = summary.leads.values()
-    found = {lead: means for lead in leads if (means := series.slice_means(summary, lead))}
+    leads, users = summary.leads.values(), series.slice_users(summary)
+
+    def named(name: str) -> str:
+        return f"{name} (n = {users[name]:,})" if name in users else name
+
+    found = {
+        lead: {named(name): by_row for name, by_row in means.items()}
+        for lead in leads
+        if (means := series.slice_means(summary, lead))
+    }
     if not found:
         return None
     panels = [
@@ -269,16 +278,14 @@ def _slices(summary: Summary) -> Figure | None:
         )
         for metric, by_slice in found.items()
     ]
-    firsts = [
-        f"on {name} {max(means, key=lambda label: means[label])}"
-        for name, means in next(iter(found.values())).items()
-    ]
+    firsts = [f"on {name} {_highest(means)}" for name, means in next(iter(found.values())).items()]
     return Figure(
         name="slices",
         title="Metric by slice",
         text="Bars of each model for cold and warm items (the fewest and the most training "
-        "interactions) and for users with short and long histories. The best by "
-        f"{long_title(next(iter(found)))}: {', '.join(firsts)}.",
+        "interactions) and for users with short and long histories; n is the number of users. The highest "
+        f"mean {long_title(next(iter(found)))}, which is not tested here: {', '.join(firsts)}. "
+        "slice=NAME makes a report of one slice, with its tests.",
         head=("slice", "metric", "model", "mean over seeds"),
         body=[
             (name, long_title(metric), label, f"{mean:.4f}")
@@ -367,6 +374,13 @@ def _importances(summary: Summary) -> Figure | None:
         legend="",
         interactive=False,
     )
+
+
+def _highest(means: Mapping[str, float]) -> str:
+    """Who has the highest mean as it is shown; nobody where several have it."""
+    shown = {label: round(mean, DECIMALS) for label, mean in means.items()}
+    top = [label for label, mean in shown.items() if mean == max(shown.values())]
+    return top[0] if len(top) == 1 else f"nobody alone ({len(top)} are level)"
 
 
 def _listed(names: Mapping[str, Any]) -> str:

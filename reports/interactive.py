@@ -1,5 +1,6 @@
 """A figure that answers to the mouse, in plotly's terms: "data" and "layout"."""
 
+from html import escape
 from typing import Any
 
 from reports.figures import LINES, MARKERS, Bars, Figure, Line, Panel, Point
@@ -21,8 +22,8 @@ def plot(figure: Figure) -> Plot:
             data.append(
                 {
                     **_trace(mark, panel),
-                    "name": mark.label,
-                    "legendgroup": mark.label,
+                    "name": _text(mark.label),
+                    "legendgroup": _text(mark.label),
                     "showlegend": mark.label not in labelled,
                     "xaxis": f"x{suffix}",
                     "yaxis": f"y{suffix}",
@@ -39,6 +40,7 @@ def _layout(figure: Figure) -> Plot:
         "height": _HEIGHT if rows == 1 else _HEIGHT_BELOW * rows,
         "margin": {"t": 20, "r": 20},
         "font": {"family": "system-ui, sans-serif", "color": "#1a1a1a"},
+        "autosize": True,
         "paper_bgcolor": "#ffffff",
         "plot_bgcolor": "#ffffff",
         "legend": {"orientation": "h", "y": -0.25},
@@ -57,10 +59,12 @@ def _layout(figure: Figure) -> Plot:
 
 def _axes(panel: Panel, suffix: str, *, named: bool) -> Plot:
     """Both axes; panels beside each other name their y axis once."""
-    x_axis: Plot = {"title": {"text": panel.x_label}}
-    y_axis: Plot = {"title": {"text": panel.y_label if named else ""}}
+    x_axis: Plot = {"title": {"text": _text(panel.x_label)}}
+    y_axis: Plot = {"title": {"text": _text(panel.y_label) if named else ""}}
     if panel.x_log:
         x_axis["type"] = "log"
+    if panel.categories:
+        x_axis["automargin"] = True
     if panel.stacked:
         y_axis["automargin"] = True
     return {f"xaxis{suffix}": x_axis, f"yaxis{suffix}": y_axis}
@@ -97,6 +101,7 @@ def _coordinates(bars: Bars, panel: Panel) -> tuple[list[Any], list[Any]]:
     if panel.stacked:
         names.reverse()
     values = [_rounded(bars.values[name]) for name in names]
+    names = list(map(_text, names))
     return (values, names) if panel.stacked else (names, values)
 
 
@@ -105,9 +110,14 @@ def _buttons(figure: Figure) -> list[Plot]:
     for name, panel in figure.choices.items():
         xs, ys = zip(*(_coordinates(bars, panel) for bars in panel.bars), strict=True)
         buttons.append(
-            {"label": name, "method": "restyle", "args": [{"x": list(xs), "y": list(ys)}]}
+            {"label": _text(name), "method": "restyle", "args": [{"x": list(xs), "y": list(ys)}]}
         )
     return buttons
+
+
+def _text(name: str) -> str:
+    """A name as plotly shows it as it is: it takes what looks like HTML for HTML."""
+    return escape(name, quote=False)
 
 
 def _rounded(value: float) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from experiments.address import TRACKING_URI, from_environment
+from experiments.passwords import concealed
 from reports.errors import ReportError
 
 
@@ -24,6 +25,11 @@ class Options:
         "items_cold" and the like: the report is of that slice of the test alone; "" is of all.
     metrics : tuple of str
         Columns such as "full/ndcg_at_10"; none given, Hit and NDCG of every ranking.
+    models : tuple of str
+        The models that the report is of, by their configuration names; none given, all of them.
+    refit : str
+        "none": of the models that were trained on the training part alone; "valid": of those that were
+        trained on the valid part too. The others stand in a table of their own.
     baselines : tuple of str
         The models that a gain is relative to the best of; none given, all the others.
     configurations : str
@@ -48,6 +54,8 @@ class Options:
     name: str = ""
     out: str = "reports/out"
     metrics: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    refit: str = "none"
     baselines: tuple[str, ...] = ()
     configurations: str = "best"
     alpha: float = 0.05
@@ -55,6 +63,15 @@ class Options:
     interactive: bool = True
     plugins: tuple[str, ...] = ()
     tracking_uri: str = "sqlite:///mlflow.db"
+
+    @property
+    def command(self) -> str:
+        """What makes this report again, the store aside."""
+        words = [f"{name}={getattr(self, name)}" for name in ("experiment", "dataset", "protocol")]
+        words += [f"slice={self.slice}"] if self.slice else []
+        words += [f"models=[{','.join(self.models)}]"] if self.models else []
+        words += [f"refit={self.refit}"] if self.refit != "none" else []
+        return " ".join(["python -m reports", *words])
 
     @property
     def experiment_name(self) -> str:
@@ -70,7 +87,7 @@ class Options:
 
 
 _KEYS = {field.name.replace("tracking_", "tracking."): field for field in fields(Options)}
-_CONFIGURATIONS = ("best", "all")
+_CHOICES = {"configurations": ("best", "all"), "refit": ("none", "valid")}
 
 
 def usage() -> str:
@@ -106,6 +123,7 @@ def parse(overrides: Sequence[str]) -> Options:
             raise ReportError(f"{key}: there is no such key; {nearest(key, list(_KEYS))}")
         field = _KEYS[key]
         given[field.name] = _value(key, text, field.default)
+    given["tracking_uri"] = concealed(given["tracking_uri"])
     options = Options(**given)
     _check(options)
     return options
@@ -136,9 +154,9 @@ def _value(key: str, text: str, default: Any) -> Any:
 def _check(options: Options) -> None:
     if not 0 < options.alpha < 1:
         raise ReportError(f"alpha={options.alpha} must be above 0 and below 1")
-    if options.configurations not in _CONFIGURATIONS:
-        hint = nearest(options.configurations, _CONFIGURATIONS)
-        raise ReportError(f"configurations={options.configurations}: {hint}")
+    for key, choices in _CHOICES.items():
+        if (given := getattr(options, key)) not in choices:
+            raise ReportError(f"{key}={given}: {nearest(given, choices)}")
     for key in ("experiment", "dataset", "protocol", "out"):
         if not getattr(options, key):
             raise ReportError(f"{key} is empty: give a name, as in {key}={_KEYS[key].default}")

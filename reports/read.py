@@ -10,8 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from experiments.address import without_password
 from experiments.config.metric_names import parse
+from experiments.passwords import without_password
 from experiments.runs import compare
 from reports.errors import ReportError
 from reports.options import Options, nearest
@@ -182,7 +182,7 @@ def _run(found: Any) -> Run:
         dirty=tags.get("paddock.dirty") == "true",
         commit=tags.get("mlflow.source.git.commit", ""),
         inputs=params.get("protocol.inputs", compare.RECBOLE),
-        refitted=params.get("protocol.refit") == "valid",
+        refitted=params.get("protocol.refit") == "valid" or tags.get("paddock.refitted") == "true",
         mechanics_only=tags.get("paddock.mechanics_only") == "true",
         notes=compare.notes_of(tags),
         tags=tags,

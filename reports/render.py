@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from reports import cells, interactive, sections, svg, text
+from reports import interactive, sections, svg, text
 from reports.errors import ReportError
 from reports.figures import Figure
+from reports.headline import headline
 from reports.html import asset, fill
 from reports.sections import Content, Section
 from reports.summarise import Summary
@@ -76,7 +77,7 @@ def _page(
         pictures=pictures,
         plots=plots,
         plotly=_plotly() if plots else "",
-        cells=cells,
+        headline=headline(summary),
         style=asset("style.css"),
         script=asset("page.js"),
     )

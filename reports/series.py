@@ -84,6 +84,21 @@ def slice_means(summary: Summary, metric: str) -> dict[str, dict[str, float]]:
     return found
 
 
+def slice_users(summary: Summary) -> dict[str, int]:
+    """Slice, as a reader calls it -> how many users of the test are in it, as the runs report."""
+    found: dict[str, int] = {}
+    for name, title in SLICES.items():
+        told = {
+            int(run.metrics[key])
+            for row in summary.rows
+            for run in row.runs
+            if (key := f"test/slice/{name}/users") in run.metrics
+        }
+        if told:
+            found[title] = max(told)
+    return found
+
+
 def versus(summary: Summary, row: str, metric: str) -> list[Versus]:
     """A row against every other, user by user; a user's value is the mean over the seeds.
 

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from experiments.address import with_password, without_password
+from experiments.address import with_password
+from experiments.passwords import hidden, without_password
 from reports.errors import ReportError
 from reports.options import nearest
 
@@ -50,7 +51,7 @@ def connect(uri: str) -> Any:
         # MLflow would create it.
         if not file.is_file():
             raise ReportError(
-                f"tracking.uri={uri}: there is no file {file}; name the store that the runs are in"
+                f"tracking.uri={shown}: there is no file {file}; name the store that the runs are in"
             )
     elif uri.startswith(("http://", "https://")):
         _probe(uri)
@@ -63,7 +64,7 @@ def connect(uri: str) -> Any:
         client.search_experiments(max_results=1)
     except Exception as error:
         line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        line = line.replace(uri, shown)
+        line = hidden(line.replace(uri, shown))
         raise ReportError(f"tracking.uri={shown} cannot be read: {line[:300]}") from error
     return client
 

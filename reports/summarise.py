@@ -1,7 +1,7 @@
 """Summarising: runs to the rows of a report, with marks, gains and significance."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -21,6 +21,7 @@ from reports.errors import ReportError
 from reports.metrics import columns
 from reports.options import Options, nearest
 from reports.read import Run, Source, read_curves, read_users
+from reports.rivals import rivals_of
 from reports.significance import Comparison, Floats, compare
 from reports.studies import Study, read_studies
 
@@ -30,12 +31,23 @@ MOST_ROWS = 30
 
 @dataclass(frozen=True, kw_only=True)
 class Value:
-    """One cell: mean and sample standard deviation over seeds; a single seed has none."""
+    """One cell: mean and sample standard deviation over seeds; a single seed has none.
+
+    Attributes
+    ----------
+    mark : str
+        "best", "second" or "".
+    gain : float or None
+        Relative to the row `against`.
+    against : str
+        The label of the row that it is compared with; "" where there is none.
+    """
 
     mean: float
     std: float | None = None
     mark: str = ""
     gain: float | None = None
+    against: str = ""
     comparison: Comparison | None = None
 
 
@@ -49,6 +61,8 @@ class Row:
         By metric; a metric that not every seed reports is missing.
     flags : tuple of str
         What a reader should know before trusting the row.
+    footnotes : tuple of int
+        Which of the summary's footnotes stand beside it, counted from 1.
     """
 
     label: str
@@ -57,6 +71,7 @@ class Row:
     cost: Cost
     budget: Budget
     flags: tuple[str, ...] = ()
+    footnotes: tuple[int, ...] = ()
 
     @property
     def runs(self) -> Sequence[Run]:
@@ -83,6 +98,10 @@ class Summary:
         Row -> one curve a seed, of (step, value).
     others : list of Configuration
         Those of which another configuration of the same model is in the table.
+    apart : list of Row
+        Of models that were trained on another part than those of `rows`, compared among themselves alone.
+    footnotes : list of str
+        What models declare of themselves, such as "reads no valid item".
     """
 
     options: Options
@@ -95,6 +114,8 @@ class Summary:
     others: Sequence[Configuration[Run]]
     left_out: Sequence[LeftOut]
     studies: Sequence[Study]
+    apart: Sequence[Row] = ()
+    footnotes: Sequence[str] = ()
     users: Mapping[str, Mapping[str, Floats]] = field(default_factory=dict)
     curves: Mapping[str, Sequence[Sequence[tuple[int, float]]]] = field(default_factory=dict)
 
@@ -107,9 +128,15 @@ class Summary:
         """The first ranking's leading metric."""
         return next(iter(self.leads.values()))
 
-    def ranked(self, ranking: str) -> list[Row]:
-        """The rows by a ranking's leading metric, the best first; rows without it come last."""
-        return by_metric(self.rows, self.leads[ranking])
+    def ranked(self, ranking: str, *, apart: bool = False) -> list[Row]:
+        """The rows by a ranking's leading metric, the best first; rows without it come last.
+
+        Parameters
+        ----------
+        apart : bool
+            Whether those of the table that stands apart.
+        """
+        return by_metric(self.apart if apart else self.rows, self.leads[ranking])
 
 
 def by_metric(rows: Sequence[Row], metric: str) -> list[Row]:
@@ -142,9 +169,11 @@ def summarise(source: Source, options: Options) -> Summary:
     ReportError
         No run compares, or a wanted metric or baseline is in no run.
     """
-    found = comparable(source.runs, uncommitted=options.dirty)
+    found = comparable(
+        _asked_for(source, options), uncommitted=options.dirty, refitted=options.refit == "valid"
+    )
     if not found.configurations:
-        raise ReportError(_nothing(source, found))
+        raise ReportError(_nothing(source, found, options))
     chosen: list[Configuration[Run]] = list(found.configurations)
     others: list[Configuration[Run]] = []
     if options.configurations == "best":
@@ -160,6 +189,22 @@ def summarise(source: Source, options: Options) -> Summary:
     users = _by_user(chosen, read_users(source, runs), metrics)
     curves = read_curves(source, runs)
     studies = read_studies(source.client, source.experiment)
+    apart = _apart(found, options)
+    footnotes = list(
+        dict.fromkeys(note for each in (*chosen, *apart) for note in each.runs[0].notes)
+    )
+
+    def rows(
+        configurations: Sequence[Configuration[Run]],
+        tested: Mapping[str, Mapping[str, Floats]],
+        asked: Options,
+    ) -> list[Row]:
+        return [
+            replace(row, footnotes=tuple(footnotes.index(note) + 1 for note in row.runs[0].notes))
+            for row in _rows(configurations, metrics, tested, studies, asked)
+        ]
+
+    tables_apart = read_users(source, [run for each in apart for run in each.runs])
     return Summary(
         options=options,
         source=source,
@@ -167,7 +212,12 @@ def summarise(source: Source, options: Options) -> Summary:
         selecting=found.selecting,
         tables=tables,
         leads={ranking: leading(names, found.selecting) for ranking, names in tables.items()},
-        rows=_rows(chosen, metrics, users, studies, options),
+        rows=rows(chosen, users, options),
+        # A baseline of the one table need not be in the other.
+        apart=rows(apart, _by_user(apart, tables_apart, metrics), replace(options, baselines=()))
+        if apart
+        else [],
+        footnotes=footnotes,
         others=others,
         left_out=found.left_out,
         studies=studies,
@@ -195,11 +245,12 @@ def _rows(
         for metric in metrics
     }
     baselines = _baselines(chosen, options)
+    by_label = {each.label: each for each in chosen}
     references = {
         (label, metric): reference
         for metric, by_row in means.items()
         for label in by_row
-        if (reference := _reference(label, by_row, baselines)) is not None
+        if (reference := _reference(label, by_row, baselines, by_label)) is not None
     }
     compared = compare(users, references=references, alpha=options.alpha)
     marked = {metric: marks(by_row, metric) for metric, by_row in means.items()}
@@ -219,6 +270,7 @@ def _rows(
                 std=each.std(f"test/{metric}"),
                 mark=marked[metric].get(each.label, ""),
                 gain=each.mean(f"test/{metric}") / base - 1 if base else None,
+                against=reference or "",
                 comparison=compared.get((each.label, metric)),
             )
         rows.append(
@@ -249,12 +301,25 @@ def _baselines(chosen: Sequence[Configuration[Run]], options: Options) -> set[st
     }
 
 
-def _reference(label: str, by_row: Mapping[str, float], baselines: set[str] | None) -> str | None:
-    """The best baseline, which has none itself; where all rows are baselines, the best other row."""
-    allowed = [other for other in by_row if baselines is None or other in baselines]
-    ordered = sorted(allowed, key=lambda other: (-by_row[other], other))
+def _reference(
+    label: str,
+    means: Mapping[str, float],
+    baselines: set[str] | None,
+    by_label: Mapping[str, Configuration[Run]],
+) -> str | None:
+    """The best baseline, which has none itself; where all rows are baselines, the best other row.
+
+    The best row of all stands against the best that makes a fair opponent.
+    """
+    allowed = [other for other in means if baselines is None or other in baselines]
+    ordered = sorted(allowed, key=lambda other: (-means[other], other))
     if baselines is None:
-        ordered = [other for other in ordered if other != label]
+        best = ordered[0]
+        ordered = (
+            rivals_of(label, by_label, means)
+            if label == best
+            else [other for other in ordered if other != label]
+        )
     return ordered[0] if ordered and ordered[0] != label else None
 
 
@@ -292,7 +357,28 @@ def _by_user(
     return made
 
 
-def _nothing(source: Source, found: Comparable[Run]) -> str:
+def _asked_for(source: Source, options: Options) -> list[Run]:
+    """The runs of the models that the report is of."""
+    known = sorted({run.model for run in source.runs})
+    for name in options.models:
+        if name not in known:
+            there = f"there are {', '.join(known)}" if known else "it holds no runs"
+            raise ReportError(f"models: no run of {name} in {source.title}; {there}")
+    return [run for run in source.runs if not options.models or run.model in options.models]
+
+
+def _apart(found: Comparable[Run], options: Options) -> list[Configuration[Run]]:
+    """The rows of the table that stands apart; their best ones are chosen as those of the others are."""
+    chosen = list(found.apart)
+    if options.configurations == "best":
+        chosen, _ = best_of_each_model(chosen)
+    return ordered_by(chosen, f"valid/{found.selecting}")[:MOST_ROWS]
+
+
+def _nothing(source: Source, found: Comparable[Run], options: Options) -> str:
+    if found.apart:
+        other = "none" if options.refit == "valid" else "valid"
+        return f"no run of {source.title} compares with refit={options.refit}; give refit={other}"
     if not found.left_out:
         return f"the experiment {source.experiment} holds no runs"
     reasons = sorted({each.reason for each in found.left_out})

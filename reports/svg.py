@@ -12,6 +12,8 @@ from reports.figures import Figure, Line, Panel, Point
 _STYLE: Any = {
     "svg.hashsalt": "paddock",
     "svg.fonttype": "none",
+    # A "$" in a name is a "$".
+    "text.parse_math": False,
     "font.family": "sans-serif",
     "font.size": 10,
     "axes.spines.top": False,
@@ -20,7 +22,10 @@ _STYLE: Any = {
     "grid.alpha": 0.3,
     "axes.axisbelow": True,
 }
-_WIDTH = 7.2
+_WIDTH = 11.0
+_STRETCH = 1.2
+"""Of the heights, which are those of a narrower picture."""
+
 _BAR = 0.8
 """How much of a category its bars fill."""
 
@@ -29,7 +34,7 @@ def draw(figure: Figure) -> str:
     """The picture, the same for the same figure."""
     n_panels = len(figure.panels)
     shape = (1, n_panels) if figure.beside else (n_panels, 1)
-    height = figure.height if figure.beside else figure.height * n_panels
+    height = _STRETCH * (figure.height if figure.beside else figure.height * n_panels)
     with mpl.rc_context(_STYLE):
         canvas = Canvas(figsize=(_WIDTH, height), layout="constrained")
         every = list(canvas.subplots(*shape, squeeze=False).flat)

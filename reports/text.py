@@ -8,6 +8,7 @@ from typing import Any
 from experiments.config.metric_names import long_title, title
 from experiments.runs.compare import Configuration
 from reports import cells
+from reports.headline import headline
 from reports.read import Run
 from reports.summarise import Row, Summary
 
@@ -33,55 +34,60 @@ _TEX = {
     "△": r"$^{\circ}$",
     "▽": r"$_{\circ}$",
     "<": "$<$",
+    ">": "$>$",
+    "\n": " ",
+    **{raised: f"$^{{{digit}}}$" for digit, raised in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
 }
 
 
 def to_markdown(summary: Summary) -> str:
     """Every table, what was left out, and the footnotes."""
     options = summary.options
-    lines = [f"# {summary.source.title}", "", cells.headline(summary), ""]
-    for ranking, metrics in summary.tables.items():
-        lines += [f"## {ranking_title(ranking)}", ""]
-        head = ["model", *map(title, metrics), f"gain {title(summary.leads[ranking])}", "seeds"]
-        body = [
-            [
-                cells.label(row),
-                *(_markdown_cell(row, metric) for metric in metrics),
-                cells.gain(row.values.get(summary.leads[ranking])),
-                str(len(row.runs)),
-            ]
-            for row in summary.ranked(ranking)
-        ]
-        lines += [*_markdown(head, body), ""]
-    lines += ["## Cost and budget", "", *_markdown(COST_HEAD, cost_body(summary)), ""]
-    lines += [f"- {note}" for note in cells.notes(summary)]
+    lines = [f"# {escaped(summary.source.title)}", "", escaped(headline(summary)), ""]
+    for ranking in summary.tables:
+        lines += [f"## {ranking_title(ranking)}", "", *_ranking(summary, ranking), ""]
+    if summary.apart:
+        lines += [f"## {apart_title(summary)}", "", escaped(apart_note(summary)), ""]
+        for ranking in summary.tables:
+            lines += [f"### {ranking_title(ranking)}", ""]
+            lines += [*_ranking(summary, ranking, apart=True), ""]
+    cost = [list(map(escaped, line)) for line in cost_body(summary)]
+    lines += ["## Cost and budget", "", *_markdown(COST_HEAD, cost), ""]
+    lines += [f"- {escaped(note)}" for note in cells.notes(summary)]
     if summary.left_out:
         lines += ["", "## Left out", ""]
-        lines += [f"- {line}" for line in left_out(summary)]
-    lines += [
-        "",
-        f"Made by `python -m reports experiment={options.experiment} "
-        f"dataset={options.dataset} protocol={options.protocol}"
-        f"{f' slice={options.slice}' if options.slice else ''}`.",
-    ]
+        lines += [f"- {escaped(line)}" for line in left_out(summary)]
+    # Names of the command line hold no backtick that could end the code.
+    lines += ["", f"Made by `{options.command.replace('`', '')}`."]
     return "\n".join(lines) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Text of the store as one line of Markdown that shows it as it is: neither markup nor HTML."""
+    line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = re.sub(r"([\\`*\[\]|~$])", r"\\\1", line)
+    # Within a word an underscore is no markup, and names of models are full of them.
+    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", line)
 
 
 def to_tex(summary: Summary) -> str:
     """A booktabs table for every ranking; \\usepackage{booktabs} is all it needs."""
     parts = []
-    for ranking, metrics in summary.tables.items():
+    several = [(ranking, False) for ranking in summary.tables]
+    several += [(ranking, True) for ranking in summary.tables if summary.apart]
+    for ranking, apart in several:
+        metrics = summary.tables[ranking]
         heads = ["Model", *map(title, metrics), "Gain", "Seeds"]
         lines = [
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{_tex(caption(summary, ranking))}}}",
+            rf"\caption{{{_tex(caption(summary, ranking, apart=apart))}}}",
             rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
             r"\toprule",
             " & ".join(map(_tex, heads)) + r" \\",
             r"\midrule",
         ]
-        for row in summary.ranked(ranking):
+        for row in summary.ranked(ranking, apart=apart):
             entries = [
                 _tex(cells.label(row)),
                 *(_tex_cell(row, metric) for metric in metrics),
@@ -91,7 +97,8 @@ def to_tex(summary: Summary) -> str:
             lines.append(" & ".join(entries) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
         parts.append("\n".join(lines))
-    notes = [f"% {line}" for note in cells.notes(summary) for line in [note]]
+    # A line break would end the comment.
+    notes = [f"% {' '.join(note.split())}" for note in cells.notes(summary)]
     signs = "% In these tables * is written for solid and o for hollow triangles, above for better."
     return "\n\n".join([*parts, "\n".join([*notes, signs])]) + "\n"
 
@@ -107,7 +114,10 @@ def to_json(summary: Summary) -> str:
         "alpha": options.alpha,
         "valid_metric": summary.selecting,
         "tables": {ranking: list(metrics) for ranking, metrics in summary.tables.items()},
+        "refit": options.refit,
+        "headline": headline(summary),
         "rows": [_row(row) for row in summary.rows],
+        "rows_apart": [_row(row) for row in summary.apart],
         "other_configurations": [_other(each, summary) for each in summary.others],
         "left_out": [vars(each) for each in summary.left_out],
     }
@@ -149,9 +159,26 @@ def ranking_title(ranking: str) -> str:
     return f"Candidate ranking, {size[1]} candidates" if size else f"Ranking {ranking}"
 
 
-def caption(summary: Summary, ranking: str) -> str:
+def caption(summary: Summary, ranking: str, *, apart: bool = False) -> str:
     """What the table of a ranking is of."""
-    return f"{ranking_title(ranking)} on {summary.options.dataset}, protocol {summary.options.protocol}"
+    told = f"{ranking_title(ranking)} on {summary.options.dataset}, protocol {summary.options.protocol}"
+    return f"{told}, {apart_title(summary).lower()}" if apart else told
+
+
+def apart_title(summary: Summary) -> str:
+    """The heading of the table that stands apart."""
+    if summary.options.refit == "valid":
+        return "Trained on the training part alone"
+    return "Trained on train and valid"
+
+
+def apart_note(summary: Summary) -> str:
+    """Why it stands apart."""
+    other = "none" if summary.options.refit == "valid" else "valid"
+    return (
+        "These models were trained on other data than those above: they are compared among themselves "
+        f"alone. refit={other} makes the whole report of them."
+    )
 
 
 def left_out(summary: Summary) -> list[str]:
@@ -160,6 +187,21 @@ def left_out(summary: Summary) -> list[str]:
         f"{each.model} seed {each.seed} (run {each.run_id[:8]}): {each.reason}"
         for each in summary.left_out
     ]
+
+
+def _ranking(summary: Summary, ranking: str, *, apart: bool = False) -> list[str]:
+    """The Markdown table of a ranking."""
+    metrics, lead = summary.tables[ranking], summary.leads[ranking]
+    body = [
+        [
+            escaped(cells.label(row)),
+            *(_markdown_cell(row, metric) for metric in metrics),
+            cells.gain(row.values.get(lead)),
+            str(len(row.runs)),
+        ]
+        for row in summary.ranked(ranking, apart=apart)
+    ]
+    return _markdown(["model", *map(title, metrics), f"gain {title(lead)}", "seeds"], body)
 
 
 def _markdown_cell(row: Row, metric: str) -> str:
@@ -171,7 +213,7 @@ def _markdown_cell(row: Row, metric: str) -> str:
 
 def _markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
     def line(cells: Sequence[str]) -> str:
-        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+        return f"| {' | '.join(cells)} |"
 
     return [line(head), f"|:---|{'---:|' * (len(head) - 1)}", *map(line, body)]
 

@@ -67,7 +67,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 module counts for it; a unit stands for all modules in it."""
 
 ONLY: dict[str, tuple[str, ...]] = {
-    "models": ("numpy", "recbole", "scipy", "torch"),
+    "models": ("implicit", "numpy", "recbole", "scipy", "threadpoolctl", "torch"),
     "paddock": (),
     "paddock.testing": ("numpy", "pytest", "torch"),
     "run": (),

@@ -104,7 +104,7 @@ def _maker(model: AbstractRecommender) -> Callable[[Any, Dataset], Attributes] |
         return _own
     names = [kind.__name__ for kind in type(model).__mro__]
     make = next((_MAKERS[name] for name in names if name in _MAKERS), None)
-    if make in (_neighbours, _asymmetric_neighbours) and model.method == "user":
+    if make is _asymmetric_neighbours and model.method == "user":
         return None  # it reads the rows of similar users, and similarity is learned
     if make is _dmf and model.inter_matrix_type != "01":
         return None  # it reads ratings, which a history has not
@@ -129,10 +129,6 @@ def _autoencoder(model: Any, known: Dataset) -> Attributes:
 
 def _linear(model: Any, known: Dataset) -> Attributes:
     return {"interaction_matrix": _matrix(known)}
-
-
-def _neighbours(model: Any, known: Dataset) -> Attributes:
-    return {"pred_mat": (_matrix(known) @ model.w).tocsr()}
 
 
 def _asymmetric_neighbours(model: Any, known: Dataset) -> Attributes:
@@ -170,7 +166,6 @@ _MAKERS: Mapping[str, Callable[[Any, Dataset], Attributes]] = {
     "EASE": _linear,
     "SLIMElastic": _linear,
     "ADMMSLIM": _linear,
-    "ItemKNN": _neighbours,
     "AsymKNN": _asymmetric_neighbours,
     "FISM": _histories,
     "NAIS": _histories,

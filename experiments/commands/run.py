@@ -34,6 +34,7 @@ from experiments.config.schema import Config, Format, Mode, TrackingConfig
 from experiments.errors import FailedError, PaddockError
 from experiments.failures import answering, fail, sentence
 from experiments.orphans import end_with_creator
+from experiments.passwords import guarded_output
 from experiments.paths import CONF
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from experiments.runs.folder import RunFolder
 
 
+@guarded_output()
 def main() -> None:
     """Run what sys.argv says."""
     # Hydra would print a traceback and exit by itself; here an error is one sentence.

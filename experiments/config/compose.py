@@ -22,6 +22,7 @@ from experiments.config.loader import install
 from experiments.config.schema import Config
 from experiments.config.values import nearest
 from experiments.errors import PaddockError
+from experiments.passwords import conceal_all, concealed_override
 from experiments.paths import CONF, IN_CHECKOUT
 
 ANY = "+tuned=any"
@@ -38,13 +39,15 @@ OPTIONAL_GROUP = "experiment"
 
 Schema = TypeVar("Schema", bound=Config)
 
-install()
 ConfigStore.instance().store(name="schema", node=Config)
 OmegaConf.register_new_resolver("address", from_environment, replace=True)
+install()
 
 
 def loosened(overrides: Sequence[str]) -> list[str]:
     """The overrides with `model.key=` as `++model.key=`, and so for `search` and `grid_seeds`.
+
+    Passwords are taken out of the addresses in them, which goes before all that shows an override.
 
     A model's keys are checked against what its class reads, not against what its YAML happens to
     spell out, so that Hydra must let them pass; so are the keys of its search space. Those of
@@ -60,6 +63,7 @@ def loosened(overrides: Sequence[str]) -> list[str]:
     PaddockError
         If a group is given something else than a name.
     """
+    overrides = [concealed_override(each) for each in overrides]
     for override in overrides:
         group, given, choice = override.lstrip("+").partition("=")
         # Hydra would merge the files of a list, and fails on a null with a traceback.
@@ -241,6 +245,7 @@ def typed(config: DictConfig, *, schema: type[Config] = Config) -> Config:
     except OmegaConfBaseException as error:
         raise PaddockError(explain(error, schema=schema)) from error
     assert isinstance(result, schema)
+    conceal_all(result)  # an interpolation may have brought a password from the environment
     result.plugins = [absolute_plugin(name) for name in result.plugins]
     return result
 

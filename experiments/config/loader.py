@@ -2,7 +2,7 @@
 
 Hydra composes a command to learn whether it is a grid and again to run it, composes every job of a
 grid twice, and copies everything that it has registered for each group that --help lists. What comes
-out here is the same.
+out here is the same, without the passwords of addresses.
 """
 
 import copy
@@ -19,6 +19,8 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import DictConfig
+
+from experiments.config.conceal import conceal_composed
 
 _SEED = re.compile(r"seed=(0|[1-9]\d*)")
 _MODES = {f"hydra.mode={mode.name}": mode for mode in RunMode}
@@ -61,6 +63,12 @@ class Loader(ConfigLoaderImpl):
             group_name, results_filter, config_name, overrides
         )
         return made
+
+    def _load_configuration_impl(self, *args: Any, **options: Any) -> DictConfig:
+        # No callback comes before Hydra's multirun.yaml and .hydra/config.yaml.
+        config: DictConfig = super()._load_configuration_impl(*args, **options)
+        conceal_composed(config)
+        return config
 
     def load_configuration(
         self,

@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config.schema import TrackingConfig
+from experiments.tracking.dashboard import key_of, view, write_page
+from experiments.tracking.notes import view_links
 from experiments.tracking.store import Store, connect, find_or_create_experiment, reason
 
 _log = logging.getLogger(__name__)
 
 _DIGEST_LENGTH = 36  # MLflow's limit
+
+_VIEW = "Contents"
+_COLUMNS = ("users", "items", "interactions", "density", "gini")
+"""What the view of a data set's experiment shows of the facts."""
 
 
 def link_dataset(
@@ -117,4 +123,12 @@ def _log_inspection(
     for path in files:
         client.log_artifact(run_id, str(path))
     client.set_terminated(run_id)
+    columns = [f"metrics.`data/{fact}`" for fact in _COLUMNS if fact in facts]
+    views = {_VIEW: view("", columns, order="attributes.start_time")}
+    link = view_links(f"#/experiments/{experiment_id}/runs", {_VIEW: key_of(_VIEW)})
+    note = (
+        f"Facts of the data set **{name}**, one run for each content, the newest first. View: {link}. "
+        "Every run of <dataset>/<protocol> names the content that it read (tag `paddock.dataset_hash`)."
+    )
+    write_page(client, client.get_experiment(experiment_id), views, note)
     return run_id

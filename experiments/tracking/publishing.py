@@ -12,10 +12,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from experiments.address import TRACKING_URI, absolute, without_password
+from experiments.address import TRACKING_URI, absolute
 from experiments.config.schema import Config, TrackingConfig
 from experiments.errors import PaddockError
 from experiments.integrity import Damaged
+from experiments.passwords import without_password
 from experiments.paths import program
 from experiments.runs.folder import RunFolder, find_runs
 from experiments.tracking.child import Child, open_child

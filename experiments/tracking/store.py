@@ -12,17 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from experiments.address import (
-    absolute,
-    is_http,
-    is_remote,
-    sqlite_file,
-    with_password,
-    without_password,
-)
+from experiments.address import absolute, is_http, is_remote, sqlite_file, with_password
 from experiments.config.schema import TrackingConfig
 from experiments.errors import PaddockError
 from experiments.locks import lock
+from experiments.passwords import hidden, without_password
 from experiments.paths import program
 
 _DEFAULT_ARTIFACTS = "mlartifacts"
@@ -167,9 +161,8 @@ def reach(tracking: TrackingConfig) -> Store:
 def reason(error: Exception, tracking: TrackingConfig) -> str:
     """The first line of an error, without the store's password."""
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    for uri in (str(tracking.uri), with_password(str(tracking.uri))):
-        line = line.replace(uri, without_password(uri))
-    return line.rstrip(".")[:300]
+    real = with_password(str(tracking.uri))
+    return hidden(line.replace(real, without_password(real))).rstrip(".")[:300]
 
 
 def ui_command(tracking: TrackingConfig) -> str:

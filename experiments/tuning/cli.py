@@ -30,6 +30,7 @@ from experiments.config.values import nearest
 from experiments.errors import FailedError, PaddockError
 from experiments.failures import answering
 from experiments.orphans import end_with_creator
+from experiments.passwords import concealed_override, guarded_output, hidden
 from experiments.paths import CONF, program
 from experiments.tuning.algorithms import check_study
 from experiments.tuning.config import TuneConfig
@@ -37,12 +38,14 @@ from experiments.tuning.read_space import read_space
 from experiments.tuning.space import Space, put
 
 
+@guarded_output()
 def main() -> None:
     """Run the command that sys.argv holds: one study, or several with -m."""
     os.environ["HYDRA_FULL_ERROR"] = "1"
     asked = list(sys.argv[1:])
     try:
         with answering(), explained(TuneConfig):
+            asked = [concealed_override(each) for each in asked]
             sys.argv[1:] = hydra_arguments(asked)
             hydra.main(config_path=str(CONF), config_name="tune", version_base="1.3")(task)()
     except KeyboardInterrupt:
@@ -139,7 +142,7 @@ def _tune(composed: DictConfig, *, grid: bool) -> None:
             console=make_console(),
         )
     except StorageInternalError as error:
-        reason = str(error.__cause__ or error).partition("\n")[0]
+        reason = hidden(str(error.__cause__ or error).partition("\n")[0])
         raise FailedError(
             f"the storage of the study failed ({reason}); the same command goes on"
         ) from error

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from experiments.passwords import hidden
+
 if TYPE_CHECKING:
     from experiments.tuning.storage import Storage
 
@@ -43,7 +45,9 @@ def heartbeat(storage: "Storage", trial_id: int) -> Iterator[None]:
                 storage.record_heartbeat(trial_id)
             except Exception as error:
                 # The next one may come through; after enough silences another worker takes over.
-                _log.warning("A heartbeat was not stored: %s", str(error).partition("\n")[0])
+                _log.warning(
+                    "A heartbeat was not stored: %s", hidden(str(error)).partition("\n")[0]
+                )
 
     thread = Thread(target=beat, daemon=True)
     thread.start()

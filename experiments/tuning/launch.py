@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from experiments.address import TRACKING_URI, absolute, without_password
+from experiments.address import TRACKING_URI, absolute
 from experiments.errors import PaddockError
 from experiments.paths import IN_CHECKOUT, ROOT, program
 from experiments.runs.identity import spelled
@@ -51,21 +51,7 @@ def worker_command(study: TuningStudy) -> str:
 
     A password is left out, which PostgreSQL also takes from PGPASSWORD or ~/.pgpass.
     """
-    return shlex.join([*program("tune"), *map(without_secret, worker_overrides(study))])
-
-
-def without_secret(override: str) -> str:
-    """An override as it is shown and written down.
-
-    Parameters
-    ----------
-    override
-        As in study.storage=postgresql://USER:PASSWORD@HOST/NAME, whose password is left out.
-    """
-    key, _, value = override.partition("=")
-    if key not in ("study.storage", "tracking.uri"):
-        return override
-    return _address(key, without_password(value.strip("'\"")))
+    return shlex.join([*program("tune"), *worker_overrides(study)])
 
 
 def _address(key: str, uri: str) -> str:

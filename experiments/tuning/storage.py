@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-from experiments.address import sqlite_file, without_password
+from experiments.address import sqlite_file
 from experiments.errors import PaddockError
 from experiments.files import hash_of
 from experiments.locks import lock
+from experiments.passwords import hidden, revealed, without_password
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -59,7 +60,7 @@ def exclusive(url: str, *, purpose: str = "trials") -> Exclusive:
     import sqlalchemy
 
     # A connection of its own: it may wait while the storage's are at work.
-    engine = sqlalchemy.create_engine(with_driver(url), poolclass=sqlalchemy.NullPool)
+    engine = sqlalchemy.create_engine(with_driver(revealed(url)), poolclass=sqlalchemy.NullPool)
     key = int(hash_of(["paddock", purpose])[:15], 16)
 
     @contextmanager
@@ -102,15 +103,15 @@ def connect(url: str, *, heartbeat_seconds: int) -> "Storage":
         with exclusive(url)(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # heartbeats are experimental
             storage = optuna.storages.RDBStorage(
-                with_driver(url),
+                with_driver(revealed(url)),
                 engine_kwargs=options,
                 heartbeat_interval=heartbeat_seconds,
                 grace_period=SILENCES * heartbeat_seconds,
             )
             if file is not None:
                 _write_ahead(storage)
-    except (SQLAlchemyError, ImportError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0].replace(url, without_password(url))
+    except (SQLAlchemyError, ImportError, RuntimeError, TypeError, ValueError) as error:
+        reason = hidden(str(error).strip().partition("\n")[0])
         raise PaddockError(
             f"study.storage={without_password(url)} cannot be opened: {reason}"
         ) from error
@@ -118,7 +119,14 @@ def connect(url: str, *, heartbeat_seconds: int) -> "Storage":
     return cast("Storage", optuna.storages.get_storage(storage))
 
 
-def create_study(storage: "Storage", url: str, name: str, attributes: dict[str, Any]) -> "Study":
+def create_study(
+    storage: "Storage",
+    url: str,
+    name: str,
+    attributes: dict[str, Any],
+    *,
+    objective: str | None = None,
+) -> "Study":
     """Create a study, or open the one of that name.
 
     Parameters
@@ -131,6 +139,8 @@ def create_study(storage: "Storage", url: str, name: str, attributes: dict[str, 
         The name of the study in its storage.
     attributes
         User attributes of the study; those that it has already are kept.
+    objective
+        How Optuna's own tools call the values of the trials, such as "valid full NDCG@10".
     """
     import optuna
 
@@ -141,6 +151,10 @@ def create_study(storage: "Storage", url: str, name: str, attributes: dict[str, 
         for key, value in attributes.items():
             if key not in study.user_attrs:
                 study.set_user_attr(key, value)
+        if objective is not None and study.metric_names is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # names of metrics are experimental
+                study.set_metric_names([objective])
     return study
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.config.experiment import Experiment
+from experiments.config.metric_names import long_title
 from experiments.files import hash_of
 from experiments.protocol.shared_data import SharedData, shared_data
 from experiments.protocol.slices import definition_hash
@@ -97,6 +98,7 @@ def open_study(
     identity = study_hash(config, space=space, shared=shared, experiment=experiment)
     key = experiment.model_key
     name = f"{shared.data.name}/{config.protocol.name}/{key}-{identity[:10]}"
+    objective = f"valid {long_title(config.protocol.valid_metric)}"
     settings, url = config.study, config.study.storage
     storage = connect(url, heartbeat_seconds=settings.heartbeat_seconds)
     optuna_study = create_study(
@@ -110,8 +112,11 @@ def open_study(
             "model": experiment.model.name,
             "model_key": key,
             "metric": config.protocol.valid_metric,
+            "objective": objective,
+            "intermediate values": f"{objective} after an epoch, by epochs over all stages",
             "hashes": shared.hashes,
         },
+        objective=objective,
     )
     optuna_study.pruner = pruner(settings, epochs=experiment.model.epochs)
     queue = TrialQueue(

@@ -25,6 +25,15 @@ from experiments.tracking.store import (
     find_or_create_experiment,
     reason,
 )
+from experiments.tracking.study_page import (
+    OBJECTIVE,
+    TRIALS,
+    arrange_studies,
+    send_study_note,
+    shown_counts,
+    shown_value,
+    study_note,
+)
 from experiments.tuning.plots import write_plots
 from experiments.tuning.storage import exclusive
 from experiments.tuning.study import TuningStudy
@@ -114,6 +123,7 @@ class StudyTracker:
                 )
             client.set_terminated(self.parent_id, "FINISHED")
             self._link(client, folders)
+            arrange_studies(self._store, self._experiment_id)
 
     @property
     def _where(self) -> dict[str, str]:
@@ -158,7 +168,7 @@ class StudyTracker:
         names = ("sampler", "seed", "pruner", "startup_trials", "warmup_epochs")
         settings_params = {f"study.{name}": str(getattr(settings, name)) for name in names}
         space = {f"search.{each['name']}": json.dumps(each) for each in self._study.space.plain()}
-        return {**settings_params, **space}
+        return {"study.metric": self._study.metric, **settings_params, **space}
 
     def _children(self, number: int | None = None) -> dict[int, Any]:
         """The trials that MLflow has, or the one of that number."""
@@ -215,20 +225,34 @@ class StudyTracker:
             "paddock.stopped_by": attributes.get(STOPPED_BY),
             "paddock.retry_of": attributes.get(RETRY_OF),
             "paddock.defaults": "true" if DEFAULTS in attributes else None,
+            OBJECTIVE: shown_value(trial.value),
         }
         return {key: str(value)[:_TAG_LENGTH] for key, value in tags.items() if value is not None}
 
     def _summarize(self, client: Any, winner: "FrozenTrial") -> None:
         trials = [trial for trial in self._study.queue.trials if counts(trial)]
-        for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL):
-            number = sum(trial.state is state for trial in trials)
-            client.log_metric(
-                self.parent_id, f"trials/{state.name.lower()}", number, step=len(trials)
-            )
+        states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+        numbers = {
+            state.name.lower(): sum(trial.state is state for trial in trials) for state in states
+        }
+        for state, number in numbers.items():
+            client.log_metric(self.parent_id, f"trials/{state}", number, step=len(trials))
         client.log_metric(self.parent_id, self._study.metric, winner.value, step=len(trials))
         client.set_tag(self.parent_id, "paddock.winner", winner.number)
         for name, value in winner.params.items():
             client.set_tag(self.parent_id, f"paddock.winner.{name}", value)
+        client.set_tag(self.parent_id, OBJECTIVE, shown_value(winner.value))
+        client.set_tag(self.parent_id, TRIALS, shown_counts(numbers))
+        note = study_note(
+            name=self._study.name,
+            metric=self._study.metric,
+            counts=numbers,
+            best=winner.number,
+            value=float(winner.value or 0.0),
+            params=winner.params,
+            command=self._command,
+        )
+        send_study_note(client, str(self.parent_id), note)
 
     def _link(self, client: Any, folders: Sequence[RunFolder]) -> None:
         ids = [folder.published["run_id"] for folder in folders if folder.published]

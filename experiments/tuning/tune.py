@@ -10,7 +10,7 @@ from experiments.errors import PaddockError
 from experiments.paths import program
 from experiments.runs.folder import RunFolder
 from experiments.tuning.config import TuneConfig
-from experiments.tuning.launch import launch, without_secret, worker_command
+from experiments.tuning.launch import launch, worker_command
 from experiments.tuning.space import Space
 from experiments.tuning.study import TuningStudy, open_study
 from experiments.tuning.tracking import StudyTracker
@@ -55,8 +55,7 @@ def tune(
         If the same failure stopped it, or no trial came to its end.
     """
     study = open_study(config, space=space, experiment=experiment, overrides=overrides)
-    shown = map(without_secret, overrides)
-    tracker = StudyTracker(study, command=shlex.join([*program("tune"), *shown]))
+    tracker = StudyTracker(study, command=shlex.join([*program("tune"), *overrides]))
     if config.study.worker:
         tracker.start()
         work(study, on_trial_end=tracker.trial)
@@ -89,9 +88,7 @@ def _announce(study: TuningStudy, console: Console) -> None:
     finished = sum(map(counts, study.queue.trials))
     goes_on = f", {finished} trials finished before" if finished else ""
     storage = study.config.study.storage
-    # An address with a user may hold a password as well.
-    place = "" if "@" in storage else f"; storage {storage}"
-    console.print(f"{study.name}{goes_on}{place}", highlight=False, soft_wrap=True)
+    console.print(f"{study.name}{goes_on}; storage {storage}", highlight=False, soft_wrap=True)
 
 
 def _conclude(study: TuningStudy, tracker: StudyTracker, console: Console) -> list[RunFolder]:

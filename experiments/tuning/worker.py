@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from experiments.files import hash_of
 from experiments.orphans import end_with
+from experiments.passwords import hidden
 from experiments.training.device import device_of
 from experiments.training.memory import keep_freed_memory
 from experiments.tuning.algorithms import sampler
@@ -140,7 +141,7 @@ def error_line(error: Exception) -> str:
     """The first line of an error, behind its type where it is none of Paddock's, shortened."""
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     kind = "" if type(error).__name__ == "PaddockError" else f"{type(error).__name__}: "
-    return f"{kind}{line}"[:_LONGEST_REASON]
+    return hidden(f"{kind}{line}")[:_LONGEST_REASON]
 
 
 @contextmanager

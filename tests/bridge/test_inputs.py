@@ -85,7 +85,9 @@ def test_admm_slim_adds_no_more_than_its_noise(tiny_split: Split, make: Make) ->
 def test_item_neighbours_add_up_over_the_whole_history(tiny_split: Split, make: Make) -> None:
     built = make(tiny_split, "ItemKNN")
     expected = history_matrix(tiny_split)[USERS] @ built.model.w.toarray()
-    np.testing.assert_allclose(scored(built, tiny_split, "test").numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        scored(built, tiny_split, "test").numpy(), expected, rtol=1e-5, atol=1e-6
+    )
 
 
 def test_asymmetric_neighbours_weigh_the_whole_history(tiny_split: Split, make: Make) -> None:

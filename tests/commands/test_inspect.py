@@ -62,3 +62,10 @@ def test_mlflow_has_the_data_set_once_with_its_digest(inspected):
         "history_length.svg",
         "popularity.svg",
     }
+    tags = experiment.tags
+    assert "Facts of the data set **tiny**" in tags["mlflow.note.content"]
+    (view,) = (value for key, value in tags.items() if key.startswith("mlflow.sharedViewState."))
+    shown = json.loads(json.loads(view)["state"])["selectedColumns"]
+    # A column without a metric behind it would be empty.
+    assert shown
+    assert {each.split("`")[1] for each in shown} <= set(run.data.metrics)

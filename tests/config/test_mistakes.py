@@ -194,6 +194,20 @@ VALUES = {
     ("bpr", "protocol.rankings.c20.candidates=1"): ("protocol.rankings.c20.candidates=1",),
     ("bpr", "protocol.rankings.full.cutoffs=[]"): ("protocol.rankings.full.cutoffs", "empty"),
     ("bpr", "protocol.rankings.full.cutoffs=[0]"): ("protocol.rankings.full.cutoffs=0",),
+    ("bpr", "protocol.rankings.full.cutoffs=[1,10,10]"): ("full.cutoffs holds 10 2 times",),
+    ("bpr", "protocol.metrics=[hit,ndcg,hit]"): ("protocol.metrics holds hit 2 times",),
+    ("bpr", "protocol.beyond=[gini,gini]"): ("protocol.beyond holds gini 2 times",),
+    ("bpr", "threads=-1"): ("threads=-1", "at least 1"),
+    ("bpr", "tracking.uri=''"): ("tracking.uri=", "tracking=off"),
+    ("bpr", "tracking.uri=foo://x"): ("tracking.uri=foo://x", "begins with none of"),
+    ("bpr", "tracking.uri=sqlite://x.db"): ("tracking.uri=sqlite://x.db", "sqlite:///FILE"),
+    ("bpr", "tracking.uri=http://"): ("tracking.uri=http://", "names no host"),
+    ("bpr", "tracking.uri=http://localhost:99999"): ("tracking.uri=http://localhost:99999", "ort"),
+    ("bpr", "tracking.uri='http://[::1'"): ("tracking.uri=http://[::1", "IPv6"),
+    ("bpr", "tracking.uri='http://a b'"): ("tracking.uri=http://a b", "names no host"),
+    ("bpr", "dataset.source=http://"): ("dataset.source=http://", "names no host"),
+    ("bpr", "dataset.source=http://h:port/x.zip"): ("dataset.source=http://h:port/x.zip", "ort"),
+    ("bpr", "dataset.source=ftp://h/x.zip"): ("dataset.source=ftp://h/x.zip", "https://"),
     ("bpr", "protocol.metrics=[]"): ("protocol.metrics", "empty"),
     ("bpr", "protocol.metrics=[hit,ndgc]"): ("protocol.metrics", "did you mean ndcg?"),
     ("bpr", "protocol.valid_metric=full/ndcg_at_7"): ("protocol.valid_metric=full/ndcg_at_7",),
@@ -317,6 +331,15 @@ def test_a_source_without_interactions(paddock: CommandLine, tmp_path: Path) -> 
     assert answer.code == 2
     assert answer.err.startswith("error: ")
     assert answer.err.count("\n") == 1
+    assert paddock.complete == []
+
+
+def test_a_grid_without_processes(paddock: CommandLine) -> None:
+    answer = paddock(
+        "-m", "model=pop", "dataset=tiny", "seed=1,2", "hydra/launcher=joblib",
+        "hydra.launcher.n_jobs=0",
+    )  # fmt: skip
+    refused(answer, "hydra.launcher.n_jobs=0", "starts no process")
     assert paddock.complete == []
 
 

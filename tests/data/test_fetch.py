@@ -17,6 +17,7 @@ import pytest
 from experiments.data.prepare import prepare
 from experiments.data.sources.fetch import fetch
 from experiments.errors import PaddockError
+from experiments.passwords import VARIABLE
 
 from .test_formats import EARLY, META_2014, MOVIES_DAT, RATINGS_DAT, USERS_DAT, _gz, named
 from .web import Site, serve
@@ -258,3 +259,53 @@ class TestPrepared:
         dataset.source = f"{site.url}/rows.inter"
         with pytest.raises(PaddockError, match="no archive"):
             prepare(dataset, data_dir=data_dir)
+
+
+class TestNoData:
+    """What a server answers in place of the file is not kept, and its URL is shown without secrets."""
+
+    @pytest.mark.parametrize(
+        ("content", "told"),
+        [
+            (b"", "an empty file"),
+            (b"<!DOCTYPE html><title>Log in</title>", "a web page"),
+            (b"\xef\xbb\xbf \r\n<HTML lang=en>", "a web page"),
+        ],
+    )
+    @pytest.mark.parametrize("length", [True, False])
+    def test_refused(
+        self,
+        content: bytes,
+        told: str,
+        length: bool,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setenv(VARIABLE, "{}")
+        with serve(Site(content=content, length=length)) as site:
+            url = site.url.replace("//", "//me:s3cret-a@") + "/rows.csv?token=s3cret-b"
+            with pytest.raises(PaddockError, match=told) as caught:
+                fetch(url, folder=tmp_path, progress=False, pause=0.01)
+        shown = site.url.replace("//", "//me@") + "/rows.csv?token=***"
+        assert str(caught.value).startswith(f"{shown}: ")
+        assert left(tmp_path) == []
+
+    def test_a_password_is_sent_and_kept_nowhere(
+        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(VARIABLE, "{}")
+        site.authorization = "Basic bWU6czNjcmV0LWE="
+        url = site.url.replace("//", "//me:s3cret-a@") + "/rows.zip?token=s3cret-b"
+        wrong = url.replace("s3cret-a", "s3cret-c")
+        with pytest.raises(PaddockError, match="answers 401") as caught:
+            fetch(wrong, folder=tmp_path, progress=False)
+        site.cut_after.append(1000)  # what is left for another try tells of the URL
+        with pytest.raises(PaddockError, match="1000 bytes") as cut:
+            fetch(url, folder=tmp_path, progress=False, tries=0, pause=0.01)
+        parts = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+        assert any(b"rows.zip?token=***" in part for part in parts)
+        path = fetch(url, folder=tmp_path, progress=False)
+        assert path.read_bytes() == BODY
+        assert site.requests[-1][0] == "/rows.zip?token=s3cret-b"
+        said = f"{caught.value} {cut.value} {list(tmp_path.rglob('*'))} {parts}"
+        assert "s3cret" not in said

@@ -6,6 +6,7 @@ import stat
 import tarfile
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -96,6 +97,70 @@ def test_too_many_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(unpack_module, "MOST_MEMBERS", 3)
     archive = zip_of(tmp_path / "a.zip", {str(i): b"" for i in range(4)})
     with pytest.raises(PaddockError, match="4 members"):
+        unpack(archive, tmp_path / "out")
+    assert everything(tmp_path) == ["a.zip", "out"]
+
+
+CLASHES = [("x", "x"), ("Data.csv", "data.CSV"), ("d/x", "d\\x"), ("caf\u00e9", "cafe\u0301")]
+
+
+@pytest.mark.parametrize("names", CLASHES)
+@pytest.mark.parametrize("kind", ["a.zip", "a.tar.gz"])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_members_that_would_be_one_file(names: tuple[str, str], kind: str, tmp_path: Path) -> None:
+    archive = tmp_path / kind
+    if kind == "a.zip":
+        with zipfile.ZipFile(archive, "w") as packed:
+            for name in names:
+                packed.writestr(zipfile.ZipInfo(name), b"1")
+    else:
+        tar_of(archive, [entry(name) for name in names])
+    with pytest.raises(PaddockError, match="would be one file") as caught:
+        unpack(archive, tmp_path / "out")
+    assert all(repr(name) in str(caught.value) for name in names)
+    assert everything(tmp_path) == [kind, "out"]
+
+
+@pytest.mark.parametrize("kind", ["a.zip", "a.tar.gz"])
+def test_a_name_that_is_too_long(kind: str, tmp_path: Path) -> None:
+    name = "d/" + "n" * 300
+    archive = tmp_path / kind
+    if kind == "a.zip":
+        zip_of(archive, {"good": b"1", name: b"2"})
+    else:
+        tar_of(archive, [entry("good"), entry(name)])
+    with pytest.raises(PaddockError, match=r"'n{40}'\.\.\. has 300 letters"):
+        unpack(archive, tmp_path / "out")
+    assert everything(tmp_path) == [kind, "out"]
+
+
+@pytest.mark.parametrize("kind", ["a.zip", "a.tar.gz", "a.inter.gz"])
+def test_what_grows_too_much(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpack_module, "SMALL_BYTES", 1 << 20)
+    zeros = bytes(1 << 22)
+    archive = tmp_path / kind
+    if kind == "a.zip":
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+            packed.writestr("zeros", zeros)
+    elif kind == "a.tar.gz":
+        with tarfile.open(archive, "w:gz") as tar:
+            large = tarfile.TarInfo("zeros")
+            large.size = len(zeros)
+            tar.addfile(large, io.BytesIO(zeros))
+    else:
+        archive.write_bytes(gzip.compress(zeros))
+    with pytest.raises(PaddockError, match=r"would grow \d{3,4} times"):
+        unpack(archive, tmp_path / "out")
+    assert everything(tmp_path) == [kind, "out"]
+    # As much in proportion, but small.
+    monkeypatch.setattr(unpack_module, "SMALL_BYTES", 1 << 23)
+    assert unpack(archive, tmp_path / "out").is_dir()
+
+
+def test_more_than_the_disk_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = zip_of(tmp_path / "a.zip", {"x": b"1" * 999})
+    monkeypatch.setattr(unpack_module.shutil, "disk_usage", lambda path: SimpleNamespace(free=998))
+    with pytest.raises(PaddockError, match="make room"):
         unpack(archive, tmp_path / "out")
     assert everything(tmp_path) == ["a.zip", "out"]
 

@@ -27,6 +27,8 @@ class Site:
     pace: float = 0.0
     """Seconds of each 64 KiB."""
     paths: dict[str, bytes] = field(default_factory=dict)
+    authorization: str | None = None
+    """The header that is asked for; without it the answer is 401."""
     requests: list[tuple[str, Message]] = field(default_factory=list)
     url: str = ""
 
@@ -57,6 +59,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         if self._site.statuses:
             self._short(self._site.statuses.pop(0))
+        elif self._site.authorization not in (None, self.headers.get("Authorization")):
+            self._short(401)
         elif self.path in self._site.redirect:
             self.send_response(302)
             self.send_header("Location", self._site.redirect[self.path])

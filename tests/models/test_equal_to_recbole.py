@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 from recbole.data.interaction import Interaction
+from recbole.model.general_recommender import ItemKNN as RecBoleItemKNN
 from recbole.model.general_recommender import LightGCN as RecBoleLightGCN
 from recbole.model.general_recommender import Pop as RecBolePop
 from recbole.model.general_recommender import RaCT as RecBoleRaCT
@@ -25,6 +26,7 @@ from experiments.training.build import build
 from experiments.training.context import TrainingContext
 from experiments.training.strategies.recbole_loop import training_loader
 from models.gru4rec import GRU4Rec
+from models.itemknn import ItemKNN, cosines
 from models.lightgcn import LightGCN, SymmetricProduct
 from models.pop import Pop
 from models.ract import STAGES, RaCT
@@ -380,3 +382,39 @@ class TestPop:
         assert theirs.item_cnt.max() <= 8, "RecBole's counts an item once a batch"
         scores = ours.full_sort_predict(Interaction({"user_id": torch.tensor([1, 2])})).view(2, -1)
         np.testing.assert_allclose(scores, np.tile(expected / expected.max(), (2, 1)))
+
+
+class TestItemKNN:
+    @pytest.mark.parametrize(
+        "values",
+        [{"k": 500}, {"k": 10}, {"k": 10, "shrink": 20.0}, {"k": 10, "knn_method": "user"}],
+    )
+    def test_similarities_and_scores(
+        self, both: Callable[..., tuple[Any, Any]], values: dict[str, Any]
+    ) -> None:
+        ours, theirs = both(RecBoleItemKNN, **values)
+        assert isinstance(ours, ItemKNN)
+        own, other = ours.w.toarray(), theirs.w.toarray()
+        assert ((own > 0).sum(axis=0) <= values["k"]).all() or ours.method == "user"
+        # Of equally similar items at the end of a list either may be kept.
+        np.testing.assert_allclose(np.sort(own, 0), np.sort(other, 0), rtol=1e-5, atol=1e-7)
+        users = Interaction({"user_id": torch.arange(ours.n_users)})
+        expected = (
+            theirs.interaction_matrix @ own
+            if ours.method == "item"
+            else own @ theirs.interaction_matrix
+        )
+        found_UN = ours.full_sort_predict(users)
+        np.testing.assert_allclose(found_UN.numpy(), expected, rtol=1e-5, atol=1e-6)
+        if values["k"] == 500:
+            theirs_UN = theirs.full_sort_predict(users).view(found_UN.shape)
+            torch.testing.assert_close(found_UN, theirs_UN, rtol=1e-5, atol=1e-5)
+        pairs = Interaction({"user_id": torch.tensor([3, 7]), "item_id": torch.tensor([5, 9])})
+        assert ours.predict(pairs).tolist() == [found_UN[3, 5], found_UN[7, 9]]
+
+    def test_items_of_the_same_users_leave_a_list_of_k(self) -> None:
+        """Six items of the same two users, so that an item need not be in its own list of three."""
+        rows = sp.csr_matrix(np.array([[0] * 7, [0] + [1] * 6, [0] + [1] * 6], dtype=np.float32))
+        own = cosines(rows, 2).toarray()
+        assert (own.diagonal() == 0).all()
+        assert ((own > 0).sum(axis=0)[1:] == 2).all()

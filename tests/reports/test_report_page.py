@@ -1,5 +1,6 @@
 """The page in a browser: it is whole, works without a network, and is readable by everybody."""
 
+import io
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -188,6 +189,66 @@ def test_a_phone_needs_no_scrolling_sideways(opened: Open) -> None:
     assert min(sizes) >= 12
     # What is wider than the screen scrolls by itself.
     assert page.evaluate("document.querySelector('#reproduce .scroll').scrollWidth") > 360
+
+
+def test_at_390_pixels_the_page_stays_and_wide_tables_scroll(opened: Open) -> None:
+    page = opened(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True).page
+    page.eval_on_selector_all("details", "all => all.forEach(e => { e.open = true })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    outside = page.eval_on_selector_all(
+        "body *:not(.scroll *):not(.plot *):not(.hidden)",
+        "all => all.filter(e => e.getBoundingClientRect().right > 390.5).map(e => e.outerHTML)",
+    )
+    assert outside == []
+    boxes = page.eval_on_selector_all(
+        ".scroll", "all => all.map(e => [e.scrollWidth, e.clientWidth])"
+    )
+    assert any(inner > outer for inner, outer in boxes)
+
+
+def test_the_dark_page_is_dark_with_its_figures(opened: Open) -> None:
+    """What the screen shows, by its pixels, of the page and of the figures of both kinds."""
+    image = pytest.importorskip("PIL.Image")
+    for scheme, dark in (("light", False), ("dark", True)):
+        page = opened(color_scheme=scheme).page
+        for place in ("#tables", "#figure-curves .plot", "#figure-importances > img"):
+            taken = image.open(io.BytesIO(page.locator(place).screenshot())).convert("L")
+            counts = taken.histogram()
+            brightest = sum(counts[128:]) / sum(counts)
+            assert (brightest < 0.5) is dark, (scheme, place)
+        page.emulate_media(media="print")
+        assert (
+            page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        )
+
+
+def test_buttons_copy_commands_and_tables(opened: Open, made: Path) -> None:
+    page = opened(permissions=["clipboard-read", "clipboard-write"]).page
+
+    def copied(button: Any) -> str:
+        button.click()
+        button.get_by_text("Copied").wait_for()
+        return str(page.evaluate("navigator.clipboard.readText()"))
+
+    rows = _summary(made)["rows"]
+    command = page.locator("#reproduce tbody tr").first.get_by_role("button")
+    assert copied(command) in {run["command"] for row in rows for run in row["runs"]}
+    bar = page.locator(".scroll:has(#table-full) + .copying").get_by_role("button")
+    lines = copied(bar.nth(0)).splitlines()
+    assert lines[0].split("\t")[:3] == ["model", "Hit@1", "Hit@10"]
+    assert len(lines) == 1 + len(rows)
+    assert {line.count("\t") for line in lines} == {lines[0].count("\t")}
+    by_label = {line.split("\t")[0]: line.split("\t") for line in lines}
+    assert f"{rows[0]['metrics']['full/hit_at_1']['mean']:.4f}" in by_label[rows[0]["label"]][1]
+    assert "better than" not in "".join(lines)
+    markdown = copied(bar.nth(1)).splitlines()
+    assert len(markdown) == 2 + len(rows)
+    assert set(markdown[1]) == set("|:-")
+    assert not any("<img" in line for line in markdown)
+    # Where the page has no clipboard, the browser's older way is taken.
+    page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error()) }")
+    last = page.locator("#reproduce tbody tr").last
+    assert copied(last.get_by_role("button")) == last.locator("code.command").inner_text()
 
 
 def test_names_from_the_store_are_text(opened: Open) -> None:

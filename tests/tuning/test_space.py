@@ -190,6 +190,8 @@ def test_conditions_that_wait_for_each_other() -> None:
         (["study.n_trials=null"], "needs study.timeout"),
         (["study.n_trials=many"], "study.n_trials=many"),
         (["study.storage=mysql://x"], "study.storage=mysql"),
+        (["study.storage=sqlite://x.db"], "study.storage=sqlite://x.db: a SQLite file is written"),
+        (["study.storage=postgresql://h:port/x"], "study.storage=postgresql://h:port/x: Port"),
         (["study.launcher=slurm"], "study.launcher=slurm needs study.storage=postgresql"),
         (["search=easy"], "search=easy: there is no such file; did you mean ease?"),
         (["search.learning_rat.low=0.1"], "did you mean search.learning_rate?"),

@@ -58,6 +58,9 @@ def test_winner_is_what_run_py_trains(tuner: Tuner, tmp_path: Path) -> None:
 def test_first_trial_is_the_models_own(tuner: Tuner, tmp_path: Path) -> None:
     tuner(*SMALL, "study.n_trials=1", "study.final_seeds=1")
     (trial,) = tuner.trials
+    # Optuna's own tools say what is maximized.
+    assert tuner.study.metric_names == ["valid full NDCG@10"]
+    assert tuner.study.user_attrs["objective"] == "valid full NDCG@10"
     assert trial.params == {"learning_rate": 1e-3, "weight_decay": 0.0, "train_batch_size": 2048}
     (run,) = find_runs(tmp_path / "runs", finished=True)
     assert trial.value == run.result["metrics"]["valid/full/ndcg_at_10"]

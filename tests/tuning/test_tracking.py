@@ -1,5 +1,6 @@
 """A study in MLflow, read back by MLflow's own client."""
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,26 @@ def test_study_in_mlflow(tuner: Tuner, tmp_path: Path) -> None:
         assert title in text
     assert text.count('class="plotly-graph-div"') == 4
     assert "cdn.plot.ly" not in text.replace("plotlyServerURL", "")[:2000]
+    # What a reader sees first: rounded values, a description of the study, a table of all studies.
+    assert parent.data.tags["objective"] == f"{best.value:.4f}"
+    ended = [trial.state for trial in tuner.trials]
+    pruned = ended.count(TrialState.PRUNED)
+    assert parent.data.tags["trials"] == f"6: {6 - pruned} complete, {pruned} pruned"
+    note = parent.data.tags["mlflow.note.content"]
+    assert f"Best: trial {best.number}, valid full NDCG@10 {best.value:.4f}" in note
+    assert "python tune.py model=bpr" in note
+    experiment = client.get_experiment_by_name("tiny/loo/hpo")
+    row = f"| valid full NDCG@10 | {best.value:.4f} | {parent.data.tags['trials']} |"
+    assert row in experiment.tags["mlflow.note.content"]
+    views = {
+        json.loads(value)["name"]: json.loads(json.loads(value)["state"])
+        for key, value in experiment.tags.items()
+        if key.startswith("mlflow.sharedViewState.")
+    }
+    assert list(views) == ["Studies", "Trials"]
+    for kind, state in zip(("study", "trial"), views.values(), strict=True):
+        found = client.search_runs([experiment.experiment_id], state["searchFilter"])
+        assert {run.data.tags["paddock.kind"] for run in found} == {kind}
     # The final runs stand among all others, linked both ways.
     final = runs(client, "tiny/loo", "run")
     assert len(final) == 2

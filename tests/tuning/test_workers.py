@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from optuna.trial import TrialState
 
-from experiments.tuning.launch import without_secret
+from experiments.passwords import concealed_override
 
 from .postgres import Postgres
 from .slurm import Slurm
@@ -81,7 +81,7 @@ def test_three_workers_on_one_sqlite_file_one_of_them_killed(tuner: Tuner) -> No
     ],
 )
 def test_password_is_not_shown(override: str, shown: str) -> None:
-    assert without_secret(override) == shown
+    assert concealed_override(override) == shown
 
 
 def test_processes_of_one_command(tuner: Tuner) -> None:

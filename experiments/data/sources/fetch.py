@@ -26,6 +26,7 @@ from rich.progress import (
 from experiments import files
 from experiments.errors import PaddockError
 from experiments.locks import lock
+from experiments.passwords import concealed, hidden, revealed
 
 _CHUNK = 1 << 18
 _BROKEN = (
@@ -99,6 +100,7 @@ def fetch(
     Parameters
     ----------
     url : str
+        With or without the password that was taken out of it; it is kept and shown without.
     folder : Path
         The file is kept below it, at the host and path of the URL.
     checksum : str, optional
@@ -115,9 +117,10 @@ def fetch(
     Raises
     ------
     PaddockError
-        When the server does not have the file or cannot be reached, or the file has another
-        checksum; it is deleted then.
+        When the server does not have the file or cannot be reached, or the file is empty, a web page
+        or of another checksum; it is deleted then.
     """
+    url = concealed(url)
     target = _target(url, folder)
     if not target.is_file():
         with lock(target.with_name(f".{target.name}.lock")):
@@ -125,6 +128,7 @@ def fetch(
                 part = target.with_name(f".{target.name}.part")
                 with _DownloadBar(target.name, shown=progress) as bar:
                     _load(url, part, bar, timeout=timeout, tries=tries, pause=pause)
+                _check_content(url, part)
                 if checksum:
                     _check(url, part, checksum)
                 part.replace(target)
@@ -168,14 +172,14 @@ def _load(
                 ) from None
             time.sleep(pause * 2 ** max(failed - 1, 0))
         except requests.RequestException as error:
-            raise PaddockError(f"{url} cannot be downloaded: {error}") from None
+            raise PaddockError(f"{url} cannot be downloaded: {hidden(str(error))}") from None
 
 
 def _transfer(url: str, part: Path, bar: _DownloadBar, timeout: float) -> None:
     """One request: the rest of the file where the server goes on with the same one, else all."""
     start, headers = _resume(part)
     with requests.get(
-        url,
+        revealed(url),
         headers={"Accept-Encoding": "identity", **headers},
         stream=True,
         timeout=timeout,
@@ -186,6 +190,12 @@ def _transfer(url: str, part: Path, bar: _DownloadBar, timeout: float) -> None:
             # The part is as long as the file, or longer: it cannot be trusted.
             part.unlink()
             raise _AgainError("the server has no more bytes than were loaded")
+        if answer.status_code in (401, 403):
+            raise PaddockError(
+                f"{url}: the server answers {answer.status_code} {answer.reason}; write "
+                f"dataset.source=URL with its password or token, which is kept nowhere, or get the "
+                f"file by other means and write dataset.source=PATH"
+            )
         if answer.status_code >= 400:
             raise PaddockError(
                 f"{url}: the server answers {answer.status_code} {answer.reason}; check the URL, "
@@ -230,6 +240,24 @@ def _resume(part: Path) -> tuple[int, dict[str, str]]:
     return start, {"Range": f"bytes={start}-", "If-Range": validator}
 
 
+def _check_content(url: str, part: Path) -> None:
+    """Delete the file and say so if it is empty, or a web page where a file of data was asked for."""
+    with part.open("rb") as stream:
+        head = stream.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if head.startswith((b"<!doctype html", b"<html")):
+        what = "the server answers with a web page, which often asks to log in or to agree"
+    elif part.stat().st_size == 0:
+        what = "the server answers with an empty file"
+    else:
+        return
+    part.unlink()
+    _facts(part).unlink(missing_ok=True)
+    raise PaddockError(
+        f"{url}: {what}; nothing is kept; check the URL in a browser, or get the file by other "
+        f"means and write dataset.source=PATH"
+    )
+
+
 def _check(url: str, part: Path, checksum: str) -> None:
     """Delete the file and say so unless it has the checksum."""
     kind, _, wanted = checksum.rpartition(":")
@@ -249,4 +277,4 @@ def _check(url: str, part: Path, checksum: str) -> None:
 
 def _reason(error: Exception) -> str:
     inner = error.args[0] if error.args else error
-    return " ".join(str(getattr(inner, "reason", None) or inner).split())
+    return hidden(" ".join(str(getattr(inner, "reason", None) or inner).split()))

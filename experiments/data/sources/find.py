@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -20,6 +20,7 @@ from experiments.data.sources.locate import (
 )
 from experiments.data.sources.unpack import is_archive, unpack
 from experiments.errors import PaddockError
+from experiments.passwords import revealed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +70,12 @@ def dataset_name(dataset: Any) -> str:
             )
         return name
     source = _source(dataset)
-    outside = source.startswith(CARRIED) or is_url(source)
-    last = Path(source.removeprefix(CARRIED)) if outside else path_of(source)
+    if is_url(source):
+        last = Path(_url_path(source))
+    elif source.startswith(CARRIED):
+        last = Path(source.removeprefix(CARRIED))
+    else:
+        last = path_of(source)
     stem = re.sub(r"(\.(tar|zip|gz|tgz|csv|tsv|jsonl?|parquet))+$", "", last.name)
     return re.sub(r"[^\w.-]+", "-", stem).strip(".-") or "dataset"
 
@@ -125,11 +130,11 @@ def _downloaded(
     # Its import takes longer than opening a prepared data set.
     from experiments.data.sources.fetch import fetch
 
-    if dataset.format == "atomic" and not is_archive(source):
+    if dataset.format == "atomic" and not is_archive(_url_path(source)):
         raise PaddockError(
             f"dataset.source: {source} is no archive of atomic files (.zip, .tar.gz)"
         )
-    if not source.endswith("/"):
+    if not _url_path(source).endswith("/"):
         checksum = setting(dataset, "checksum")
         first = fetch(source, folder=folder, checksum=checksum, progress=progress)
         if is_archive(first.name):
@@ -139,12 +144,17 @@ def _downloaded(
             f"dataset.source: {source} is a folder; name a file, or its files by dataset.files.*"
         )
     else:
-        first = fetch(urljoin(source, names.inter), folder=folder, progress=progress)
+        first = fetch(urljoin(revealed(source), names.inter), folder=folder, progress=progress)
     item, user = (
-        fetch(urljoin(source, name), folder=folder, progress=progress) if name else None
+        fetch(urljoin(revealed(source), name), folder=folder, progress=progress) if name else None
         for name in (names.item, names.user)
     )
     return Sources(inter=first, item=item, user=user, item_name=_item_name(names))
+
+
+def _url_path(url: str) -> str:
+    """What a URL calls its file or folder, without a query such as ?token=."""
+    return urlsplit(url).path
 
 
 def _item_name(names: SimpleNamespace) -> str:
