@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 
 from experiments.config.schema import TrackingConfig
-from experiments.runs import provenance
 from experiments.integrity import stated
+from experiments.runs import provenance
 from experiments.runs.folder import RunFolder
 from tests.tracking.mlflow_state import client_of
 
