@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+PATIENCE = 180_000
+"""Milliseconds that a page may take: a busy machine is slow, and no test is of its speed."""
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -58,6 +61,7 @@ def open_page(browser: Any, address: str, *, allowed: str, **settings: Any) -> O
         Of the context, such as `viewport`.
     """
     context = browser.new_context(**settings)
+    context.set_default_timeout(PATIENCE)
     opened = Opened(context.new_page())
     page = opened.page
 

@@ -4,12 +4,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 from recbole.model.abstract_recommender import AbstractRecommender
 
 from experiments.bridge.config import recbole_config
 from experiments.bridge.dataset import TrainingRows, recbole_dataset
 from experiments.components.registry import strategy_config
 from experiments.config.resolve import BACKBONE, ENGINE_KEYS
+from experiments.errors import PaddockError
 from experiments.training.context import TrainingContext
 from experiments.training.reuse import load_product
 from experiments.training.state import seed_everything
@@ -60,7 +62,12 @@ def build(values: dict[str, Any], context: TrainingContext, *, parts: Any = None
         prefixes=strategy_config(values["strategy"]).prefixes,
         ratings=strategy_config(values["strategy"]).reads_ratings,
     )
-    model = get_model(values["name"])(config, dataset).to(context.device)
+    try:
+        model = get_model(values["name"])(config, dataset).to(context.device)
+    except np.linalg.LinAlgError as error:
+        raise PaddockError(
+            f"{values['name']} has no solution: {error}; raise model.reg_weight"
+        ) from error
     return Built(model, dataset, config)
 
 

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from experiments.config.schema import TrackingConfig
+from experiments.integrity import stated
 from experiments.runs import provenance
 from experiments.runs.folder import RunFolder
 from tests.tracking.mlflow_state import client_of
@@ -125,6 +126,8 @@ def test_one_value_of_one_user_is_found(paddock: CommandLine) -> None:
     column = table.columns[1]
     table[0, column] = table[0, column] + 1e-12
     table.write_parquet(path)
+    # As if the run had come to that value: otherwise the file is refused as damaged.
+    folder.update(files=folder.run["files"] | {path.name: stated(path)})
     answer, told = _reproduce(paddock, folder.path)
     assert answer.code == 1
     assert "other values for 1 of 200 users" in told["numbers"]["detail"]

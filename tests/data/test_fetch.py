@@ -44,9 +44,9 @@ def get(site: Site, folder: Path, name: str = "/data/rows.zip", **settings: obje
 
 
 def left(folder: Path) -> list[str]:
-    """Every file below, but the locks."""
+    """Every file below, but the locks and the notes of who holds them."""
     return sorted(
-        path.name for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"
+        path.name for path in folder.rglob("*") if path.is_file() and ".lock" not in path.suffixes
     )
 
 

@@ -141,8 +141,11 @@ def test_commands_are_found() -> None:
     RIGHT,
     ids=[f"{page}: {program} {shlex.join(words)}" for page, program, words in RIGHT],
 )
-def test_command_composes(page: str, program: str, words: tuple[str, ...]) -> None:
+def test_command_composes(
+    page: str, program: str, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     del page
+    monkeypatch.setenv("TOKEN", "a reader has set it")
     composed(program, words)
 
 

@@ -264,7 +264,6 @@ def test_the_real_dashboard_shows_the_leaderboard(
             browser, view, allowed=server.uri, viewport={"width": 2400, "height": 1000}
         )
         page = opened.page
-        page.set_default_timeout(60_000)
         expected = _means(LEAD)
         names = page.locator(
             ".ag-pinned-left-cols-container [role=row], .ag-center-cols-container [role=row]"

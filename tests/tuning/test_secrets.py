@@ -133,6 +133,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield site
 
 
+@pytest.mark.slow
 def test_no_password_is_left_anywhere(
     tmp_path: Path, site: Site, postgres: Postgres, empty_store: Path
 ) -> None:
