@@ -83,8 +83,8 @@ class Commands:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._context = forkserver()
-        self.lines: set[str] = set()
-        """The command lines of all processes that the commands started."""
+        self.lines: set[tuple[int, str]] = set()
+        """Number and command line of every process that the commands started."""
 
     def __call__(self, program: str, *arguments: str, code: int = 0) -> str:
         """Run to its end, watched; both streams are returned and kept as a file, too."""
@@ -105,7 +105,7 @@ class Commands:
     def _look(self, number: int) -> None:
         try:
             for child in psutil.Process(number).children(recursive=True):
-                self.lines.add(" ".join(child.cmdline()))
+                self.lines.add((child.pid, " ".join(child.cmdline())))
         except psutil.Error:
             pass  # ended meanwhile
 
@@ -169,9 +169,9 @@ def test_no_password_is_left_anywhere(
     storage += f"?sslpassword={encoded('sslpassword')}&connect_timeout=20"
     tune = ["study.n_trials=2", "study.workers=2", "study.final_seeds=1", "study.pruner=none"]
     run("tune", *small, source, *tune, f"study.storage='{storage}'", f"tracking.uri={here}")
-    assert len([line for line in run.lines if "study.worker=true" in line]) == 2
+    assert len({number for number, line in run.lines if "study.worker=true" in line}) == 2
     # A report, of the store that holds the run.
-    run("reports", "dataset=tiny", f"tracking.uri={here}")
+    run("reports", "dataset=tiny", "dirty=true", f"tracking.uri={here}")
     # What cannot be reached, and what is refused.
     store = f"{USER}:{encoded('store')}@{nowhere}"
     nobody = f"{USER}:{encoded('unreachable')}@{nowhere}"
@@ -198,4 +198,4 @@ def test_no_password_is_left_anywhere(
     left = {str(path): names for path in files if (names := found_in(path.read_bytes()))}
     assert left == {}
     assert found_in("\n".join(map(str, folder.rglob("*"))).encode()) == []
-    assert found_in("\n".join(run.lines).encode()) == []
+    assert found_in("\n".join(line for _, line in run.lines).encode()) == []
