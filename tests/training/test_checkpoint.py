@@ -93,7 +93,7 @@ def test_a_state_is_a_copy(tmp_path: Path) -> None:
     [
         ("Pop", ("item_cnt", "max_cnt")),
         ("EASE", ("item_similarity", "interaction_matrix")),
-        ("ItemKNN", ("w", "pred_mat")),
+        ("ItemKNN", ("w",)),
         ("RaCT", ("update",)),
     ],
 )

@@ -93,7 +93,10 @@ def test_processes_of_one_command(tuner: Tuner) -> None:
     assert said.count(" complete in ") == N_TRIALS
     (folder,) = tuner.folders
     assert (folder / "study.log").read_text().count(" complete in ") == N_TRIALS
-    assert [(folder / f"worker-{number}.log").read_text() for number in range(2)] == ["", ""]
+    for number in range(2):
+        # On a busy machine one may have waited for the other.
+        lines = (folder / f"worker-{number}.log").read_text().splitlines()
+        assert [line for line in lines if not line.startswith("waiting for process ")] == []
 
 
 @pytest.mark.slow
