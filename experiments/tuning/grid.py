@@ -5,7 +5,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from experiments.commands.grid import prepare_launcher, jobs
+from experiments.commands.grid import jobs, prepare_launcher
 from experiments.failures import fail
 
 

@@ -192,6 +192,13 @@ def test_the_file_is_safetensors_with_json_in_its_header(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == [path], "nothing temporary is left"
 
 
+def test_the_same_content_is_the_same_bytes(tmp_path: Path) -> None:
+    model = Holder(1.0)
+    for name in "abcdefgh":
+        checkpoint.save(tmp_path / name, {"model": model_state(model)}, notes={"epoch": 3})
+    assert len({(tmp_path / name).read_bytes() for name in "abcdefgh"}) == 1
+
+
 def test_tensors_of_any_layout(tmp_path: Path) -> None:
     shared = torch.arange(6.0).reshape(2, 3)
     state = {"turned": shared.T, "same": shared, "half": shared[:, :1], "empty": torch.zeros(0, 4)}
