@@ -139,7 +139,7 @@ def _publish(folder: RunFolder, store: Store, child: Child | None) -> str:
         child = store.retried(partial(open_child, store, folder, fresh=True))
         unsent = points
     send_points(store.client, child.run_id, unsent)
-    _describe(store.client, child.run_id, folder)
+    store.retried(partial(_describe, store.client, child.run_id, folder))
     with artifact_timeout():
         _send_artifacts(store.client, child.run_id, folder.path)
     link_model(store.client, store.client.get_run(child.run_id), folder.run)
