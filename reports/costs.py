@@ -104,7 +104,7 @@ def budget_of(configuration: Configuration[Run], studies: Sequence[Study]) -> Bu
             )
     # The study may be in another store, and the configuration still says how many trials it had.
     known = [int(text) for run in runs if (text := run.params.get("tuned.n_trials", "")).isdigit()]
-    seconds = [float(text) for run in runs if (text := run.params.get("tuned.seconds"))]
+    seconds = [float(told) for run in runs if (told := run.params.get("tuned.seconds"))]
     return Budget(
         trials=max(known, default=0),
         study=min(tagged, default=""),
