@@ -34,6 +34,7 @@ SMALL = {
         "model.stages.finetune.stopping_step=0",
     ),
 }
+RUNS = (("bpr", 1), ("bpr", 2), ("ract", 1))
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,13 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def trained(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Two seeds each of BPR and RaCT on the tiny data set."""
+    """Two seeds of BPR and one of RaCT on the tiny data set."""
     made = Trained(tmp_path_factory.mktemp("trained"))
     shutil.copy(empty_store, made.folder / "mlflow.db")
     paddock = CommandLine(made.folder)
-    for model, keys in SMALL.items():
-        for seed in (1, 2):
-            common = ("dataset=tiny", f"seed={seed}", "device=cpu", "threads=1", "progress=false")
-            paddock.trained(f"model={model}", *keys, *common, *made.places)
+    for model, seed in RUNS:
+        common = ("dataset=tiny", f"seed={seed}", "device=cpu", "threads=1", "progress=false")
+        paddock.trained(f"model={model}", *SMALL[model], *common, *made.places)
     return made
 
 
@@ -87,7 +87,7 @@ def trained(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Trai
 def damaged(trained: Trained) -> Iterator[Trained]:
     """The same, whose artifacts are whole again afterwards."""
     kept = {path: path.read_bytes() for path in trained.folder.rglob("artifacts/per_user.parquet")}
-    assert len(kept) == 4
+    assert len(kept) == len(RUNS)
     yield trained
     for path, content in kept.items():
         path.write_bytes(content)
@@ -123,15 +123,14 @@ def test_a_curve_ends_where_a_stage_does(trained: Trained) -> None:
     figure = curves_of(trained.uri)
     expected: dict[str, list[list[float]]] = {"bpr": []}
     values: list[float] = []
-    for model in SMALL:
-        for seed in (1, 2):
-            by_stage: dict[str, list[float]] = {}
-            for record in trained.run(model, seed).curve:
-                by_stage.setdefault(record["stage"], []).append(record["step"])
-                values.append(record["metrics"][f"valid/{LEAD}"])
-            for stage, steps in by_stage.items():
-                label = model if model == "bpr" else f"ract, stage {stage}"
-                expected.setdefault(label, []).append(steps)
+    for model, seed in RUNS:
+        by_stage: dict[str, list[float]] = {}
+        for record in trained.run(model, seed).curve:
+            by_stage.setdefault(record["stage"], []).append(record["step"])
+            values.append(record["metrics"][f"valid/{LEAD}"])
+        for stage, steps in by_stage.items():
+            label = model if model == "bpr" else f"ract, stage {stage}"
+            expected.setdefault(label, []).append(steps)
     assert set(expected) == {"bpr", *(f"ract, stage {s}" for s in ("actor", "critic", "finetune"))}
     assert drawn(figure) == expected
     assert sorted(v for mark in figure.panels[0].marks for v in mark.y) == pytest.approx(  # type: ignore[union-attr]
@@ -148,16 +147,14 @@ def test_a_store_that_tells_of_no_stages_keeps_one_line(trained: Trained, tmp_pa
     shutil.copy(trained.folder / "mlflow.db", tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     client = client_of(uri)
-    for model in SMALL:
-        for seed in (1, 2):
-            run_id = trained.run(model, seed).published["run_id"]
-            told = json.loads(client.get_run(run_id).data.tags[STAGES])
-            first = {"bpr": {"train": 1}, "ract": {"actor": 1, "critic": 5, "finetune": 7}}
-            assert told == first[model]
-            client.delete_tag(run_id, STAGES)
+    for model, seed in RUNS:
+        run_id = trained.run(model, seed).published["run_id"]
+        told = json.loads(client.get_run(run_id).data.tags[STAGES])
+        first = {"bpr": {"train": 1}, "ract": {"actor": 1, "critic": 5, "finetune": 7}}
+        assert told == first[model]
+        client.delete_tag(run_id, STAGES)
     figure = curves_of(uri)
-    steps = [list(range(1, 10))] * 2
-    assert drawn(figure) == {"bpr": [list(range(1, 5))] * 2, "ract": steps}
+    assert drawn(figure) == {"bpr": [list(range(1, 5))] * 2, "ract": [list(range(1, 10))]}
     assert "stage" not in figure.text
 
 
@@ -184,6 +181,7 @@ def test_a_damaged_table_of_users_enters_no_comparison(damaged: Trained, report:
     Path(noted).unlink()
     answer = CommandLine(damaged.folder)(mode, *damaged.places)
     assert "1 runs uploaded" in answer.out, answer.err
+    # In the very same run of MLflow.
     assert summary_of(damaged.uri) == whole
 
 
@@ -196,10 +194,9 @@ def test_exchanged_tables_of_users_enter_no_comparison(damaged: Trained, report:
     made = summary_of(damaged.uri)
     left = {(each["model"], each["seed"]) for each in made["left_out"]}
     assert left == {("bpr", 1), ("ract", 1)}
-    assert [[run["seed"] for run in row["runs"]] for row in made["rows"]] == [[2], [2]]
+    assert [[run["seed"] for run in row["runs"]] for row in made["rows"]] == [[2]]
     # Where none is left, that is said.
-    for model in SMALL:
-        damage(damaged.users(model, 2), "flip")
+    damage(damaged.users("bpr", 2), "flip")
     refused = report(damaged.uri, *ASKED)
     assert refused.code != 0
     assert "upload it again: delete" in refused.err
@@ -215,4 +212,4 @@ def test_tables_of_runs_that_state_no_hash_are_read(damaged: Trained, tmp_path: 
     damage(damaged.users("bpr", 2), "edit")
     made = summary_of(uri)
     assert made["left_out"] == []
-    assert [len(row["runs"]) for row in made["rows"]] == [2, 2]
+    assert sorted(len(row["runs"]) for row in made["rows"]) == [1, 2]
