@@ -314,14 +314,22 @@ def test_nothing_is_left_where_writing_fails(
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
-SHARED = {
+GROUND = (
     "experiments.address",
     "experiments.errors",
+    "experiments.failures",
+    "experiments.files",
+    "experiments.integrity",
+    "experiments.passwords",
+    "experiments.paths",
+)
+SHARED = {
+    *GROUND,
     "experiments.config.metric_names",
     "experiments.runs",
     "experiments.runs.compare",
 }
-"""What of the engine a report knows: which runs compare, how metrics are called, where stores are."""
+"""What a report knows beside the ground: which runs compare, how metrics are called."""
 
 PLUGINS = {"experiments.components.plugins", "experiments.components.registry"}
 """What a report with plug-ins loads them by."""
@@ -342,12 +350,10 @@ def test_reports_know_neither_the_engine_nor_the_models() -> None:
 
 HEAVY = ("torch", "recbole", "hydra", "omegaconf")
 NEEDED = (
-    "experiments.address",
+    *GROUND,
     "experiments.components",
     "experiments.config",
-    "experiments.errors",
     "experiments.evaluation",
-    "experiments.paths",
     "experiments.runs",
 )
 """What a report loads of the engine: of the evaluation, the declarations of metrics."""
