@@ -49,6 +49,15 @@ _DAMAGED = {
 }
 """Errors of libraries, by module and class, that mean a damaged file; none of them is imported."""
 
+_LOST = {
+    "submitit.core.utils.UncompletedJobError": "a job ended without a result, killed or out of time",
+    "submitit.core.utils.FailedJobError": "a job failed",
+    "joblib.externals.loky.process_executor.TerminatedWorkerError": (
+        "a process of the grid was killed, perhaps for lack of memory"
+    ),
+}
+"""Errors of what runs a grid, by module and class: one of its jobs is gone."""
+
 _MEMORY = ("builtins.MemoryError", "torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError")
 
 
@@ -79,6 +88,8 @@ def sentence(error: BaseException) -> str | None:
     for kind in kinds:
         if kind in _DAMAGED:
             return f"{_DAMAGED[kind]} ({_line(error)}): delete what it names and {_AGAIN}"
+        if kind in _LOST:
+            return f"{_LOST[kind]} ({_line(error)}): {_AGAIN}"
     return None
 
 

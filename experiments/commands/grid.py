@@ -42,6 +42,9 @@ class Grid(Callback):
                 check(run)
             for message in check_seeds(all_overrides, self._runs):
                 print(message)
+            if "submitit_folder" in config.hydra.launcher:
+                logs = str(config.hydra.launcher.submitit_folder).removesuffix("/%j")
+                print(f"{len(self._runs)} jobs are handed on; what they print is in {logs}")
         except Exception as error:
             # Hydra swallows the exceptions of callbacks, and would train.
             fail(error)
