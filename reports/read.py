@@ -30,6 +30,8 @@ class Run(compare.Run):
         MLflow's tags.
     """
 
+    _SHOWN = (*compare.Run._SHOWN, "tags")
+
     tags: Mapping[str, str]
 
     @property
