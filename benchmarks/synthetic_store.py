@@ -88,8 +88,20 @@ def make_store(
     return uri
 
 
-def make_study(uri: str, model: str, *, trials: int, experiment: str = "ml-100k/loo") -> str:
-    """Log a study whose value depends on the learning rate alone; returns its name."""
+def make_study(
+    uri: str,
+    model: str,
+    *,
+    trials: int,
+    seconds: float | None = None,
+    epochs: int | None = None,
+    timeout: float | None = None,
+    experiment: str = "ml-100k/loo",
+) -> str:
+    """Log a study whose value depends on the learning rate alone; returns its name.
+
+    `seconds` and `epochs` are those of each trial, `timeout` the seconds that limited the study.
+    """
     from mlflow.entities import Metric, Param
 
     client, name = client_of(uri), f"{experiment}/{model}"
@@ -100,6 +112,9 @@ def make_study(uri: str, model: str, *, trials: int, experiment: str = "ml-100k/
         "hidden_size": {"choices": [32, 64, 128]},
     }
     tags = {"paddock.study": name, "paddock.kind": "study"}
+    if timeout is not None:
+        tags["paddock.timeout"] = str(timeout)
+    took = {"seconds": seconds, "epochs": epochs}
     study = client.create_run(where, run_name=model, tags=tags)
     client.log_batch(
         study.info.run_id,
@@ -120,7 +135,10 @@ def make_study(uri: str, model: str, *, trials: int, experiment: str = "ml-100k/
         )
         client.log_batch(
             trial.info.run_id,
-            metrics=[Metric("valid/full/ndcg_at_10", -((exponent + 2.5) ** 2), 0, 0)],
+            metrics=[
+                Metric("valid/full/ndcg_at_10", -((exponent + 2.5) ** 2), 0, 0),
+                *(Metric(key, value, 0, 0) for key, value in took.items() if value is not None),
+            ],
             params=[
                 Param("learning_rate", str(10**exponent)),
                 Param("hidden_size", str(rng.choice([32, 64, 128]))),

@@ -40,10 +40,11 @@ def save(path: Path, sections: Sections, *, notes: Any) -> None:
         for name, value in values.items()
     }
     plain = {section: values for section, (_, values) in sections.items()}
-    content = json.dumps({"plain": plain, "notes": notes})
-    header = {"paddock": content, "sha256": _digest(content, tensors)}
+    content = {"plain": plain, "notes": notes}
+    header = json.dumps({**content, "sha256": _digest(json.dumps(content), tensors)})
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=header)
+        # One key: safetensors writes several in an order that differs from file to file.
+        save_file(tensors, temporary, metadata={"paddock": header})
 
 
 def load(path: Path) -> tuple[dict[str, tuple[dict[str, Tensor], Any]], Any]:
@@ -68,31 +69,32 @@ def load(path: Path) -> tuple[dict[str, tuple[dict[str, Tensor], Any]], Any]:
     """
     try:
         with safe_open(path, framework="pt") as stream:
-            written = stream.metadata()
-            content = written["paddock"]
-            header = json.loads(content)
+            header = json.loads(stream.metadata()["paddock"])
+            plain, notes, expected = (
+                header.pop("plain"),
+                header.pop("notes"),
+                header.pop("sha256", None),
+            )
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise Damaged(
             f"{path} is not a checkpoint of Paddock ({error}); delete it and it is made again"
         ) from error
-    if "sha256" not in written:
-        if set(written) != {"paddock"}:
-            raise Damaged(
-                f"{path} is damaged: its header is another; delete it and it is made again"
-            )
+    if header:
+        raise Damaged(f"{path} is damaged: its header is another; delete it and it is made again")
+    if expected is None:
         say_unchecked("a checkpoint")
-    elif _digest(content, tensors) != written["sha256"]:
+    elif _digest(json.dumps({"plain": plain, "notes": notes}), tensors) != expected:
         raise Damaged(
             f"{path} is damaged: its content is not what was written; delete it and it is made again"
         )
     sections: dict[str, tuple[dict[str, Tensor], Any]] = {
-        section: ({}, plain) for section, plain in header["plain"].items()
+        section: ({}, values) for section, values in plain.items()
     }
     for name, value in tensors.items():
         section, _, rest = name.partition("/")
         sections[section][0][rest] = value
-    return sections, header["notes"]
+    return sections, notes
 
 
 def _digest(content: str, tensors: Mapping[str, Tensor]) -> str:

@@ -15,12 +15,12 @@ MODELS = ROOT / "models"
 
 
 def program(name: str) -> list[str]:
-    """How a person calls run, tune or report here.
+    """How a person calls run, tune, report or ui here.
 
     Parameters
     ----------
     name : str
-        "run", "tune" or "report".
+        "run", "tune", "report" or "ui".
 
     Returns
     -------
@@ -29,4 +29,5 @@ def program(name: str) -> list[str]:
     """
     if not IN_CHECKOUT:
         return ["paddock", name]
-    return ["python", "-m", "reports"] if name == "report" else ["python", f"{name}.py"]
+    modules = {"report": ["reports"], "ui": ["paddock", "ui"]}
+    return ["python", "-m", *modules[name]] if name in modules else ["python", f"{name}.py"]

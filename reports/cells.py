@@ -1,11 +1,15 @@
 """How a number is shown, the same in every format."""
 
+from collections.abc import Mapping
+
 from experiments.config.metric_names import long_title
 from experiments.runs.compare import DECIMALS
+from reports.costs import UNEQUAL, Budget, amounts, timed
 from reports.significance import NONE, SIGNIFICANT, Comparison
 from reports.summarise import Row, Summary, Value
 
 DASH = "–"
+_MAGNITUDE = 0.1
 _RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 
 
@@ -123,10 +127,14 @@ def notes(summary: Summary) -> list[str]:
 
 
 def budgets(summary: Summary) -> str:
-    """What tuned the rows, and which of them had less of it."""
+    """What tuned the rows, and which of them had less of it: in trials, and in seconds and epochs."""
     had = {label(row): row.budget for row in summary.rows if row.budget.tunable}
     if not any(budget.trials for budget in had.values()):
         return "No row was tuned: all run with the values of their YAML files."
+    return " ".join(filter(None, [_in_trials(had), _in_seconds(had), _in_epochs(had)]))
+
+
+def _in_trials(had: Mapping[str, Budget]) -> str:
     most = max(budget.trials for budget in had.values())
     less = [
         f"{name} {budget.trials or 'no'} trial{'s' if budget.trials != 1 else ''}"
@@ -139,3 +147,32 @@ def budgets(summary: Summary) -> str:
         f"Tuning budgets are unequal: the largest is {most} trials, and {', '.join(less)}. "
         "Rows with fewer trials may only be tuned worse."
     )
+
+
+def _in_seconds(had: Mapping[str, Budget]) -> str:
+    """Seconds count where they limited a study; else only where they are of another magnitude."""
+    seconds = amounts(had, "seconds")
+    if timed(had):
+        unequal = _far_below(seconds, "s", UNEQUAL)
+        studies = "the" if all(had[name].timed for name in seconds) else "some of the"
+        least, most = min(seconds.values()), max(seconds.values())
+        told = f"unequal: {unequal}" if unequal else f"alike: {least:,.0f} to {most:,.0f} s each"
+        return f"Seconds limited {studies} studies, and in seconds of trials budgets are {told}."
+    unequal = _far_below(seconds, "s", _MAGNITUDE)
+    return f"In seconds of trials: {unequal}." if unequal else ""
+
+
+def _in_epochs(had: Mapping[str, Budget]) -> str:
+    unequal = _far_below(amounts(had, "epochs"), "epochs", _MAGNITUDE)
+    return f"In epochs of all trials together: {unequal}." if unequal else ""
+
+
+def _far_below(amounts: Mapping[str, float], unit: str, share: float) -> str:
+    """Who had most, and who less than a share of that; "" where nobody had."""
+    top = max(amounts, key=lambda name: amounts[name], default="")
+    less = [
+        f"{name} {amount:,.0f} {unit}"
+        for name, amount in amounts.items()
+        if amount <= share * amounts[top]
+    ]
+    return f"{top} had {amounts[top]:,.0f} {unit}, and {', '.join(less)}" if less else ""

@@ -1,5 +1,6 @@
 """What a row cost: parameters, seconds, memory, and the trials that tuned it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,8 +11,11 @@ from reports.read import Run
 from reports.rivals import is_toy
 from reports.studies import Study
 
-_UNEQUAL = 0.5
+UNEQUAL = 0.5
 """A budget below this share of the largest is flagged."""
+
+_TIMED = re.compile(r"study\.timeout=(?!null)")
+"""What the command of a study that seconds limited says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +46,19 @@ class Budget:
         Of the study, as it was read.
     study : str
         Its name; "" where there is none.
+    seconds, epochs : float or None
+        That all its trials took together; None where that is not known.
+    timed : bool
+        Whether seconds limited it.
     tunable : bool
         Whether there is anything to tune: popularity has no hyper-parameters.
     """
 
     trials: int
     study: str = ""
+    seconds: float | None = None
+    epochs: float | None = None
+    timed: bool = False
     tunable: bool = True
 
 
@@ -83,14 +94,28 @@ def budget_of(configuration: Configuration[Run], studies: Sequence[Study]) -> Bu
     }
     for study in studies:
         if study.name in tagged:
-            return Budget(trials=study.trials, study=study.name, tunable=tunable)
+            return Budget(
+                trials=study.trials,
+                study=study.name,
+                seconds=study.seconds,
+                epochs=study.epochs,
+                timed=study.timed,
+                tunable=tunable,
+            )
     # The study may be in another store, and the configuration still says how many trials it had.
     known = [int(text) for run in runs if (text := run.params.get("tuned.n_trials", "")).isdigit()]
-    return Budget(trials=max(known, default=0), study=min(tagged, default=""), tunable=tunable)
+    seconds = [float(told) for run in runs if (told := run.params.get("tuned.seconds"))]
+    return Budget(
+        trials=max(known, default=0),
+        study=min(tagged, default=""),
+        seconds=max(seconds, default=None),
+        timed=any(_TIMED.search(run.params.get("tuned.command", "")) for run in runs),
+        tunable=tunable,
+    )
 
 
 def budget_flags(budgets: Mapping[str, Budget]) -> dict[str, tuple[str, ...]]:
-    """A flag for every row whose budget is far below the largest.
+    """A flag for every row whose budget is far below the largest, in trials or in what limited it.
 
     Parameters
     ----------
@@ -98,9 +123,38 @@ def budget_flags(budgets: Mapping[str, Budget]) -> dict[str, tuple[str, ...]]:
         By row, at least one.
     """
     largest = max(each.trials for each in budgets.values())
-    return {
-        label: (f"unequal budget: {each.trials} of {largest} trials",)
-        if each.tunable and each.trials < _UNEQUAL * largest
-        else ()
+    flags = {
+        label: [f"unequal budget: {each.trials} of {largest} trials"]
+        if each.tunable and each.trials < UNEQUAL * largest
+        else []
         for label, each in budgets.items()
+    }
+    if timed(budgets):
+        seconds = amounts(budgets, "seconds")
+        longest = max(seconds.values())
+        for label, had in seconds.items():
+            if had <= UNEQUAL * longest:
+                flags[label].append(f"unequal budget: {had:,.0f} of {longest:,.0f} s of trials")
+    return {label: tuple(told) for label, told in flags.items()}
+
+
+def timed(budgets: Mapping[str, Budget]) -> bool:
+    """Whether seconds limited a study, and are known of several."""
+    return any(each.timed for each in budgets.values()) and len(amounts(budgets, "seconds")) > 1
+
+
+def amounts(budgets: Mapping[str, Budget], unit: str) -> dict[str, float]:
+    """How much of a unit the studies of the rows had, where that is known.
+
+    Parameters
+    ----------
+    budgets : mapping
+        By row.
+    unit : str
+        "seconds" or "epochs".
+    """
+    return {
+        label: amount
+        for label, each in budgets.items()
+        if each.tunable and (amount := getattr(each, unit)) is not None
     }

@@ -6,9 +6,8 @@ the mouse.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Any
 
 from experiments.config.metric_names import long_title
 from experiments.runs.compare import DECIMALS
@@ -174,24 +173,40 @@ def _curves(summary: Summary) -> Figure | None:
         return None
     by_row = looks(summary)
     marks, body = [], []
-    for label, seeds in found.items():
-        for curve in seeds:
+    for each in found:
+        look = _dashed(by_row[each.row], each.place)
+        for curve in each.seeds:
             steps, values = zip(*curve, strict=True)
-            marks.append(Line(label=label, x=steps, y=values, look=by_row[label]))
-        tops = [max(curve, key=lambda point: point[1]) for curve in seeds]
-        epochs = ", ".join(str(len(curve)) for curve in seeds)
+            marks.append(Line(label=each.label, x=steps, y=values, look=look))
+        tops = [max(curve, key=lambda point: point[1]) for curve in each.seeds]
+        epochs = ", ".join(str(len(curve)) for curve in each.seeds)
         best = ", ".join(f"{value:.4f} at epoch {step}" for step, value in tops)
-        body.append((label, epochs, best))
+        body.append((each.label, epochs, best))
     selecting = f"valid {long_title(summary.selecting)}"
+    staged = any(each.stage for each in found)
+    apart = " A line ends where a stage of the training ends." if staged else ""
     return Figure(
         name="curves",
         title="Learning curves",
         text=f"Lines of the {selecting} by epoch, one for every seed of "
-        f"{_listed(found)}. The table below gives the number of epochs and the best value.",
+        f"{_listed([each.label for each in found])}.{apart} The table below gives the number of "
+        "epochs and the best value.",
         head=("model", "epochs, by seed", f"best {selecting}, by seed"),
         body=body,
-        panels=[Panel(marks=marks, x_label="epoch", y_label=selecting)],
+        panels=[
+            Panel(
+                marks=marks,
+                x_label="epoch, counted over all stages" if staged else "epoch",
+                y_label=selecting,
+            )
+        ],
     )
+
+
+def _dashed(look: Look, stage: int) -> Look:
+    """The look of a row's stage: the row's colour, a dash of its own."""
+    dashes = list(LINES)
+    return replace(look, line=dashes[(dashes.index(look.line) + stage) % len(dashes)])
 
 
 def _cost(summary: Summary) -> Figure | None:
@@ -383,6 +398,6 @@ def _highest(means: Mapping[str, float]) -> str:
     return top[0] if len(top) == 1 else f"nobody alone ({len(top)} are level)"
 
 
-def _listed(names: Mapping[str, Any]) -> str:
+def _listed(names: Sequence[str]) -> str:
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last

@@ -3,12 +3,10 @@
 Nothing but the store is read, no run folders.
 """
 
-import tempfile
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-import polars as pl
 
 from experiments.config.metric_names import parse
 from experiments.passwords import without_password
@@ -16,6 +14,9 @@ from experiments.runs import compare
 from reports.errors import ReportError
 from reports.options import Options, nearest
 from reports.store import connect, experiment_id, in_parallel, search
+
+Curve = Mapping[str, Sequence[tuple[int, float]]]
+"""Stage -> (step, valid metric) of each epoch; the stage is "" where the store does not say."""
 
 _STATES = {"RUNNING": "still running", "FAILED": "failed", "KILLED": "was killed"}
 
@@ -43,6 +44,12 @@ class Run(compare.Run):
     def valid_metric(self) -> str:
         """The metric that chose its epoch, as the run names it: "valid/full/ndcg_at_10"."""
         return f"valid/{self.selecting}"
+
+    @property
+    def stages(self) -> dict[str, int]:
+        """Stage of its training -> the step of its first epoch; {} where the store does not say."""
+        told: dict[str, int] = json.loads(self.tags.get(compare.STAGES, "{}"))
+        return told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,49 +125,33 @@ def _within(runs: Sequence[Run], name: str) -> list[Run]:
     ]
 
 
-def read_users(source: Source, runs: Sequence[Run]) -> dict[str, pl.DataFrame]:
-    """The metrics of every user, of the slice's users where the report is of a slice.
+def read_curves(source: Source, runs: Sequence[Run]) -> dict[str, Curve]:
+    """The valid metric of every epoch, by the stages of the training.
 
     Returns
     -------
     dict
-        Run id -> a row for every user; runs whose table is out of reach are missing.
+        Run id -> its curve; runs without any epoch that was validated are missing.
     """
 
-    def table(run: Run) -> pl.DataFrame | None:
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                # A store in a file hands out its own copy, a server's is downloaded.
-                path = source.client.download_artifacts(run.run_id, "per_user.parquet", folder)
-                whole = pl.read_parquet(path, memory_map=False)
-            except Exception:  # of as many kinds as there are stores; the row says what is missing
-                return None
-        if not source.slice:
-            return whole
-        among = f"slice/{source.slice}"
-        return whole.filter(pl.col(among)) if among in whole.columns else None
-
-    tables = in_parallel(table, runs)
-    return {run.run_id: made for run, made in zip(runs, tables, strict=True) if made is not None}
-
-
-def read_curves(source: Source, runs: Sequence[Run]) -> dict[str, list[tuple[int, float]]]:
-    """The valid metric of every epoch.
-
-    Returns
-    -------
-    dict
-        Run id -> (step, value) of each epoch; runs without any are missing.
-    """
-
-    def curve(run: Run) -> list[tuple[int, float]]:
+    def curve(run: Run) -> Curve:
         history = source.client.get_metric_history(run.run_id, run.valid_metric)
         points = sorted((point.step, point.value) for point in history)
         # The last step repeats the selected epoch, as the value of the run.
-        return points[:-1]
+        return _by_stage(points[:-1], run.stages)
 
     made = in_parallel(curve, runs)
-    return {run.run_id: points for run, points in zip(runs, made, strict=True) if points}
+    return {run.run_id: stages for run, stages in zip(runs, made, strict=True) if stages}
+
+
+def _by_stage(points: Sequence[tuple[int, float]], first: Mapping[str, int]) -> Curve:
+    """The points of each stage, which ends where the next one begins."""
+    begun = sorted((step, stage) for stage, step in first.items())
+    curve: dict[str, list[tuple[int, float]]] = {}
+    for step, value in points:
+        within = [stage for start, stage in begun if start <= step]
+        curve.setdefault(within[-1] if within else "", []).append((step, value))
+    return curve
 
 
 def _run(found: Any) -> Run:

@@ -7,6 +7,9 @@ import numpy as np
 
 from reports.summarise import Summary
 
+_ONLY_STAGE = "train"
+"""How the training of a model without stages calls its own."""
+
 SLICES = {
     "items_cold": "cold items",
     "items_warm": "warm items",
@@ -37,6 +40,31 @@ class Versus:
     wins: float
     ties: float
     losses: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """The learning curves of one stage of a row, which no line joins with another stage's.
+
+    Attributes
+    ----------
+    stage : str
+        Its name; "" where there is but one.
+    place : int
+        Which of the row's stages it is, counted from 0.
+    seeds : sequence
+        One curve a seed, of (step, value).
+    """
+
+    row: str
+    stage: str
+    place: int
+    seeds: Sequence[Sequence[tuple[int, float]]]
+
+    @property
+    def label(self) -> str:
+        """The row, and the stage where there are several."""
+        return f"{self.row}, stage {self.stage}" if self.stage else self.row
 
 
 def cost_points(summary: Summary, cost: str, metric: str) -> list[Point]:
@@ -139,10 +167,16 @@ def importances(summary: Summary) -> dict[str, Mapping[str, float]]:
     }
 
 
-def curves(summary: Summary) -> dict[str, Sequence[Sequence[tuple[int, float]]]]:
-    """Row -> one curve a seed, of the rows that train for more than one epoch."""
-    return {
-        label: curves
-        for label, seeds in summary.curves.items()
-        if (curves := [curve for curve in seeds if len(curve) > 1])
-    }
+def curves(summary: Summary) -> list[Curves]:
+    """The curves of every row and stage, where more than one epoch was validated."""
+    found = []
+    for label, seeds in summary.curves.items():
+        stages = list(dict.fromkeys(stage for seed in seeds for stage in seed))
+        # What a model of a single stage calls it says nothing to a reader.
+        named = set(stages) - {"", _ONLY_STAGE}
+        for place, stage in enumerate(stages):
+            lines = [seed[stage] for seed in seeds if len(seed.get(stage, ())) > 1]
+            if lines:
+                shown = stage if named else ""
+                found.append(Curves(row=label, stage=shown, place=place, seeds=lines))
+    return found

@@ -25,6 +25,10 @@ class Study:
         <dataset>/<protocol>/<model>.
     trials : int
         That have ended, pruned and failed ones included.
+    seconds, epochs : float or None
+        That all trials took together; None where the store does not say.
+    timed : bool
+        Whether it was limited by seconds.
     importances : dict
         Hyper-parameter -> share of what explains the valid metric over the completed trials.
     """
@@ -32,6 +36,9 @@ class Study:
     run_id: str
     name: str
     trials: int
+    seconds: float | None = None
+    epochs: float | None = None
+    timed: bool = False
     importances: Mapping[str, float]
 
     @property
@@ -60,12 +67,25 @@ def read_studies(client: Any, experiment: str) -> list[Study]:
 def _study(run: Any, trials: Sequence[Any]) -> Study:
     counted = [run.data.metrics.get(f"trials/{state}") for state in _STATES]
     known = [int(number) for number in counted if number is not None]
+    # The trials of a worker that died are tried again.
+    ended = [trial for trial in trials if trial.info.status in ("FINISHED", "FAILED")]
     return Study(
         run_id=run.info.run_id,
         name=run.data.tags.get("paddock.study", ""),
         trials=sum(known) if known else len(trials),
+        seconds=_sum(ended, "seconds"),
+        epochs=_sum(ended, "epochs"),
+        timed="paddock.timeout" in run.data.tags
+        or any(trial.data.tags.get("paddock.stopped_by") == "timeout" for trial in trials),
         importances=_importances(run, trials),
     )
+
+
+def _sum(trials: Sequence[Any], metric: str) -> float | None:
+    """Of all trials; None where one does not say."""
+    values = [trial.data.metrics.get(metric) for trial in trials]
+    told = [value for value in values if value is not None]
+    return sum(told) if told and len(told) == len(values) else None
 
 
 def _importances(study: Any, trials: Sequence[Any]) -> dict[str, float]:

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from experiments.config.metric_names import leading
+from experiments.integrity import say_once
 from experiments.runs.compare import (
     Comparable,
     Configuration,
@@ -20,10 +21,11 @@ from reports.costs import Budget, Cost, budget_flags, budget_of, cost_of
 from reports.errors import ReportError
 from reports.metrics import columns
 from reports.options import Options, nearest
-from reports.read import Run, Source, read_curves, read_users
+from reports.read import Curve, Run, Source, read_curves
 from reports.rivals import rivals_of
 from reports.significance import Comparison, Floats, compare
 from reports.studies import Study, read_studies
+from reports.users import read_users
 
 MOST_ROWS = 30
 """A table of more rows is no table; the pairs to test grow with its square."""
@@ -95,7 +97,7 @@ class Summary:
     users : dict
         Row -> metric -> (S, U): the values of every seed and user, where the store holds them.
     curves : dict
-        Row -> one curve a seed, of (step, value).
+        Row -> one curve a seed.
     others : list of Configuration
         Those of which another configuration of the same model is in the table.
     apart : list of Row
@@ -117,7 +119,7 @@ class Summary:
     apart: Sequence[Row] = ()
     footnotes: Sequence[str] = ()
     users: Mapping[str, Mapping[str, Floats]] = field(default_factory=dict)
-    curves: Mapping[str, Sequence[Sequence[tuple[int, float]]]] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[Curve]] = field(default_factory=dict)
 
     @property
     def metrics(self) -> list[str]:
@@ -155,6 +157,20 @@ def by_metric(rows: Sequence[Row], metric: str) -> list[Row]:
     return sorted(rows, key=key)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Picked:
+    """The configurations that a report shows, and those of which others are shown."""
+
+    found: Comparable[Run]
+    chosen: list[Configuration[Run]]
+    others: list[Configuration[Run]]
+    apart: list[Configuration[Run]]
+
+    @property
+    def runs(self) -> list[Run]:
+        return [run for each in (*self.chosen, *self.apart) for run in each.runs]
+
+
 def summarise(source: Source, options: Options) -> Summary:
     """Choose the rows, read what belongs to them, and compare them.
 
@@ -169,27 +185,17 @@ def summarise(source: Source, options: Options) -> Summary:
     ReportError
         No run compares, or a wanted metric or baseline is in no run.
     """
-    found = comparable(
-        _asked_for(source, options), uncommitted=options.dirty, refitted=options.refit == "valid"
-    )
-    if not found.configurations:
-        raise ReportError(_nothing(source, found, options))
-    chosen: list[Configuration[Run]] = list(found.configurations)
-    others: list[Configuration[Run]] = []
-    if options.configurations == "best":
-        chosen, others = best_of_each_model(chosen)
-    chosen = ordered_by(chosen, f"valid/{found.selecting}")
-    chosen, others = chosen[:MOST_ROWS], [*others, *chosen[MOST_ROWS:]]
+    picked, read = _pick_whole(source, options)
+    found, chosen, apart = picked.found, picked.chosen, picked.apart
     reported = {name for each in chosen for run in each.runs for name in run.metrics}
     tables = columns(reported, options.metrics)
     if not tables:
         raise ReportError(f"no run of {source.title} reports a metric of the test part")
     metrics = [metric for names in tables.values() for metric in names]
     runs = [run for each in chosen for run in each.runs]
-    users = _by_user(chosen, read_users(source, runs), metrics)
+    users = _by_user(chosen, read, metrics)
     curves = read_curves(source, runs)
     studies = read_studies(source.client, source.experiment)
-    apart = _apart(found, options)
     footnotes = list(
         dict.fromkeys(note for each in (*chosen, *apart) for note in each.runs[0].notes)
     )
@@ -204,7 +210,6 @@ def summarise(source: Source, options: Options) -> Summary:
             for row in _rows(configurations, metrics, tested, studies, asked)
         ]
 
-    tables_apart = read_users(source, [run for each in apart for run in each.runs])
     return Summary(
         options=options,
         source=source,
@@ -214,11 +219,11 @@ def summarise(source: Source, options: Options) -> Summary:
         leads={ranking: leading(names, found.selecting) for ranking, names in tables.items()},
         rows=rows(chosen, users, options),
         # A baseline of the one table need not be in the other.
-        apart=rows(apart, _by_user(apart, tables_apart, metrics), replace(options, baselines=()))
+        apart=rows(apart, _by_user(apart, read, metrics), replace(options, baselines=()))
         if apart
         else [],
         footnotes=footnotes,
-        others=others,
+        others=picked.others,
         left_out=found.left_out,
         studies=studies,
         users=users,
@@ -226,6 +231,49 @@ def summarise(source: Source, options: Options) -> Summary:
             each.label: [curves[run.run_id] for run in each.runs if run.run_id in curves]
             for each in chosen
         },
+    )
+
+
+def _pick_whole(source: Source, options: Options) -> tuple[_Picked, dict[str, pl.DataFrame]]:
+    """What the report shows, with the tables of users; runs whose table is damaged are left out."""
+    tables: dict[str, pl.DataFrame] = {}
+    runs = _asked_for(source, options)
+    asked: set[str] = set()
+    while True:
+        picked = _pick(source, options, runs)
+        # Where a run goes, another configuration of its model may come.
+        read = read_users(source, [run for run in picked.runs if run.run_id not in asked])
+        asked |= {run.run_id for run in picked.runs}
+        tables |= read.tables
+        if not read.damaged:
+            return picked, tables
+        runs = [replace(run, unfit=read.damaged.get(run.run_id, run.unfit)) for run in runs]
+        for run in runs:
+            if run.run_id in read.damaged:
+                say_once(f"left out: {run.model} seed {run.seed} (run {run.short_id}): {run.unfit}")
+
+
+def _pick(source: Source, options: Options, runs: Sequence[Run]) -> _Picked:
+    """Choose what is shown of the runs that compare.
+
+    Raises
+    ------
+    ReportError
+        None compares.
+    """
+    found = comparable(runs, uncommitted=options.dirty, refitted=options.refit == "valid")
+    if not found.configurations:
+        raise ReportError(_nothing(source, found, options))
+    chosen: list[Configuration[Run]] = list(found.configurations)
+    others: list[Configuration[Run]] = []
+    if options.configurations == "best":
+        chosen, others = best_of_each_model(chosen)
+    chosen = ordered_by(chosen, f"valid/{found.selecting}")
+    return _Picked(
+        found=found,
+        chosen=chosen[:MOST_ROWS],
+        others=[*others, *chosen[MOST_ROWS:]],
+        apart=_apart(found, options),
     )
 
 

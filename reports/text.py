@@ -245,6 +245,8 @@ def _row(row: Row) -> dict[str, Any]:
         "flags": list(row.flags),
         "trials": row.budget.trials,
         "study": row.budget.study or None,
+        "study_seconds": row.budget.seconds,
+        "study_epochs": row.budget.epochs,
         "cost": vars(row.cost),
         "runs": [
             {"seed": run.seed, "run_id": run.run_id, "command": run.command, "commit": run.commit}

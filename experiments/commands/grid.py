@@ -1,6 +1,7 @@
 """What happens before and after a grid: all its runs are checked first, and compared at the end."""
 
 import re
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -36,7 +37,7 @@ class Grid(Callback):
         try:
             all_overrides = jobs(config)
             self._runs = runs(all_overrides)
-            check_launcher(config.hydra.launcher)
+            prepare_launcher(config.hydra.launcher)
             for run in self._runs:
                 check(run)
             for message in check_seeds(all_overrides, self._runs):
@@ -100,8 +101,8 @@ def runs(all_overrides: list[list[str]]) -> list[Config]:
     return found
 
 
-def check_launcher(launcher: DictConfig) -> None:
-    """Refuse a number of processes that starts none.
+def prepare_launcher(launcher: DictConfig) -> None:
+    """Refuse a number of processes that starts none, and keep joblib from warning in vain.
 
     Parameters
     ----------
@@ -117,6 +118,9 @@ def check_launcher(launcher: DictConfig) -> None:
         raise PaddockError(
             "hydra.launcher.n_jobs=0 starts no process: give their number, or -1 for one a core"
         )
+    # Between two jobs joblib replaces a process that has grown by 300 MB, as training lets it, and
+    # suspects a leak. No job is lost; of one that dies within a job it raises an error.
+    warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
 
 
 def check_seeds(all_overrides: list[list[str]], found: list[Config]) -> list[str]:

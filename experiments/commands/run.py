@@ -29,7 +29,7 @@ from experiments.config.experiment import Experiment
 from experiments.config.explain import explained
 from experiments.config.metric_names import RATING_ERRORS, default_columns
 from experiments.config.protocol_keys import protocol_metrics
-from experiments.config.schema import Config, Format, Mode, TrackingConfig
+from experiments.config.schema import Config, Format, Mode
 from experiments.errors import FailedError, PaddockError
 from experiments.failures import answering, fail, sentence
 from experiments.orphans import end_with_creator
@@ -325,9 +325,7 @@ def _point_to_dashboard(config: Config, console: "Console") -> None:
     from experiments.tracking import ui_command
 
     if config.tracking.uri is not None:
-        usual = config.tracking.uri == TrackingConfig.uri
-        opener = "make ui" if usual else ui_command(config.tracking)
-        console.print(f"Dashboard: {opener}", highlight=False)
+        console.print(f"Dashboard: {ui_command(config.tracking)}", highlight=False)
 
 
 def make_console(*, stderr: bool = False) -> "Console":

@@ -29,6 +29,12 @@ RECBOLE = "recbole"
 NOTE = "paddock.note."
 """Begins the tags of a run that are shown beside it everywhere."""
 
+STAGES = "paddock.stages"
+"""The tag that says where the stages of a training begin: JSON, from a stage to the step of its first epoch."""
+
+USERS_HASH = "paddock.per_user_sha256"
+"""The tag with the SHA-256 of the per_user.parquet that the run wrote."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Run:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from experiments.runs.folder import RunFolder
 
 _METRICS_PER_CALL = 1000
+_TRACKING = "time/track_seconds"
 
 
 class Point(NamedTuple):
@@ -88,11 +89,12 @@ def missing(
     -------
     list of Point or None
         None where it holds something else: a killed run was resumed from an earlier epoch and took
-        another course. Samples of the machine are no such contradiction.
+        another course. Neither samples of the machine nor the seconds of the upload itself, which its
+        folder holds when it is over, are such a contradiction.
     """
     expected = {point.key: point.value for point in points}
     for key, values in logged.items():
-        if key[0].startswith("system/"):
+        if key[0].startswith("system/") or key[0] == _TRACKING:
             continue
         if key not in expected or len(values) > 1 or not same(values[0], expected[key]):
             return None

@@ -1,9 +1,9 @@
 """Making the store agree with finished run folders: with one, or with all that it has not seen."""
 
+import json
 import logging
 import os
-import re
-import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from experiments.errors import PaddockError
 from experiments.integrity import Damaged
 from experiments.passwords import without_password
 from experiments.paths import program
+from experiments.runs.compare import STAGES, USERS_HASH
 from experiments.runs.folder import RunFolder, find_runs
 from experiments.terminal import make_console
 from experiments.tracking.child import Child, open_child
@@ -26,7 +27,7 @@ from experiments.tracking.describe import REFITTED, link_model
 from experiments.tracking.notes import child_note, displayed, note_tags
 from experiments.tracking.parent import refresh_parent
 from experiments.tracking.points import milliseconds, missing, points_of, send_points
-from experiments.tracking.store import Store, artifact_timeout, connect, reach, reason
+from experiments.tracking.store import Store, artifact_timeout, connect, override, reach, reason
 from experiments.tracking.system import system_points
 
 _log = logging.getLogger(__name__)
@@ -139,7 +140,7 @@ def _publish(folder: RunFolder, store: Store, child: Child | None) -> str:
         child = store.retried(partial(open_child, store, folder, fresh=True))
         unsent = points
     send_points(store.client, child.run_id, unsent)
-    _describe(store.client, child.run_id, folder)
+    store.retried(partial(_describe, store.client, child.run_id, folder))
     with artifact_timeout():
         _send_artifacts(store.client, child.run_id, folder.path)
     link_model(store.client, store.client.get_run(child.run_id), folder.run)
@@ -150,17 +151,36 @@ def _publish(folder: RunFolder, store: Store, child: Child | None) -> str:
 
 
 def _describe(client: Any, run_id: str, folder: RunFolder) -> None:
-    """The tags that are known at the end alone: notes, rounded numbers, the description."""
-    stored = client.get_run(run_id).data
-    note = child_note(folder.run, stored.metrics, refitted=REFITTED in stored.tags)
+    """The tags that are known at the end alone: notes, rounded numbers, stages, the description."""
+    stored, run = client.get_run(run_id).data, folder.run
+    note = child_note(run, stored.metrics, refitted=REFITTED in stored.tags)
     tags = {
         # What the model reads at test.
-        **folder.run["tags"],
+        **run["tags"],
         **displayed(stored.metrics),
+        STAGES: json.dumps(_first_steps(folder.curve)),
+        **_users_hash(run),
         **note_tags(note, stored.tags),
     }
     for name, value in tags.items():
         client.set_tag(run_id, name, value)
+
+
+def _first_steps(curve: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Stage -> the step of its first epoch, in the order of the stages."""
+    first: dict[str, int] = {}
+    for record in curve:
+        first.setdefault(record["stage"], record["step"])
+    return first
+
+
+def _users_hash(run: Mapping[str, Any]) -> dict[str, str]:
+    """The hash by which a reader of the store tells this run's table of users from any other file.
+
+    Runs of earlier versions state none.
+    """
+    written = run.get("files", {}).get("per_user.parquet")
+    return {USERS_HASH: written["sha256"]} if written else {}
 
 
 def _gather(store: Store, folder: RunFolder, child: Child) -> str:
@@ -187,17 +207,10 @@ def _upload_command(folder: RunFolder, tracking: TrackingConfig) -> str:
     command = [*program("run"), "mode=upload"]
     runs_dir = folder.path.parents[3] if len(folder.path.parents) > 3 else Path(Config.runs_dir)
     if str(runs_dir) != Config.runs_dir:
-        command.append(_override("runs_dir", str(runs_dir)))
+        command.append(override("runs_dir", str(runs_dir)))
     # The environment may name another store in the shell that the command is typed into, or here.
     if tracking.uri != default.uri or os.environ.get(TRACKING_URI):
-        command.append(_override("tracking.uri", without_password(str(tracking.uri))))
+        command.append(override("tracking.uri", without_password(str(tracking.uri))))
     if tracking.artifacts != default.artifacts:
-        command.append(_override("tracking.artifacts", str(tracking.artifacts)))
+        command.append(override("tracking.artifacts", str(tracking.artifacts)))
     return " ".join(command)
-
-
-def _override(key: str, value: str) -> str:
-    """A Hydra override, quoted for Hydra and for the shell where either needs it."""
-    if re.fullmatch(r"[\w:/.%@+-]+", value):
-        return f"{key}={value}"
-    return shlex.quote(f"{key}='{value}'")

@@ -3,6 +3,7 @@
 import logging
 import os
 import random
+import re
 import shlex
 import sqlite3
 import time
@@ -12,12 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from experiments.address import absolute, is_http, is_remote, sqlite_file, with_password
+from experiments.address import (
+    TRACKING_URI,
+    absolute,
+    is_http,
+    is_remote,
+    sqlite_file,
+    with_password,
+)
 from experiments.config.schema import TrackingConfig
 from experiments.errors import PaddockError
 from experiments.locks import lock
 from experiments.passwords import hidden, without_password
-from experiments.paths import program
+from experiments.paths import IN_CHECKOUT, program
 
 _DEFAULT_ARTIFACTS = "mlartifacts"
 _LOCK_SECONDS = 60
@@ -166,13 +174,28 @@ def reason(error: Exception, tracking: TrackingConfig) -> str:
 
 
 def ui_command(tracking: TrackingConfig) -> str:
-    """What opens the dashboard: a command, or a server's address."""
+    """What opens the dashboard: a command, or a server's address; without its password."""
     if tracking.uri is None:
         return " ".join([*program("run"), "mode=leaderboard"])
     shown = without_password(tracking.uri)
     if is_remote(shown):
         return shown
-    return f"mlflow ui --backend-store-uri {shlex.quote(shown)}"
+    if shown == TrackingConfig.uri and not os.environ.get(TRACKING_URI):
+        return "make ui" if IN_CHECKOUT else " ".join(program("ui"))
+    return " ".join([*program("ui"), override("tracking.uri", shown)])
+
+
+def override(key: str, value: str) -> str:
+    """An override of a configuration, quoted for Hydra and for the shell where either needs it.
+
+    Parameters
+    ----------
+    key, value : str
+        Such as "tracking.uri" and an address.
+    """
+    if re.fullmatch(r"[\w:/.%@+-]+", value):
+        return f"{key}={value}"
+    return shlex.quote(f"{key}='{value}'")
 
 
 def find_or_create_experiment(store: Store, *, dataset: str, protocol: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from experiments.commands.grid import check_launcher, jobs
+from experiments.commands.grid import jobs, prepare_launcher
 from experiments.failures import fail
 
 
@@ -17,7 +17,7 @@ class Grid(Callback):
         from experiments.tuning.cli import read
 
         try:
-            check_launcher(config.hydra.launcher)
+            prepare_launcher(config.hydra.launcher)
             for overrides in jobs(config):
                 read(overrides)
         except Exception as error:

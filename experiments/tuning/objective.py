@@ -27,7 +27,7 @@ from experiments.training.device import precision_of
 from experiments.training.loop import Callbacks
 from experiments.training.stages import Training, train
 from experiments.tuning.study import TuningStudy
-from experiments.tuning.trials import DEFAULTS, DRAWN, STOPPED_BY
+from experiments.tuning.trials import DEFAULTS, DRAWN, EPOCHS, STOPPED_BY
 from paddock import Callback
 
 NEVER = 1e12
@@ -95,6 +95,7 @@ class Objective:
                 validate=validated,
                 callbacks=Callbacks([reports, *(made() for made in plugin_callbacks())]),
             )
+        reports.tell_epochs()
         if resolved.last["keep"] == "best":
             return trained.progress.best
         # A stage that an earlier run has trained is loaded, and none of its epochs was reported.
@@ -121,6 +122,7 @@ class _Reports(Callback):
         self._trial = trial
         self._prunes = prunes
         self.last: float | None = None
+        self._epochs = 0
 
     def on_epoch(self, record: Mapping[str, Any]) -> None:
         """Report the epoch's valid metric.
@@ -132,20 +134,28 @@ class _Reports(Callback):
         """
         if record["stage"] == BACKBONE:
             return  # another model, whose values would be compared with this one's
+        self._epochs += 1
         self.last = record["metrics"].get(self._study.metric)
         if self.last is not None:
             self._trial.report(self.last, record["step"])
             if self._prunes:
                 self._prune()
 
+    def tell_epochs(self) -> None:
+        """Note in the trial how many epochs it trained, before it ends."""
+        self._trial.set_user_attr(EPOCHS, self._epochs)
+
     def _prune(self) -> None:
         queue, trial = self._study.queue, self._trial
         if queue.budget.timeout is not None and queue.over_time(queue.trials):
-            trial.set_user_attr(STOPPED_BY, "timeout")
-            raise TrialPruned
-        if trial.should_prune():
-            trial.set_user_attr(STOPPED_BY, "pruner")
-            raise TrialPruned
+            stopped_by = "timeout"
+        elif trial.should_prune():
+            stopped_by = "pruner"
+        else:
+            return
+        trial.set_user_attr(STOPPED_BY, stopped_by)
+        self.tell_epochs()
+        raise TrialPruned
 
 
 @contextmanager

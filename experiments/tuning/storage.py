@@ -5,6 +5,9 @@ no heartbeats, and optuna-dashboard and the workers on other machines read the s
 """
 
 import logging
+import os
+import socket
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,13 +16,14 @@ from typing import TYPE_CHECKING, Any, cast
 from experiments.address import sqlite_file
 from experiments.errors import PaddockError
 from experiments.files import hash_of
-from experiments.locks import lock
-from experiments.passwords import hidden, revealed, without_password
+from experiments.locks import PATIENCE_SECONDS, lock
+from experiments.passwords import concealed, hidden, revealed, without_password
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from optuna.storages._cached_storage import _CachedStorage
     from optuna.study import Study
+    from sqlalchemy import Connection
 
     Storage = _CachedStorage
 
@@ -28,6 +32,15 @@ SILENCES = 6
 
 BUSY_SECONDS = 60.0
 """How long a SQLite connection waits for another's transaction."""
+
+_HOLDER = """
+SELECT application_name || ', since ' || date_trunc('second', xact_start)
+FROM pg_locks JOIN pg_stat_activity USING (pid)
+WHERE locktype = 'advisory' AND granted AND objsubid = 1
+    AND CAST(classid AS bigint) = CAST(:key AS bigint) >> 32
+    AND CAST(objid AS bigint) = CAST(:key AS bigint) & 4294967295
+"""
+"""Who holds the advisory lock :key, of which PostgreSQL shows the two halves."""
 
 Exclusive = Callable[[], AbstractContextManager[None]]
 """A function whose context manager only one process at a time is in."""
@@ -59,17 +72,44 @@ def exclusive(url: str, *, purpose: str = "trials") -> Exclusive:
 
     import sqlalchemy
 
-    # A connection of its own: it may wait while the storage's are at work.
-    engine = sqlalchemy.create_engine(with_driver(revealed(url)), poolclass=sqlalchemy.NullPool)
+    # A connection of its own: it may wait while the storage's are at work. Its name tells those who
+    # wait who holds the lock; PostgreSQL keeps 63 bytes of it.
+    engine = sqlalchemy.create_engine(
+        with_driver(revealed(url)),
+        poolclass=sqlalchemy.NullPool,
+        connect_args={"application_name": f"process {os.getpid()} on {socket.gethostname()}"[:63]},
+    )
     key = int(hash_of(["paddock", purpose])[:15], 16)
 
     @contextmanager
     def by_database() -> Iterator[None]:
         with engine.begin() as connection:
-            connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+            _take(connection, key, f"the lock for {purpose} of {concealed(url)}")
             yield
 
     return by_database
+
+
+def _take(connection: "Connection", key: int, named: str) -> None:
+    """Take PostgreSQL's advisory lock `key` for this transaction, and say for whom it waits."""
+    import sqlalchemy
+    from sqlalchemy.exc import OperationalError
+
+    take = sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)")
+    try:
+        with connection.begin_nested():
+            milliseconds = int(1000 * PATIENCE_SECONDS)
+            connection.execute(sqlalchemy.text(f"SET LOCAL lock_timeout = {milliseconds}"))
+            connection.execute(take, {"key": key})
+    except OperationalError as error:
+        # Nothing else is waited for within the savepoint, whose end has undone the timeout.
+        if getattr(error.orig, "sqlstate", None) != "55P03":  # lock_not_available
+            raise
+    else:
+        return
+    holder = connection.execute(sqlalchemy.text(_HOLDER), {"key": key}).scalar()
+    print(f"waiting for {holder or 'another process'}, which holds {named}", file=sys.stderr)
+    connection.execute(take, {"key": key})
 
 
 def connect(url: str, *, heartbeat_seconds: int) -> "Storage":

@@ -37,7 +37,7 @@ from experiments.tracking.study_page import (
 from experiments.tuning.plots import write_plots
 from experiments.tuning.storage import exclusive
 from experiments.tuning.study import TuningStudy
-from experiments.tuning.trials import DEFAULTS, RETRY_OF, STOPPED_BY, counts
+from experiments.tuning.trials import DEFAULTS, EPOCHS, RETRY_OF, STOPPED_BY, counts
 from experiments.tuning.trials import reason as reason_of
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ _log = logging.getLogger(__name__)
 
 _STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "FINISHED"}
 _TAG_LENGTH = 5000
+
+TIMEOUT = "paddock.timeout"
+"""The tag of a study that was limited by seconds: how many."""
 
 
 class StudyTracker:
@@ -79,6 +82,9 @@ class StudyTracker:
             with self._exclusive(), store.guard():
                 self._experiment_id = find_or_create_experiment(store, **self._where)
                 self.parent_id = self._open_parent(store)
+            # The budget is no part of a study: whoever goes on with it may give it another one.
+            if (limit := self._study.config.study.timeout) is not None:
+                store.client.set_tag(self.parent_id, TIMEOUT, limit)
             self._store = store
 
     def trial(self, number: int) -> None:
@@ -288,5 +294,7 @@ def _send_numbers(client: Any, run_id: str, trial: "FrozenTrial", *, metric: str
         points.append(Metric("pruned_epoch", max(curve), ended, last))
     if trial.duration is not None:
         points.append(Metric("seconds", trial.duration.total_seconds(), ended, last))
+    if (epochs := trial.user_attrs.get(EPOCHS)) is not None:
+        points.append(Metric("epochs", epochs, ended, last))
     params = [Param(name, str(value)) for name, value in trial.params.items()]
     client.log_batch(run_id, metrics=points, params=params)

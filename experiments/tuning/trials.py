@@ -22,6 +22,7 @@ RETRY_OF = "retry_of"  # the number of the dead trial that it repeats
 DEATHS = "deaths"  # how many workers its values have cost
 STOPPED_BY = "stopped_by"  # "pruner" or "timeout"
 DRAWN = "drawn"  # its values are complete
+EPOCHS = "epochs"  # how many epochs it trained, those of a backbone left out
 
 MOST_DEATHS = 3
 """Values whose trials have ended with the death of so many workers are a failure, not tried again.

@@ -21,7 +21,7 @@ POSITIONS_AT_ONCE = 1 << 13
 
 
 def cache_argument(model: nn.Module) -> str:
-    """The name of the argument by which a model of transformers takes its cache: 5.24 renamed it.
+    """The name by which a model of transformers takes and gives its cache: 5.24 renamed it.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ class FrozenLLM:
         places_L = torch.arange(embeds_BLH.shape[1], device=embeds_BLH.device)
         last_BL = places_L == lengths_B[:, None] - 1
         output = self.states(embeds_BLH, read_BL=last_BL, cache=True)
-        return output.last_hidden_state[last_BL], output.past_key_values
+        return output.last_hidden_state[last_BL], output[cache_argument(self.model.base_model)]
 
     def continued(
         self, embeds_BSH: Tensor, positions_BS: Tensor, allowed_BSK: Tensor, *, cache: Any

@@ -9,10 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import joblib
+import numpy as np
 import psutil
 import pytest
+from omegaconf import OmegaConf
 
-from experiments.commands.grid import runs
+from experiments.commands.grid import prepare_launcher, runs
 from experiments.runs.folder import RunFolder
 
 from .command_line import ROOT, Answer, CommandLine
@@ -29,6 +32,8 @@ GRID = (
 PARALLEL = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 
 Grid = tuple[CommandLine, Answer]
+
+HELD: list[np.ndarray] = []
 
 
 @pytest.fixture(scope="module", params=["sequential", "parallel"])
@@ -269,3 +274,22 @@ def test_the_workers_of_a_killed_grid_end_with_it(paddock: CommandLine) -> None:
     for worker in alive:
         worker.kill()
     assert not alive
+
+
+def test_joblib_replaces_processes_that_have_grown_in_silence(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    """It takes training's memory for a leak; no job is lost."""
+    prepare_launcher(OmegaConf.create({"n_jobs": 2}))
+    done = joblib.Parallel(n_jobs=2)(joblib.delayed(grown)(job) for job in range(8))
+    assert len({pid for _, pid in done}) > 2, "none was replaced"
+    assert [job for job, _ in done] == list(range(8))
+    assert [each for each in recwarn if "A worker stopped" in str(each.message)] == []
+
+
+def grown(job: int) -> tuple[int, int]:
+    """Who does a job, after which it holds 350 MB more from the second on."""
+    if job > 1:
+        HELD.append(np.ones(350_000_000, dtype=np.uint8))
+    time.sleep(1.1)  # joblib looks at the memory once a second
+    return job, os.getpid()

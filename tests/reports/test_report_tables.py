@@ -8,14 +8,19 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from benchmarks.synthetic_store import Fake, make_store, make_study, members_of, values_of
+from reports import cells
 from reports.errors import ReportError
 from reports.metrics import columns
+from reports.options import parse
+from reports.read import read
+from reports.summarise import Summary, summarise
 from tests.reports.conftest import SEEDS, Made, Report
 from tests.tracking.mlflow_server import Server
 
@@ -183,6 +188,85 @@ def test_budgets_studies_and_tiny_models(fast_sqlite: None, tmp_path: Path, repo
     # The value depends on the learning rate alone.
     assert shares is not None
     assert float(shares[1]) > 0.8
+
+
+def _summary_of(folder: Path, fakes: list[Fake], studies: dict[str, dict[str, Any]]) -> Summary:
+    folder.mkdir()
+    uri = make_store(folder, fakes)
+    for name, study in studies.items():
+        make_study(uri, name, **study)
+    options = parse([f"tracking.uri={uri}"])
+    return summarise(read(options), options)
+
+
+def _told_of_budgets(
+    folder: Path, **studies: dict[str, Any]
+) -> tuple[str, dict[str, tuple[str, ...]]]:
+    """The sentences on budgets and the flags of each row, of models with these studies."""
+    fakes = [
+        Fake(model=name, users=20, tags={"paddock.study": f"ml-100k/loo/{name}"})
+        for name in studies
+    ]
+    summary = _summary_of(folder, fakes, studies)
+    return cells.budgets(summary), {row.label: row.flags for row in summary.rows}
+
+
+def test_budgets_are_judged_in_what_limited_them(fast_sqlite: None, tmp_path: Path) -> None:
+    # The same seconds, in which the quicker model has ten times the trials.
+    told, flags = _told_of_budgets(
+        tmp_path / "alike",
+        bpr={"trials": 20, "seconds": 30, "epochs": 10, "timeout": 600},
+        sasrec={"trials": 2, "seconds": 310, "epochs": 30, "timeout": 600},
+    )
+    assert "the largest is 20 trials, and sasrec 2 trials" in told
+    assert told.endswith(
+        "Seconds limited the studies, and in seconds of trials budgets are alike: 600 to 620 s each."
+    )
+    assert flags == {"bpr": (), "sasrec": ("unequal budget: 2 of 20 trials",)}
+    # The same trials, in a tenth of the seconds.
+    told, flags = _told_of_budgets(
+        tmp_path / "unequal",
+        bpr={"trials": 3, "seconds": 20, "timeout": 60},
+        sasrec={"trials": 3, "seconds": 200},
+    )
+    assert told == (
+        "Tuning budgets are equal: 3 trials each. Seconds limited some of the studies, and in seconds "
+        "of trials budgets are unequal: sasrec had 600 s, and bpr 60 s."
+    )
+    assert flags == {"bpr": ("unequal budget: 60 of 600 s of trials",), "sasrec": ()}
+    # Where trials alone limited them, a slower model is no better tuned: another magnitude is told.
+    for seconds, epochs, expected in (
+        (20, 90, ""),
+        (9, 90, " In seconds of trials: sasrec had 300 s, and bpr 27 s."),
+        (20, 10, " In epochs of all trials together: sasrec had 300 epochs, and bpr 30 epochs."),
+    ):
+        told, flags = _told_of_budgets(
+            tmp_path / f"{seconds} {epochs}",
+            bpr={"trials": 3, "seconds": seconds, "epochs": epochs},
+            sasrec={"trials": 3, "seconds": 100, "epochs": 100},
+        )
+        assert told == f"Tuning budgets are equal: 3 trials each.{expected}"
+        assert flags == {"bpr": (), "sasrec": ()}
+
+
+def test_budgets_of_another_stores_studies_are_those_that_the_runs_tell(
+    fast_sqlite: None, tmp_path: Path
+) -> None:
+    """As `tune.py` writes them into conf/tuned."""
+    tuned = {
+        "bpr": ("25", "690.0", "python tune.py model=bpr study.n_trials=null study.timeout=660"),
+        "sasrec": ("2", "731.1", "python tune.py model=sasrec study.timeout=660"),
+    }
+    fakes = [
+        Fake(
+            model=model,
+            users=20,
+            params={"tuned.n_trials": trials, "tuned.seconds": seconds, "tuned.command": command},
+        )
+        for model, (trials, seconds, command) in tuned.items()
+    ]
+    told = cells.budgets(_summary_of(tmp_path / "other", fakes, {}))
+    assert "in seconds of trials budgets are alike: 690 to 731 s each." in told
 
 
 def test_a_run_without_its_users_is_shown_but_not_tested(

@@ -101,7 +101,7 @@ def test_a_sqlite_file_named_by_the_environment_gets_the_run(
     (run,) = runs_in(named)
     folder = commands.trained
     assert run.info.run_id == folder.published["run_id"]
-    assert f"Dashboard: mlflow ui --backend-store-uri {named}" in out
+    assert f"Dashboard: python -m paddock ui tracking.uri={named}" in out
     assert not list(commands.folder.rglob("*.db"))
     # The store is no part of what the run is.
     for key in ("config_hash", "command", "config"):
@@ -116,7 +116,7 @@ def test_what_the_command_says_wins(commands: Commands, tmp_path: Path, empty_st
     assert "tracking.uri is null" in commands.run("mode=upload", "tracking=off", environment=nobody)
     out = commands.run("mode=upload", f"tracking.uri={said}", environment=nobody)
     assert "1 runs uploaded" in out
-    assert f"Dashboard: mlflow ui --backend-store-uri {said}" in out
+    assert f"Dashboard: python -m paddock ui tracking.uri={said}" in out
     (run,) = runs_in(said)
     stored = MlflowClient(tracking_uri=said).download_artifacts(run.info.run_id, "result.json")
     assert json.loads(Path(stored).read_text()) == commands.trained.result

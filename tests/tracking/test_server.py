@@ -58,7 +58,7 @@ def test_seeds_that_start_and_finish_at_once_share_one_parent(server, tmp_path):
 
 @contextmanager
 def refused_rows(server: Server) -> Iterator[Callable[[], None]]:
-    """The server's database refuses the parent's note, as of a row that another client just wrote.
+    """The server's database refuses a run's note, as of a row that another client just wrote.
 
     What is given lets it through.
     """

@@ -1,5 +1,6 @@
 import logging
 import multiprocessing
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -85,9 +86,25 @@ def test_the_default_store_is_the_file_in_the_working_folder(
 
 
 def test_the_dashboard_is_opened_by():
-    assert ui_command(TrackingConfig()) == "mlflow ui --backend-store-uri sqlite:///mlflow.db"
+    assert ui_command(TrackingConfig()) == "make ui"
     assert ui_command(TrackingConfig(uri="http://me:secret@host:5000")) == "http://me@host:5000"
     assert ui_command(TrackingConfig(uri=None)) == "python run.py mode=leaderboard"
+    # A shell and Hydra read the address back as it is, without its password.
+    addresses = {
+        "sqlite:///other.db": "sqlite:///other.db",
+        "sqlite:////a place/it.db?timeout=3": "sqlite:////a place/it.db?timeout=3",
+        "postgresql://me:secret@host/db": "postgresql://me@host/db",
+    }
+    for uri, shown in addresses.items():
+        python, *module, keys = shlex.split(ui_command(TrackingConfig(uri=uri)))
+        assert (python, *module) == ("python", "-m", "paddock", "ui")
+        assert typed(compose([keys])).tracking.uri == shown
+
+
+def test_the_default_store_is_named_where_the_environment_names_another(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other.db")
+    named = "python -m paddock ui tracking.uri=sqlite:///mlflow.db"
+    assert ui_command(TrackingConfig()) == named
 
 
 def test_the_configurations_fit_the_schema(monkeypatch):

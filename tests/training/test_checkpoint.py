@@ -93,7 +93,7 @@ def test_a_state_is_a_copy(tmp_path: Path) -> None:
     [
         ("Pop", ("item_cnt", "max_cnt")),
         ("EASE", ("item_similarity", "interaction_matrix")),
-        ("ItemKNN", ("w", "pred_mat")),
+        ("ItemKNN", ("w",)),
         ("RaCT", ("update",)),
     ],
 )
@@ -190,6 +190,13 @@ def test_the_file_is_safetensors_with_json_in_its_header(tmp_path: Path) -> None
     assert header["notes"] == {"epoch": 3}
     assert header["plain"]["model"]["numbers"][""]["update"] == 2
     assert list(tmp_path.iterdir()) == [path], "nothing temporary is left"
+
+
+def test_the_same_content_is_the_same_bytes(tmp_path: Path) -> None:
+    model = Holder(1.0)
+    for name in "abcdefgh":
+        checkpoint.save(tmp_path / name, {"model": model_state(model)}, notes={"epoch": 3})
+    assert len({(tmp_path / name).read_bytes() for name in "abcdefgh"}) == 1
 
 
 def test_tensors_of_any_layout(tmp_path: Path) -> None:

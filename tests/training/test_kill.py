@@ -273,14 +273,20 @@ def check_equal(rough: Path, calm: Path) -> None:
     assert files == calm_files
 
 
-def test_a_checkpoint_that_is_cut_short_is_told(forked: Callable[..., Any], tmp_path: Path) -> None:
+def test_after_a_checkpoint_that_is_cut_short_the_stage_begins_anew(
+    forked: Callable[..., Any], tmp_path: Path
+) -> None:
     """It cannot come from a kill, since a checkpoint is renamed into place when it is whole."""
-    kill(forked("bpr", tmp_path, slow=True), tmp_path, epochs=2)
-    (checkpoint,) = tmp_path.glob("runs/tiny/loo/*/seed-1/checkpoint.safetensors")
+    rough, calm = tmp_path / "rough", tmp_path / "calm"
+    kill(forked("bpr", rough, slow=True), rough, epochs=2)
+    (checkpoint,) = rough.glob("runs/tiny/loo/*/seed-1/checkpoint.safetensors")
     checkpoint.write_bytes(checkpoint.read_bytes()[:100])
-    process = forked("bpr", tmp_path)
-    process.join()
-    assert process.exitcode == 2
-    told = (tmp_path / "output").read_text()
-    assert "is not a checkpoint of Paddock" in told
-    assert "Traceback" not in told
+    for folder in (rough, calm):
+        process = forked("bpr", folder)
+        process.join()
+        assert process.exitcode == 0, (folder / "output").read_text()
+    said = (rough / "output").read_text()
+    assert f"{checkpoint} is not a checkpoint of Paddock" in said
+    assert "begins anew" in said
+    assert "Traceback" not in said
+    check_equal(rough, calm)

@@ -16,7 +16,7 @@ from .tuner import Tuner
 ASKED = [
     *("model=bpr", "dataset=tiny", "model.epochs=10", "device=cpu", "progress=false"),
     *("study.sampler=random", "study.startup_trials=2", "study.warmup_epochs=2"),
-    *("study.n_trials=6", "study.final_seeds=2"),
+    *("study.n_trials=6", "study.timeout=3600", "study.final_seeds=2"),
 ]
 
 
@@ -55,6 +55,9 @@ def check_trials(client: Any, tuner: Tuner) -> Any:
         else:
             assert child.data.metrics["pruned_epoch"] == trial.last_step
         assert curve == pytest.approx(trial.intermediate_values)
+        # Every epoch is validated, so that the last one says how many there were.
+        assert child.data.metrics["epochs"] == trial.last_step
+        assert child.data.metrics["seconds"] == pytest.approx(trial.duration.total_seconds())
     return parent
 
 
@@ -64,6 +67,7 @@ def test_study_in_mlflow(tuner: Tuner, tmp_path: Path) -> None:
     parent = check_trials(client, tuner)
     assert TrialState.PRUNED in {trial.state for trial in tuner.trials}
     assert parent.info.status == "FINISHED"
+    assert parent.data.tags["paddock.timeout"] == "3600.0"
     best = tuner.study.best_trial
     assert parent.data.metrics["valid/full/ndcg_at_10"] == pytest.approx(best.value)
     assert parent.data.tags["paddock.winner"] == str(best.number)

@@ -80,6 +80,25 @@ def test_answers_of_one_token(llm_of: Callable[..., FrozenLLM]) -> None:
     torch.testing.assert_close(found[0], logs[[9, 4]], atol=1e-5, rtol=0)
 
 
+def test_transformers_has_nothing_to_warn_of(
+    llm_of: Callable[..., FrozenLLM], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Names that it deprecates are not used."""
+    from transformers.utils import logging
+
+    llm = llm_of("llama")
+    prompts = Prompts(llm, TITLES, words=WORDS, title_tokens=12)
+    rows = prompts.build(HISTORIES, CANDIDATES)
+    embeds = llm.embed(rows.tokens_BL.clamp(min=0))
+    logging.warning_once.cache_clear()
+    logging.get_logger().addHandler(caplog.handler)
+    try:
+        rank(llm, embeds, rows.prompt_B, prompts.answers(CANDIDATES))
+    finally:
+        logging.get_logger().removeHandler(caplog.handler)
+    assert caplog.messages == []
+
+
 def test_rows_come_back_in_their_order() -> None:
     lengths = torch.tensor([3, POSITIONS_AT_ONCE, 1, POSITIONS_AT_ONCE // 2, 2, 7])
     seen: list[list[int]] = []
