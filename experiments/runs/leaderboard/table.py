@@ -135,7 +135,7 @@ def _table(
         row = rows[at - 1]
         mark = [] if place is None else [_HERE if row.asked_for else ""]
         values = [
-            Text(_value(row, name), style=_STYLES.get(row.marks.get(name, ""), ""))
+            Text.assemble((_value(row, name), _STYLES.get(row.marks.get(name, ""), "")))
             for name in ordered
         ]
         table.add_row(*mark, Text(labels[at - 1]), str(len(row.seeds)), *values, _seconds(row))
