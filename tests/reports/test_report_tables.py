@@ -320,6 +320,7 @@ SHARED = {
     "experiments.config.metric_names",
     "experiments.runs",
     "experiments.runs.compare",
+    "experiments.visible",
 }
 """What of the engine a report knows: which runs compare, how metrics are called, where stores are."""
 
