@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
+from paddock.layers import dropout
+
 
 class Rows(NamedTuple):
     """The rows of a batch: entry e is item `items_E[e]` of row `row_E[e]`; rows follow one another.
@@ -200,7 +202,7 @@ class RowsMixin(nn.Module):
     def _fed(self, rows: Rows) -> Tensor:
         """The network's input at the entries: rows of norm 1 with dropout (zeros stay zeros)."""
         normalised_E = rows.lengths_B[rows.row_E].float().rsqrt()
-        return F.dropout(normalised_E, self.drop_out, training=self.training)
+        return dropout(normalised_E, self.drop_out, training=self.training)
 
     def _decoded(self, rows: Rows, values_E: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         code = self.encoder[1:](self._first_layer(rows, values_E))

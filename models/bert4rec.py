@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from recbole.model.sequential_recommender import BERT4Rec as RecBoleBERT4Rec
 from torch import Tensor
 
-from models._attention import attend
+from models._transformer import transformed
 from paddock import ModelConfig, choices, integers, key, uniform
+from paddock.layers import dropout
 
 
 class BERT4RecConfig(ModelConfig):
@@ -44,8 +45,9 @@ class BERT4RecConfig(ModelConfig):
 class BERT4Rec(RecBoleBERT4Rec):
     """RecBole's BERT4Rec: same parameters, same scores for equal weights.
 
-    `encode` and `logit_factors` let a strategy choose the masked positions and score only these; RecBole's loss takes a fixed number of them for every row, padded. Attention runs through
-    torch's fused kernel, and rows are no wider than the longest history of a batch.
+    `encode` and `logit_factors` let a strategy choose the masked positions and score only these;
+    RecBole's loss takes a fixed number of them for every row, padded. Attention and activation run
+    through torch's fused kernels, and rows are no wider than the longest history of a batch.
     """
 
     def encode(self, items_BL: Tensor) -> Tensor:
@@ -64,16 +66,14 @@ class BERT4Rec(RecBoleBERT4Rec):
         """
         positions_L = torch.arange(items_BL.size(1), device=items_BL.device)
         states_BLD = self.item_embedding(items_BL) + self.position_embedding(positions_L)
-        states_BLD = self.dropout(self.LayerNorm(states_BLD))
+        states_BLD = dropout(self.LayerNorm(states_BLD), self.dropout.p, training=self.training)
         attended_B11L = (items_BL != 0)[:, None, None, :]
         for layer in self.trm_encoder.layer:
-            states_BLD = layer.feed_forward(attend(layer, states_BLD, attended_B11L=attended_B11L))
+            states_BLD = transformed(layer, states_BLD, attended_B11L=attended_B11L)
         return states_BLD
 
     def logit_factors(self, encoded_PD: Tensor) -> tuple[Tensor, Tensor]:
         """Two factors whose product over the last dimension is the logits of all items.
-
-        The bias of the items is a column more, against a state of one.
 
         The items' bias is one more column of the weights; the states have a 1 there.
 
@@ -110,8 +110,6 @@ class BERT4Rec(RecBoleBERT4Rec):
 
     def reconstruct_test_data(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
         """The histories without their oldest item and with the mask after the last one.
-
-        RecBole makes room for the mask in every row, also where the history leaves some.
 
         Rows are as wide as the longest history. RecBole drops the oldest item of every row, whether
         or not the row has room for the mask; so does this method, so that scores are equal.

@@ -7,6 +7,7 @@ from recbole.model.sequential_recommender import GRU4Rec as RecBoleGRU4Rec
 from torch import Tensor
 
 from paddock import ModelConfig, choices, integers, key, uniform
+from paddock.layers import dropout
 
 
 class GRU4RecConfig(ModelConfig):
@@ -46,7 +47,10 @@ class GRU4Rec(RecBoleGRU4Rec):
         Tensor
             Shape (B, L, D).
         """
-        output_BLH, _ = self.gru_layers(self.emb_dropout(self.item_embedding(items_BL)))
+        embedded_BLD = self.item_embedding(items_BL)
+        output_BLH, _ = self.gru_layers(
+            dropout(embedded_BLD, self.emb_dropout.p, training=self.training)
+        )
         return self.dense(output_BLH)
 
     def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ import torch
 from recbole.model.sequential_recommender import SASRec as RecBoleSASRec
 from torch import Tensor
 
-from models._attention import attend
+from models._transformer import transformed
 from paddock import ModelConfig, choices, integers, key, uniform
+from paddock.layers import dropout
 
 
 class SASRecConfig(ModelConfig):
@@ -37,9 +38,9 @@ class SASRec(RecBoleSASRec):
     """RecBole's SASRec: same parameters, same scores for equal weights.
 
     `states` gives the model's state after every position, so that one row trains all of a window's
-    next items at once; RecBole's loss takes one row for every prefix. Attention runs through
-    torch's fused kernel. Histories are left-aligned (padding on the right), so that the causal mask
-    alone keeps padding out of every valid position.
+    next items at once; RecBole's loss takes one row for every prefix. Attention and activation run
+    through torch's fused kernels. Histories are left-aligned (padding on the right), so that the
+    causal mask alone keeps padding out of every valid position.
     """
 
     def states(self, items_BL: Tensor) -> Tensor:
@@ -58,9 +59,9 @@ class SASRec(RecBoleSASRec):
         """
         positions_L = torch.arange(items_BL.size(1), device=items_BL.device)
         states_BLD = self.item_embedding(items_BL) + self.position_embedding(positions_L)
-        states_BLD = self.dropout(self.LayerNorm(states_BLD))
+        states_BLD = dropout(self.LayerNorm(states_BLD), self.dropout.p, training=self.training)
         for layer in self.trm_encoder.layer:
-            states_BLD = layer.feed_forward(attend(layer, states_BLD, causal=True))
+            states_BLD = transformed(layer, states_BLD, causal=True)
         return states_BLD
 
     def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:

@@ -69,6 +69,7 @@ module counts for it; a unit stands for all modules in it."""
 ONLY: dict[str, tuple[str, ...]] = {
     "models": ("implicit", "numpy", "recbole", "scipy", "threadpoolctl", "torch"),
     "paddock": (),
+    "paddock.layers": ("torch",),
     "paddock.testing": ("numpy", "pytest", "torch"),
     "run": (),
     "tune": (),
@@ -107,6 +108,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "experiments.language",
         "experiments.bridge",
         "models",
+        "paddock.layers",
         "ground",
         "paddock.testing",
     ),

@@ -14,7 +14,7 @@ from experiments.components.declared import imported_files
 from experiments.errors import PaddockError
 from experiments.paths import ROOT
 
-OURS = ("models", "experiments.training")
+OURS = ("models", "experiments.training", "paddock.layers")
 """Packages that models and strategies of plug-ins may build on, whose files count as well."""
 
 

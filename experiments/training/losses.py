@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from experiments.training.products import ROWS_MULTIPLE, onednn_products
+from paddock.layers import ROWS_MULTIPLE, onednn_products
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(states_PD, weight_ND, targets_P) -> mean loss of a position."""

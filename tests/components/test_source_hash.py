@@ -154,8 +154,8 @@ def test_a_plug_in_counts_what_it_imports_of_our_models(
     ours = tmp_path / "root" / "models" / "sasrec.py"
     ours.parent.mkdir(parents=True)
     (ours.parent / "__init__.py").write_text("")
-    ours.write_text("from models._attention import heads\n")
-    helper = ours.with_name("_attention.py")
+    ours.write_text("from models._transformer import heads\n")
+    helper = ours.with_name("_transformer.py")
     helper.write_text("heads = 1\n")
     own = tmp_path / "own" / "model.py"
     own.parent.mkdir()

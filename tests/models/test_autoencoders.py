@@ -207,6 +207,7 @@ class TestCritic:
             return kept.view_as(values)
 
         monkeypatch.setattr(torch.nn.functional, "dropout", every_other)
+        monkeypatch.setattr("models._rows.dropout", every_other)
 
     def test_its_input(self, fed: Any) -> None:
         ours, theirs = fed("finetune")

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 
 from experiments.training import losses
 from experiments.training.losses import full_softmax, next_item_loss
-from experiments.training.products import onednn_products
 
 P, D, N = 23, 6, 17
 
@@ -89,21 +88,3 @@ def test_negatives_are_never_the_target():
     # With two items, the only negative of item 1 is item 2: its score is 0, the target's is 100.
     loss = made("bce", negatives=1)(states, weight, torch.ones(2000, dtype=torch.long))
     assert loss.item() == pytest.approx(math.log(2) / 2, rel=1e-5)
-
-
-def test_the_switch_for_products_is_set_back():
-    before = torch.backends.mkldnn.matmul.fp32_precision
-    with pytest.raises(ZeroDivisionError), onednn_products():
-        raise ZeroDivisionError
-    assert torch.backends.mkldnn.matmul.fp32_precision == before
-
-
-def test_products_keep_float32():
-    """Sums of 64 products of float32 are off by some 1e-6; of bfloat16, by 1e-2."""
-    torch.manual_seed(0)
-    states, weight = torch.randn(256, 64), torch.randn(1000, 64)
-    with onednn_products():
-        product = states @ weight.T
-    torch.testing.assert_close(
-        product.double(), states.double() @ weight.double().T, atol=1e-4, rtol=0
-    )

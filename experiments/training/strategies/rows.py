@@ -16,9 +16,9 @@ from recbole.utils import get_trainer
 from experiments.errors import PaddockError
 from experiments.training.optimizers import Steps
 from experiments.training.precision import mixed
-from experiments.training.products import onednn_products
 from experiments.training.strategy import Task, Tick, descend
 from paddock import key
+from paddock.layers import onednn_products
 from paddock.training_keys import StepConfig
 
 
