@@ -68,6 +68,8 @@ def sentence(error: BaseException) -> str | None:
         return _refusal(error)
     if isinstance(error, sqlite3.DatabaseError):
         return f"a SQLite file failed ({_line(error)}): {_disk_or_damage(error)}"
+    if isinstance(error, ValueError) and "embedded null" in str(error):
+        return "a path holds a NUL byte: remove it from the command or the YAML file that names it"
     if isinstance(error, UnicodeDecodeError):
         return f"a file that should be UTF-8 text is not ({_line(error)})"
     kinds = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__]

@@ -119,7 +119,8 @@ def upload_pending(
     with Progress(*columns, console=console or make_console(stderr=True)) as progress:
         # Oldest first, so that the runs stand in MLflow in the order in which they were made.
         for folder in progress.track(pending[::-1]):
-            folder.clean()
+            if folder.reaching_out() is None:
+                folder.clean()
             if publish(folder, tracking, store) is not None:
                 uploaded += 1
             else:
@@ -128,6 +129,11 @@ def upload_pending(
 
 
 def _publish(folder: RunFolder, store: Store, child: Child | None) -> str:
+    if (place := folder.reaching_out()) is not None:
+        raise Damaged(
+            f"{place} is a link, a pipe or a device, and nothing outside of a run's folder is sent: "
+            "put a copy of the file in its place, or remove it"
+        )
     if not folder.finished:
         raise PaddockError(f"{folder.path} is not finished")
     folder.verify()

@@ -329,6 +329,7 @@ SHARED = {
     "experiments.runs",
     "experiments.runs.compare",
     "experiments.visible",
+    "experiments.databases",
 }
 """What a report knows beside the ground: which runs compare, how metrics are called."""
 
