@@ -15,12 +15,13 @@ import pytest
 from scipy import stats
 
 from benchmarks.synthetic_store import Fake, make_store, make_study, members_of, values_of
+from experiments.config.schema import TrackingConfig
 from reports import cells
 from reports.errors import ReportError
 from reports.metrics import columns
 from reports.options import parse
 from reports.read import read
-from reports.summarise import Summary, summarise
+from reports.summarise import summarise
 from tests.reports.conftest import SEEDS, Made, Report
 from tests.tracking.mlflow_server import Server
 
@@ -190,31 +191,27 @@ def test_budgets_studies_and_tiny_models(fast_sqlite: None, tmp_path: Path, repo
     assert float(shares[1]) > 0.8
 
 
-def _summary_of(folder: Path, fakes: list[Fake], studies: dict[str, dict[str, Any]]) -> Summary:
-    folder.mkdir()
-    uri = make_store(folder, fakes)
-    for name, study in studies.items():
-        make_study(uri, name, **study)
-    options = parse([f"tracking.uri={uri}"])
-    return summarise(read(options), options)
-
-
 def _told_of_budgets(
-    folder: Path, **studies: dict[str, Any]
+    uri: str, protocol: str, **studies: dict[str, Any]
 ) -> tuple[str, dict[str, tuple[str, ...]]]:
     """The sentences on budgets and the flags of each row, of models with these studies."""
-    fakes = [
-        Fake(model=name, users=20, tags={"paddock.study": f"ml-100k/loo/{name}"})
-        for name in studies
-    ]
-    summary = _summary_of(folder, fakes, studies)
+    where = f"ml-100k/{protocol}"
+    tags = {name: {"paddock.study": f"{where}/{name}"} for name in studies}
+    fakes = [Fake(model=name, users=20, tags=tags[name]) for name in studies]
+    make_store(Path(uri.removeprefix("sqlite:///")).parent, fakes, experiment=where, uri=uri)
+    for name, study in studies.items():
+        make_study(uri, name, **study, experiment=where)
+    options = parse([f"tracking.uri={uri}", f"protocol={protocol}"])
+    summary = summarise(read(options), options)
     return cells.budgets(summary), {row.label: row.flags for row in summary.rows}
 
 
-def test_budgets_are_judged_in_what_limited_them(fast_sqlite: None, tmp_path: Path) -> None:
+def test_budgets_are_judged_in_what_limited_them(tracking: TrackingConfig) -> None:
+    uri = str(tracking.uri)
     # The same seconds, in which the quicker model has ten times the trials.
     told, flags = _told_of_budgets(
-        tmp_path / "alike",
+        uri,
+        "alike",
         bpr={"trials": 20, "seconds": 30, "epochs": 10, "timeout": 600},
         sasrec={"trials": 2, "seconds": 310, "epochs": 30, "timeout": 600},
     )
@@ -225,7 +222,8 @@ def test_budgets_are_judged_in_what_limited_them(fast_sqlite: None, tmp_path: Pa
     assert flags == {"bpr": (), "sasrec": ("unequal budget: 2 of 20 trials",)}
     # The same trials, in a tenth of the seconds.
     told, flags = _told_of_budgets(
-        tmp_path / "unequal",
+        uri,
+        "unequal",
         bpr={"trials": 3, "seconds": 20, "timeout": 60},
         sasrec={"trials": 3, "seconds": 200},
     )
@@ -241,7 +239,8 @@ def test_budgets_are_judged_in_what_limited_them(fast_sqlite: None, tmp_path: Pa
         (20, 10, " In epochs of all trials together: sasrec had 300 epochs, and bpr 30 epochs."),
     ):
         told, flags = _told_of_budgets(
-            tmp_path / f"{seconds} {epochs}",
+            uri,
+            f"{seconds}-{epochs}",
             bpr={"trials": 3, "seconds": seconds, "epochs": epochs},
             sasrec={"trials": 3, "seconds": 100, "epochs": 100},
         )
@@ -250,7 +249,7 @@ def test_budgets_are_judged_in_what_limited_them(fast_sqlite: None, tmp_path: Pa
 
 
 def test_budgets_of_another_stores_studies_are_those_that_the_runs_tell(
-    fast_sqlite: None, tmp_path: Path
+    tracking: TrackingConfig, tmp_path: Path
 ) -> None:
     """As `tune.py` writes them into conf/tuned."""
     tuned = {
@@ -265,7 +264,8 @@ def test_budgets_of_another_stores_studies_are_those_that_the_runs_tell(
         )
         for model, (trials, seconds, command) in tuned.items()
     ]
-    told = cells.budgets(_summary_of(tmp_path / "other", fakes, {}))
+    options = parse([f"tracking.uri={make_store(tmp_path, fakes, uri=str(tracking.uri))}"])
+    told = cells.budgets(summarise(read(options), options))
     assert "in seconds of trials budgets are alike: 690 to 731 s each." in told
 
 
@@ -314,14 +314,22 @@ def test_nothing_is_left_where_writing_fails(
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
-SHARED = {
+GROUND = (
     "experiments.address",
     "experiments.errors",
+    "experiments.failures",
+    "experiments.files",
+    "experiments.integrity",
+    "experiments.passwords",
+    "experiments.paths",
+)
+SHARED = {
+    *GROUND,
     "experiments.config.metric_names",
     "experiments.runs",
     "experiments.runs.compare",
 }
-"""What of the engine a report knows: which runs compare, how metrics are called, where stores are."""
+"""What a report knows beside the ground: which runs compare, how metrics are called."""
 
 PLUGINS = {"experiments.components.plugins", "experiments.components.registry"}
 """What a report with plug-ins loads them by."""
@@ -342,12 +350,10 @@ def test_reports_know_neither_the_engine_nor_the_models() -> None:
 
 HEAVY = ("torch", "recbole", "hydra", "omegaconf")
 NEEDED = (
-    "experiments.address",
+    *GROUND,
     "experiments.components",
     "experiments.config",
-    "experiments.errors",
     "experiments.evaluation",
-    "experiments.paths",
     "experiments.runs",
 )
 """What a report loads of the engine: of the evaluation, the declarations of metrics."""
