@@ -14,6 +14,9 @@ from experiments.files import write_json
 from experiments.runs.provenance import packages
 
 NAMES = ("passes", "evaluation", "quality", "preparation", "llm", "tuning")
+ON_DEMAND = ("peers",)
+"""Run by name alone: it installs other libraries from the package index."""
+
 OUT = Path(__file__).resolve().parent / "out"
 
 
@@ -32,7 +35,8 @@ def report(found: Iterable[Measured]) -> None:
             write_json(OUT / f"{measured.file_name}.json", content)
             table.add_row(*_row(measured))
     finally:
-        Console(width=140).print(table)
+        if table.row_count:
+            Console(width=140).print(table)
 
 
 def _row(measured: Measured) -> tuple[str, ...]:
@@ -58,12 +62,13 @@ def measured_by(names: Iterable[str]) -> Iterator[Measured]:
 
 
 def main() -> None:
-    """Run the named benchmarks, all by default."""
+    """Run the named benchmarks, by default all but those on demand."""
+    known = (*NAMES, *ON_DEMAND)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}")
     names = parser.parse_args().names or NAMES
-    if unknown := set(names) - set(NAMES):
-        parser.error(f"unknown benchmark {', '.join(unknown)}: choose from {', '.join(NAMES)}")
+    if unknown := set(names) - set(known):
+        parser.error(f"unknown benchmark {', '.join(unknown)}: choose from {', '.join(known)}")
     report(measured_by(names))
 
 

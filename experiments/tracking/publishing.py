@@ -20,6 +20,7 @@ from experiments.passwords import without_password
 from experiments.paths import program
 from experiments.runs.compare import STAGES, USERS_HASH
 from experiments.runs.folder import RunFolder, find_runs
+from experiments.terminal import make_console
 from experiments.tracking.child import Child, open_child
 from experiments.tracking.dashboard import arrange
 from experiments.tracking.describe import REFITTED, link_model
@@ -115,7 +116,7 @@ def upload_pending(
     store = reach(tracking)
     uploaded = 0
     columns = (TextColumn("uploading"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console or Console(stderr=True)) as progress:
+    with Progress(*columns, console=console or make_console(stderr=True)) as progress:
         # Oldest first, so that the runs stand in MLflow in the order in which they were made.
         for folder in progress.track(pending[::-1]):
             folder.clean()

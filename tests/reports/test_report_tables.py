@@ -328,6 +328,7 @@ SHARED = {
     "experiments.config.metric_names",
     "experiments.runs",
     "experiments.runs.compare",
+    "experiments.visible",
 }
 """What a report knows beside the ground: which runs compare, how metrics are called."""
 
