@@ -1,6 +1,7 @@
 """What the machine refuses and files that are damaged, told in one sentence instead of a traceback."""
 
 import errno
+import logging
 import os
 import re
 import select
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from experiments.errors import FailedError, PaddockError
+from experiments.visible import VisibleFormatter, visible
 
 TRACEBACK = "PADDOCK_TRACEBACK"
 """Environment variable; set to 1, errors come with their traceback."""
@@ -66,6 +68,8 @@ def sentence(error: BaseException) -> str | None:
         return _refusal(error)
     if isinstance(error, sqlite3.DatabaseError):
         return f"a SQLite file failed ({_line(error)}): {_disk_or_damage(error)}"
+    if isinstance(error, ValueError) and "embedded null" in str(error):
+        return "a path holds a NUL byte: remove it from the command or the YAML file that names it"
     if isinstance(error, UnicodeDecodeError):
         return f"a file that should be UTF-8 text is not ({_line(error)})"
     kinds = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__]
@@ -96,13 +100,15 @@ def fail(error: Exception) -> NoReturn:
     if os.environ.get(TRACEBACK, "0") not in ("", "0"):
         traceback.print_exception(error)
     _give_up_output()
-    print(f"error: {said}", file=sys.stderr)
+    print("error: " + "\n  ".join(map(visible, said.split("\n"))), file=sys.stderr)
     sys.exit(error.exit_code if isinstance(error, PaddockError) else FailedError.exit_code)
 
 
 @contextmanager
 def answering() -> Iterator[None]:
     """Answer in one sentence what the block raises, and what printing its output raises."""
+    if logging.lastResort is not None:  # what prints warnings
+        logging.lastResort.setFormatter(VisibleFormatter())
     try:
         yield
         sys.stdout.flush()

@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import re
+import stat
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,9 @@ _log = logging.getLogger(__name__)
 
 Stated = Mapping[str, Any]
 """What a file held when it was written: `bytes`, its size, and `sha256`, of its content."""
+
+MOST_BYTES = 2**28
+"""Of a sealed file, which holds names and numbers."""
 
 _END = re.compile(rb',\n  "seal": "([0-9a-f]{64})"\n}\n\Z')
 
@@ -64,7 +68,7 @@ def check(path: Path, written: Stated, *, remedy: str, largest: int | None = Non
         The file is missing, or its size or its content is another.
     """
     try:
-        size = path.stat().st_size
+        size = _size(path, remedy=remedy)
         if size != written["bytes"]:
             raise Damaged(
                 f"{path} is damaged: {size} bytes, but {written['bytes']} were written; {remedy}"
@@ -115,6 +119,8 @@ def read_sealed(source: Path, *, remedy: str, of: str = "", needed: bool = False
         The file is missing, no JSON object, or another than was written.
     """
     try:
+        if _size(source, remedy=remedy) > MOST_BYTES:
+            raise Damaged(f"{source} is larger than any that Paddock writes; {remedy}")
         raw = source.read_bytes()
         content = json.loads(raw)
     except FileNotFoundError:
@@ -158,6 +164,14 @@ def say_unchecked(kind: str) -> None:
         "a run folder", "a prepared data set" or "a checkpoint".
     """
     _log.warning("%s that is read was made by an earlier version, without hashes to check", kind)
+
+
+def _size(path: Path, *, remedy: str) -> int:
+    """Bytes of a file; reading a pipe or a device might never end."""
+    facts = path.stat()
+    if not stat.S_ISREG(facts.st_mode):
+        raise Damaged(f"{path} is no file, but a folder, a pipe or a device; {remedy}")
+    return facts.st_size
 
 
 def _seal(body: bytes, of: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from experiments.passwords import hidden
+from experiments.visible import visible
 
 PATIENCE_SECONDS = 2.0
 """How long a process waits for a lock before it says so."""
@@ -49,7 +50,9 @@ def lock(path: Path, *, timeout: float = -1) -> Iterator[None]:
     except Timeout:
         if patient == timeout:
             raise
-        print(f"waiting for {holder(path)}, which holds {path}", file=sys.stderr, flush=True)
+        print(
+            visible(f"waiting for {holder(path)}, which holds {path}"), file=sys.stderr, flush=True
+        )
         held.acquire(timeout=timeout if timeout < 0 else timeout - patient)
     record = _record(path)
     try:

@@ -22,7 +22,9 @@ class BERT4RecConfig(ModelConfig):
     n_layers: int = key(2, "Transformer blocks.", least=1, search=integers(1, 3))
     n_heads: int = key(2, "Attention heads.", least=1, search=choices(1, 2, 4))
     hidden_size: int = key(64, "Width of the states.", least=1, search=choices(32, 64, 128))
-    inner_size: int = key(256, "Width of the feed-forward layers.", least=1)
+    inner_size: int = key(
+        256, "Width of the feed-forward layers.", least=1, search=choices(64, 128, 256)
+    )
     hidden_dropout_prob: float = key(
         0.2, "Dropout of states.", least=0, below=1, search=uniform(0.0, 0.6, step=0.1)
     )

@@ -66,6 +66,21 @@ class ModelConfig(Schema):
         """
         return {}
 
+    @classmethod
+    def bytes_needed(cls, values: Mapping[str, Any], *, n_users: int, n_items: int) -> int:
+        """Memory that the model cannot do without, beside the data; 0 where it does not matter.
+
+        Training is refused where less is free, since the system would kill it later.
+
+        Parameters
+        ----------
+        values
+            The resolved configuration.
+        n_users, n_items
+            Of the data set, padding included.
+        """
+        return 0
+
 
 class StrategyConfig(Schema):
     """The declaration of a strategy; `FooConfig` stands in the file of the strategy `Foo`.

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from experiments.config.metric_names import long_title, title
+from experiments.visible import visible
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 
@@ -50,6 +51,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -61,6 +63,11 @@ def _environment() -> Environment:
         "for_script": _for_script,
     }
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """Text as it is put in: nothing in it turns the direction of writing."""
+    return visible(value, keep="\n\t") if type(value) is str else value
 
 
 def _for_script(content: Mapping[str, Any]) -> Markup:

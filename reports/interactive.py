@@ -3,6 +3,7 @@
 from html import escape
 from typing import Any
 
+from experiments.visible import visible
 from reports.figures import LINES, MARKERS, Bars, Figure, Line, Panel, Point
 
 Plot = dict[str, Any]
@@ -117,7 +118,7 @@ def _buttons(figure: Figure) -> list[Plot]:
 
 def _text(name: str) -> str:
     """A name as plotly shows it as it is: it takes what looks like HTML for HTML."""
-    return escape(name, quote=False)
+    return escape(visible(name), quote=False)
 
 
 def _rounded(value: float) -> float:

@@ -31,6 +31,8 @@ class Run(compare.Run):
         MLflow's tags.
     """
 
+    _SHOWN = (*compare.Run._SHOWN, "tags")
+
     tags: Mapping[str, str]
 
     @property

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from experiments.address import with_password
-from experiments.passwords import hidden, without_password
-from reports.errors import ReportError
+from experiments.databases import of_machine, problem_of_file, reason_of
+from experiments.passwords import without_password
+from reports.errors import ReportError, StoreError
 from reports.options import nearest
 
 _PAGE = 1000
@@ -53,6 +54,9 @@ def connect(uri: str) -> Any:
             raise ReportError(
                 f"tracking.uri={shown}: there is no file {file}; name the store that the runs are in"
             )
+        reason = problem_of_file(file, table="experiments", column="experiment_id")
+        if reason is not None:
+            raise StoreError(f"tracking.uri={shown} cannot be read: {reason}")
     elif uri.startswith(("http://", "https://")):
         _probe(uri)
     import mlflow
@@ -63,9 +67,9 @@ def connect(uri: str) -> Any:
         client = mlflow.MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     except Exception as error:
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        line = hidden(line.replace(uri, shown))
-        raise ReportError(f"tracking.uri={shown} cannot be read: {line[:300]}") from error
+        line = reason_of(error).replace(uri, shown)
+        kind = StoreError if of_machine(error) else ReportError
+        raise kind(f"tracking.uri={shown} cannot be read: {line}") from error
     return client
 
 

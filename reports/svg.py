@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure as Canvas
 
+from experiments.visible import visible
 from reports.figures import Figure, Line, Panel, Point
 
 # The same numbers give the same file; text stays text.
@@ -43,14 +44,15 @@ def draw(figure: Figure) -> str:
         _draw_legend(every[0], figure)
         stream = io.StringIO()
         canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-    return stream.getvalue()
+    # XML takes no control characters.
+    return visible(stream.getvalue(), keep="\n\t")
 
 
 def _draw_panel(axes: Any, panel: Panel) -> None:
     labelled: set[str] = set()
     for mark in panel.marks:
         # The legend lists each label once.
-        label = None if mark.label in labelled else mark.label
+        label = None if mark.label in labelled else visible(mark.label)
         labelled.add(mark.label)
         if isinstance(mark, Line):
             _draw_line(axes, mark, label)
@@ -97,7 +99,7 @@ def _draw_standing_bars(axes: Any, panel: Panel) -> None:
             [bars.values[panel.categories[spot]] for spot in spots],
             width * 0.92,
             color=bars.look.color,
-            label=bars.label,
+            label=visible(bars.label),
         )
     axes.set_xticks(range(len(panel.categories)), list(panel.categories))
 
@@ -107,7 +109,7 @@ def _draw_lying_bars(axes: Any, panel: Panel) -> None:
     for bars in panel.bars:
         widths = [bars.values.get(name, 0.0) for name in panel.categories]
         names = list(panel.categories)
-        axes.barh(names, widths, left=left, color=bars.look.color, label=bars.label)
+        axes.barh(names, widths, left=left, color=bars.look.color, label=visible(bars.label))
         left = [start + width for start, width in zip(left, widths, strict=True)]
     axes.invert_yaxis()
 

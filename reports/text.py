@@ -7,6 +7,7 @@ from typing import Any
 
 from experiments.config.metric_names import long_title, title
 from experiments.runs.compare import Configuration
+from experiments.visible import visible
 from reports import cells
 from reports.headline import headline
 from reports.read import Run
@@ -64,7 +65,12 @@ def to_markdown(summary: Summary) -> str:
 
 def escaped(text: str) -> str:
     """Text of the store as one line of Markdown that shows it as it is: neither markup nor HTML."""
-    line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = (
+        visible(" ".join(text.split()))
+        .replace("&", "&amp;")
+        .replace("<", "&lt;")
+        .replace(">", "&gt;")
+    )
     line = re.sub(r"([\\`*\[\]|~$])", r"\\\1", line)
     # Within a word an underscore is no markup, and names of models are full of them.
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", line)
@@ -219,7 +225,7 @@ def _markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _tex(text: str) -> str:
-    return "".join(_TEX.get(letter, letter) for letter in text)
+    return "".join(_TEX.get(letter, letter) for letter in visible(text))
 
 
 def _tex_cell(row: Row, metric: str) -> str:

@@ -237,8 +237,10 @@ def _version(name: str) -> str | None:
 
 
 def _show(findings: list[Finding]) -> None:
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
+
+    from experiments.terminal import make_console
 
     styles = {"ok": "green", "missing": "bold red", "optional": "yellow", "info": "default"}
     table = Table(box=None, padding=(0, 1), header_style="")
@@ -248,9 +250,9 @@ def _show(findings: list[Finding]) -> None:
     for each in findings:
         shown = each.area if each.area != area else ""
         area = each.area
-        state = f"[{styles[each.state]}]{each.state}[/]"
+        state = Text(each.state, style=styles[each.state])
         table.add_row(shown, each.name, state, each.detail, each.remedy)
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = make_console()
     console.print(table)
     missing = [each.name for each in findings if each.state == "missing"]
     console.print(

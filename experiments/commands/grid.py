@@ -114,9 +114,10 @@ def prepare_launcher(launcher: DictConfig) -> None:
     PaddockError
         If there are no processes to run on.
     """
-    if launcher.get("n_jobs") == 0:
+    number = launcher.n_jobs if "n_jobs" in launcher else 1
+    if type(number) is not int or (number < 1 and number != -1):
         raise PaddockError(
-            "hydra.launcher.n_jobs=0 starts no process: give their number, or -1 for one a core"
+            f"hydra.launcher.n_jobs={number} starts no process: give their number, or -1 for one a core"
         )
     # Between two jobs joblib replaces a process that has grown by 300 MB, as training lets it, and
     # suspects a leak. No job is lost; of one that dies within a job it raises an error.

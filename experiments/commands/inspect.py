@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
+from rich.text import Text
 
 from experiments.data.prepared import Prepared
 
@@ -107,6 +108,10 @@ def gini(counts: np.ndarray) -> float:
     return float(2 * (ranks @ ascending) / (n * ascending.sum()) - (n + 1) / n)
 
 
+def _title(facts: dict[str, Any]) -> Text:
+    return Text.assemble(f"{facts['name']}  ", (facts["hash"][:12], "dim"))
+
+
 def table(facts: dict[str, Any]) -> Table:
     """The facts as a table for the terminal.
 
@@ -115,7 +120,7 @@ def table(facts: dict[str, Any]) -> Table:
     facts : dict of str to object
         What `inspect` returns.
     """
-    shown = Table(title=f"{facts['name']}  [dim]{facts['hash'][:12]}[/]", show_header=False)
+    shown = Table(title=_title(facts), show_header=False)
     shown.add_column(style="bold")
     shown.add_column(justify="right")
     for key in ("rows", "users", "items"):

@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from experiments.visible import visible
 from paddock import Callback, RunInfo
 
 LINE_SECONDS = 15.0
@@ -38,7 +39,7 @@ class RunProgress(Callback):
     """
 
     def __init__(self, *, label: str, metric: str, bars: bool, console: Console) -> None:
-        self._label = label
+        self._label = visible(label)
         self._metric = metric
         self._console = console
         self._bars = bars and console.is_terminal
@@ -46,12 +47,12 @@ class RunProgress(Callback):
         self._epochs = 0
         self._printed = time.monotonic()
         self._progress = Progress(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=console,
             disable=not self._bars,
             transient=True,

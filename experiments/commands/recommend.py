@@ -1,13 +1,13 @@
 """Ranked titles for users, from a finished run."""
 
 import difflib
-import json
 from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from experiments import checkpoint
 from experiments.bridge.scorer import RecBoleScorer
@@ -23,6 +23,7 @@ from experiments.training.build import build
 from experiments.training.context import TrainingContext
 from experiments.training.device import device_of
 from experiments.training.state import load_model_state
+from experiments.visible import json_text, visible
 
 Recommendation = dict[str, Any]
 
@@ -157,16 +158,17 @@ def show(recommendations: list[Recommendation], *, form: Format, console: Consol
         Where to print.
     """
     if form is Format.json:
-        console.file.write(json.dumps(recommendations, ensure_ascii=False, indent=2) + "\n")
+        console.file.write(json_text(recommendations) + "\n")
         return
     for one in recommendations:
-        table = Table(title=f"User {one['user']}", title_justify="left")
+        table = Table(title=Text(f"User {visible(one['user'])}"), title_justify="left")
         table.add_column("#", justify="right")
         table.add_column("Item")
         table.add_column("Title")
         table.add_column("Score", justify="right")
         for item in one["items"]:
-            table.add_row(str(item["rank"]), item["item"], item["title"], f"{item['score']:.4f}")
+            named = [Text(visible(item[key])) for key in ("item", "title")]
+            table.add_row(str(item["rank"]), *named, f"{item['score']:.4f}")
         console.print(table)
 
 

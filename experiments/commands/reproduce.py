@@ -4,7 +4,6 @@ On a CPU, with the same code and packages, every number must come out to its las
 sum in another order, and a GPU does so by itself: then the means may differ by `TOLERANCE`.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +26,7 @@ from experiments.runs import provenance
 from experiments.runs.folder import RunFolder
 from experiments.runs.identity import component_sources
 from experiments.training.device import device_of
+from experiments.visible import json_text
 
 TOLERANCE = 0.01
 """How far a mean may be off where bits cannot agree: absolutely, or relatively if it exceeds 1."""
@@ -157,7 +157,7 @@ def show(made: Reproduction, *, form: Format, console: Console) -> None:
         Where to print.
     """
     if form is Format.json:
-        console.file.write(json.dumps(asdict(made), ensure_ascii=False, indent=2) + "\n")
+        console.file.write(json_text(asdict(made)) + "\n")
         return
     table = Table(title=f"{made.run}, logged in {made.place}", title_justify="left")
     for column in ("", "verdict", "what"):

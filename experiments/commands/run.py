@@ -3,7 +3,6 @@
 Heavy imports wait until something trains, so that --help and --cfg answer at once.
 """
 
-import json
 import logging
 import os
 import sys
@@ -36,6 +35,7 @@ from experiments.failures import answering, fail, sentence
 from experiments.orphans import end_with_creator
 from experiments.passwords import guarded_output
 from experiments.paths import CONF
+from experiments.visible import json_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -267,7 +267,7 @@ def _inspect(config: Config) -> None:
     files = [folder / "facts.json", *plots(data, folder)]
     console = make_console()
     if config.format is Format.json:
-        console.file.write(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        console.file.write(json_text(facts) + "\n")
     else:
         console.print(table(facts))
         console.print(f"Kept with two pictures in {folder}", highlight=False)
@@ -329,14 +329,13 @@ def _point_to_dashboard(config: Config, console: "Console") -> None:
 
 
 def make_console(*, stderr: bool = False) -> "Console":
-    """A console that is 160 columns wide where the output is no terminal.
+    """The console of `experiments.terminal`, imported where something is printed.
 
     Parameters
     ----------
     stderr : bool
         Whether to print to stderr.
     """
-    from rich.console import Console
+    from experiments import terminal
 
-    width = None if sys.stdout.isatty() else 160
-    return Console(width=width, stderr=stderr)
+    return terminal.make_console(stderr=stderr)

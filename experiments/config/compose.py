@@ -24,6 +24,7 @@ from experiments.config.values import nearest
 from experiments.errors import PaddockError
 from experiments.passwords import conceal_all, concealed_override
 from experiments.paths import CONF, IN_CHECKOUT
+from experiments.visible import visible
 
 ANY = "+tuned=any"
 """The same where there is one, and the model's own values where there is none."""
@@ -245,9 +246,26 @@ def typed(config: DictConfig, *, schema: type[Config] = Config) -> Config:
     except OmegaConfBaseException as error:
         raise PaddockError(explain(error, schema=schema)) from error
     assert isinstance(result, schema)
+    _refuse_nul(result, "")
     conceal_all(result)  # an interpolation may have brought a password from the environment
     result.plugins = [absolute_plugin(name) for name in result.plugins]
     return result
+
+
+def _refuse_nul(node: Any, path: str) -> None:
+    """Refuse a NUL byte in any text: the system takes none in a path or a name."""
+    if isinstance(node, str):
+        if "\0" in node:
+            raise PaddockError(f"{path}={visible(node)} holds a NUL byte: remove it")
+    elif is_dataclass(node):
+        for field in fields(node):
+            _refuse_nul(getattr(node, field.name), f"{path}.{field.name}".lstrip("."))
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            _refuse_nul(value, f"{path}.{key}")
+    elif isinstance(node, list):
+        for value in node:
+            _refuse_nul(value, path)
 
 
 def _refuse_added(

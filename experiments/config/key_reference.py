@@ -175,8 +175,8 @@ def show_model_keys(resolved: ResolvedModel, console: Any) -> None:
     console : rich.console.Console
         Where to print.
     """
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     config = resolved.model.config
     line = (config.__doc__ or "").strip().partition("\n")[0] if config else "One of RecBole's."
@@ -189,9 +189,8 @@ def show_model_keys(resolved: ResolvedModel, console: Any) -> None:
         table.add_column(column, overflow="fold")
     for name, key, value in model_keys(resolved):
         shown = default_text(key) if value is None and key.unset else spelled_value(value)
-        table.add_row(
-            f"model.{name}", type_name(key), escape(shown), escape(key.bounds), escape(key.doc)
-        )
+        cells = (f"model.{name}", type_name(key), shown, key.bounds, key.doc)
+        table.add_row(*map(Text, cells))
     console.print(table)
 
 

@@ -161,12 +161,12 @@ def _read_interactions(
 def _ids(file: Table, table: FeatureTable) -> tuple[np.ndarray, pl.Series]:
     """Code of every row's user or item, and token of every code; a complete file must have them all."""
     codes, found = encode(tokens(file, table.column))
-    code = first_true(found.str.contains(r"[\t\n]"))
-    if code is not None:
-        row = int(np.argmax(codes == code))
-        raise file.error(
-            row, table.column, f"{shown(found[code])} is an id that holds a line break"
-        )
+    # Half of a character, which JSON may spell, is a NUL byte in the columns.
+    for pattern, what in ((r"[\t\n]", "a line break"), (r"\x00", "a NUL byte or half a character")):
+        code = first_true(found.str.contains(pattern))
+        if code is not None:
+            row = int(np.argmax(codes == code))
+            raise file.error(row, table.column, f"{shown(found[code])} is an id that holds {what}")
     if table.file is not None and table.file.complete:
         unknown = ~found.is_in(table.file.cells[table.column].implode())
         code = first_true(unknown)

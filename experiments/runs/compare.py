@@ -9,11 +9,12 @@ the valid part too stand apart: they know more than the others.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 
 from experiments.config.metric_names import LOWER, NEITHER, parse
+from experiments.visible import all_visible
 
 DECIMALS = 4
 """How many decimals a metric is shown with."""
@@ -73,6 +74,9 @@ class Run:
         What else a reader must know, as its model declares it (`paddock.ModelConfig.notes`).
     """
 
+    _SHOWN: ClassVar[tuple[str, ...]] = ("model", "unfit", "selecting", "params", "commit", "notes")
+    """The attributes that hold text of others."""
+
     run_id: str
     model: str
     seed: int
@@ -90,6 +94,11 @@ class Run:
     commit: str = ""
     mechanics_only: bool = False
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        # Folders and stores come from elsewhere, too: every leaderboard shows what is said here.
+        for name in self._SHOWN:
+            object.__setattr__(self, name, all_visible(getattr(self, name)))
 
     @property
     def short_id(self) -> str:

@@ -12,7 +12,9 @@ run.json and result.json are sealed, and run.json states the hashes of the other
 """
 
 import json
+import re
 import shutil
+import stat
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -43,6 +45,13 @@ _STATED = ("config.yaml", "curve.jsonl", "per_user.parquet")
 
 _NEEDED = ("config_hash", "dataset", "model", "model_key", "protocol", "seed", "started", "state")
 """What every run.json says."""
+
+_TYPES: Mapping[str, type] = {
+    **dict.fromkeys(_NEEDED, str),
+    "seed": int,
+    **dict.fromkeys(("config", "files", "hashes", "tags"), dict),
+}
+"""The types of what run.json says."""
 
 _PRODUCTS = (
     "result.json",
@@ -147,6 +156,11 @@ class RunFolder:
         run = read_sealed(self.path / "run.json", remedy=self._remedy)
         if missing := [key for key in _NEEDED if key not in run]:
             raise Damaged(f"{self.path / 'run.json'} lacks {', '.join(missing)}; {self._remedy}")
+        if (key := _wrong(run)) is not None:
+            raise Damaged(
+                f"{self.path / 'run.json'} is none of Paddock's: {key} is {run[key]!r:.80}; "
+                f"{self._remedy}"
+            )
         return run
 
     @property
@@ -247,7 +261,27 @@ class RunFolder:
         if "files" not in run:
             say_unchecked("a run folder")
         for name, written in run.get("files", {}).items():
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise Damaged(
+                    f"{self.path / 'run.json'} names {name!r}, which is outside of its folder; "
+                    f"{self._remedy}"
+                )
             check(self.path / name, written, remedy=self._remedy, largest=largest)
+
+    def reaching_out(self) -> Path | None:
+        """What in the folder or beside it leads elsewhere: a link, a pipe, a device; None usually.
+
+        Training makes none of them. Who copies a folder from elsewhere may get some.
+        """
+        beside = self.path.parent.glob(f".{self.path.name}.lock*")
+        return next(
+            (
+                place
+                for place in chain(beside, self.path.rglob("*"))
+                if not (stat.S_ISREG(mode := place.lstat().st_mode) or stat.S_ISDIR(mode))
+            ),
+            None,
+        )
 
     def sweep(self) -> None:
         """Remove what training leaves beside its products: checkpoints and files cut short.
@@ -429,6 +463,17 @@ def find_runs(
         ):
             found.append((run["started"], str(path), folder))
     return [folder for *_, folder in sorted(found, key=lambda entry: entry[:2], reverse=True)]
+
+
+def _wrong(run: Mapping[str, Any]) -> str | None:
+    """The first key of run.json whose value cannot be one: of another type, or no name of a folder."""
+    for key, kind in _TYPES.items():
+        if key in run and type(run[key]) is not kind:
+            return key
+    for key in ("dataset", "protocol", "model_key"):
+        if run[key] in ("", ".", "..") or re.search(r"[/\\\0]", run[key]):
+            return key
+    return None if re.fullmatch(r"\w+", run["config_hash"]) else "config_hash"
 
 
 def _drop_torn_line(stream: Any) -> None:

@@ -20,6 +20,7 @@ from experiments.passwords import without_password
 from experiments.paths import program
 from experiments.runs.compare import STAGES, USERS_HASH
 from experiments.runs.folder import RunFolder, find_runs
+from experiments.terminal import make_console
 from experiments.tracking.child import Child, open_child
 from experiments.tracking.dashboard import arrange
 from experiments.tracking.describe import REFITTED, link_model
@@ -115,10 +116,11 @@ def upload_pending(
     store = reach(tracking)
     uploaded = 0
     columns = (TextColumn("uploading"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console or Console(stderr=True)) as progress:
+    with Progress(*columns, console=console or make_console(stderr=True)) as progress:
         # Oldest first, so that the runs stand in MLflow in the order in which they were made.
         for folder in progress.track(pending[::-1]):
-            folder.clean()
+            if folder.reaching_out() is None:
+                folder.clean()
             if publish(folder, tracking, store) is not None:
                 uploaded += 1
             else:
@@ -127,6 +129,11 @@ def upload_pending(
 
 
 def _publish(folder: RunFolder, store: Store, child: Child | None) -> str:
+    if (place := folder.reaching_out()) is not None:
+        raise Damaged(
+            f"{place} is a link, a pipe or a device, and nothing outside of a run's folder is sent: "
+            "put a copy of the file in its place, or remove it"
+        )
     if not folder.finished:
         raise PaddockError(f"{folder.path} is not finished")
     folder.verify()

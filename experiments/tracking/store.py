@@ -22,9 +22,10 @@ from experiments.address import (
     with_password,
 )
 from experiments.config.schema import TrackingConfig
-from experiments.errors import PaddockError
+from experiments.databases import of_machine, problem_of_file, reason_of
+from experiments.errors import FailedError, PaddockError
 from experiments.locks import lock
-from experiments.passwords import hidden, without_password
+from experiments.passwords import without_password
 from experiments.paths import IN_CHECKOUT, program
 
 _DEFAULT_ARTIFACTS = "mlartifacts"
@@ -138,6 +139,10 @@ def connect(tracking: TrackingConfig) -> Store:
     mlflow = _load_mlflow(uri)
     # The first client creates the schema, by some seventy migrations: one process at a time.
     with _guard(lock_file):
+        if database is not None:
+            reason = problem_of_file(database, table="experiments", column="experiment_id")
+            if reason is not None:
+                raise FailedError(reason)
         client = mlflow.MlflowClient(tracking_uri=uri)
     return Store(
         client=client,
@@ -153,14 +158,14 @@ def reach(tracking: TrackingConfig) -> Store:
     Raises
     ------
     PaddockError
-        The store does not answer.
+        The store does not answer; a `FailedError` where its file is damaged or another's.
     """
     try:
         store = connect(tracking)
         store.client.search_experiments(max_results=1)
     except Exception as error:
         shown = without_password(str(tracking.uri))
-        raise PaddockError(
+        raise (FailedError if of_machine(error) else PaddockError)(
             f"The tracking store {shown} cannot be reached: {reason(error, tracking)}."
         ) from error
     return store
@@ -168,9 +173,8 @@ def reach(tracking: TrackingConfig) -> Store:
 
 def reason(error: Exception, tracking: TrackingConfig) -> str:
     """The first line of an error, without the store's password."""
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
     real = with_password(str(tracking.uri))
-    return hidden(line.replace(real, without_password(real))).rstrip(".")[:300]
+    return reason_of(error).replace(real, without_password(real))
 
 
 def ui_command(tracking: TrackingConfig) -> str:

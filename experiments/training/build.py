@@ -10,9 +10,11 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from experiments.bridge.config import recbole_config
 from experiments.bridge.dataset import TrainingRows, recbole_dataset
 from experiments.components.registry import strategy_config
+from experiments.config import models
 from experiments.config.resolve import BACKBONE, ENGINE_KEYS
 from experiments.errors import PaddockError
 from experiments.training.context import TrainingContext
+from experiments.training.memory import check_memory
 from experiments.training.reuse import load_product
 from experiments.training.state import seed_everything
 
@@ -40,9 +42,19 @@ def build(values: dict[str, Any], context: TrainingContext, *, parts: Any = None
     parts : object, optional
         Frozen networks of a model with a `backbone`. By default they are made with an untrained
         backbone, whose weights come with the model's own when those are loaded.
+
+    Raises
+    ------
+    PaddockError
+        If the model needs more memory than is free, or solves an equation without a solution.
     """
     from recbole.utils import get_model
 
+    declared = models.model(values["name"]).config
+    if declared is not None:
+        users, items = context.data.n_users, context.data.n_items
+        needed = declared.bytes_needed(values, n_users=users + 1, n_items=items + 1)
+        check_memory(needed, what=f"{values['name']} on {items:,} items")
     if parts is None and BACKBONE in values:
         parts = frozen_parts(values, context)
     seed_everything(context.seed)

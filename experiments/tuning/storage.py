@@ -14,10 +14,11 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from experiments.address import sqlite_file
-from experiments.errors import PaddockError
+from experiments.databases import of_machine, problem_of_file, reason_of
+from experiments.errors import FailedError, PaddockError
 from experiments.files import hash_of
 from experiments.locks import PATIENCE_SECONDS, lock
-from experiments.passwords import concealed, hidden, revealed, without_password
+from experiments.passwords import concealed, revealed, without_password
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -125,7 +126,7 @@ def connect(url: str, *, heartbeat_seconds: int) -> "Storage":
     Raises
     ------
     PaddockError
-        If it cannot be reached.
+        If it cannot be reached; a `FailedError` where its file is damaged or another's.
     """
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
@@ -141,6 +142,10 @@ def connect(url: str, *, heartbeat_seconds: int) -> "Storage":
         options = {"connect_args": {"timeout": BUSY_SECONDS, "isolation_level": "IMMEDIATE"}}
     try:
         with exclusive(url)(), warnings.catch_warnings():
+            if file is not None:
+                problem = problem_of_file(file, table="studies", column="study_id")
+                if problem is not None:
+                    raise FailedError(problem)
             warnings.simplefilter("ignore")  # heartbeats are experimental
             storage = optuna.storages.RDBStorage(
                 with_driver(revealed(url)),
@@ -151,9 +156,8 @@ def connect(url: str, *, heartbeat_seconds: int) -> "Storage":
             if file is not None:
                 _write_ahead(storage)
     except (SQLAlchemyError, ImportError, RuntimeError, TypeError, ValueError) as error:
-        reason = hidden(str(error).strip().partition("\n")[0])
-        raise PaddockError(
-            f"study.storage={without_password(url)} cannot be opened: {reason}"
+        raise (FailedError if of_machine(error) else PaddockError)(
+            f"study.storage={without_password(url)} cannot be opened: {reason_of(error)}"
         ) from error
     # The very object that a study works with: it must know of every trial that is made.
     return cast("Storage", optuna.storages.get_storage(storage))

@@ -328,6 +328,8 @@ SHARED = {
     "experiments.config.metric_names",
     "experiments.runs",
     "experiments.runs.compare",
+    "experiments.visible",
+    "experiments.databases",
 }
 """What a report knows beside the ground: which runs compare, how metrics are called."""
 

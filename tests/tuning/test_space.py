@@ -193,7 +193,7 @@ def test_conditions_that_wait_for_each_other() -> None:
         (["study.storage=sqlite://x.db"], "study.storage=sqlite://x.db: a SQLite file is written"),
         (["study.storage=postgresql://h:port/x"], "study.storage=postgresql://h:port/x: Port"),
         (["study.launcher=slurm"], "study.launcher=slurm needs study.storage=postgresql"),
-        (["search=easy"], "search=easy: there is no such file; did you mean ease?"),
+        (["search=itemkn"], "search=itemkn: there is no such file; did you mean itemknn?"),
         (["search.learning_rat.low=0.1"], "did you mean search.learning_rate?"),
         (["model.learning_rat=0.1"], "did you mean model.learning_rate?"),
         (["+tuned=auto"], r"\+tuned=auto is of run.py"),

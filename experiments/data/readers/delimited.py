@@ -20,6 +20,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pc
 
+from experiments.data.readers.parquet import as_texts, open_parquet
 from experiments.data.readers.table import (
     Table,
     Tables,
@@ -39,6 +40,7 @@ _UNIT = "\x1f"
 """What stands for a separator of two characters, which parsers do not know."""
 _BLOCK = 1 << 24
 _Read = Callable[[list[str]], pl.DataFrame]
+_DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)
 _BREAKS = r"\s*[\t\r\n]+\s*"
 
 
@@ -143,7 +145,7 @@ def read_delimited(
         Naming file, line, column and value.
     """
     if path.suffix == ".parquet":
-        known, read, line_of = _open_parquet(path)
+        known, read, line_of = open_parquet(path)
     else:
         source = _Text(path, dialect, [(columns or {}).get(c, c) for c in required])
         known, read, line_of = source.header, source.read, source.line_of
@@ -156,7 +158,7 @@ def read_delimited(
         column: (types or {}).get(column, _type(cells.schema[name]))
         for column, name in found.items()
     }
-    texts = cells.select(_as_text(name, cells.schema[name]).alias(c) for c, name in found.items())
+    texts = as_texts(path, cells, found, flat=types or {})
     if tidy:
         texts = texts.with_columns(pl.col(pl.String).str.replace_all(_BREAKS, " "))
     return Table(
@@ -173,31 +175,6 @@ def _type(dtype: pl.DataType) -> str:
     if isinstance(dtype, pl.List):
         return "token_seq"
     return "float" if dtype.is_float() or dtype.is_integer() else "token"
-
-
-def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
-    column = pl.col(name)
-    if dtype == pl.String:
-        return pl.when(column != "").then(column)
-    if isinstance(dtype, pl.List):
-        return column.cast(pl.List(pl.String))
-    if dtype.is_temporal() and dtype != pl.Duration and dtype != pl.Time:
-        return column.cast(pl.Datetime("us")).dt.to_string("iso:strict")
-    return column.cast(pl.String)
-
-
-def _open_parquet(path: Path) -> tuple[list[str], _Read, Callable[[int], int]]:
-    """Columns, what reads them, and the number of a row, which has no line, counted from 1."""
-    try:
-        frame = pl.scan_parquet(path, glob=False)
-        known = frame.collect_schema().names()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise PaddockError(f"{path} is no Parquet file: {' '.join(str(error).split())}") from None
-
-    def read(names: list[str]) -> pl.DataFrame:
-        return frame.select(names).collect(engine="streaming")
-
-    return known, read, lambda row: row + 1
 
 
 class _Text:
@@ -235,13 +212,19 @@ class _Text:
         with self._open() as stream:
             try:
                 line = stream.readline(1 << 20)
-            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                raise line_error(self._path, 1, f"a damaged gzip file ({error})") from None
+            except _DAMAGED as error:
+                raise self._damaged(error) from None
         if not line:
             raise line_error(
                 self._path, 1, "the file is empty (0 bytes); its first line must name the columns"
             )
         line = line.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")
+        if b"\r" in line and not line.startswith(b'"'):
+            raise line_error(
+                self._path,
+                1,
+                "its lines end in carriage returns (CR) alone; save the file with LF or CRLF",
+            )
         if self._encoding == "utf-8":
             check_text(self._path, line, offset=0, line=1, columns=[], separator=b",")
         try:
@@ -297,7 +280,9 @@ class _Text:
                 frames = [cast(pl.DataFrame, pl.from_arrow(batch)) for batch in batches]
         except pa.ArrowInvalid as error:
             self._explain(error, refused)
-        except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+        except _DAMAGED as error:
+            raise self._damaged(error) from None
+        except UnicodeDecodeError as error:
             raise PaddockError(f"{self._path}: {error}; save the file as UTF-8") from None
         empty = pl.DataFrame(schema=dict.fromkeys(names, pl.String))
         return pl.concat([empty, *frames])
@@ -327,6 +312,16 @@ class _Text:
         found = re.search(r"Row #(\d+)", str(error))
         place = f", row {found[1]}" if found else ""
         raise PaddockError(f"{self._path}{place}: {error}")
+
+    def _damaged(self, error: Exception) -> PaddockError:
+        """The error that names the line at which a gzip file ends or is damaged."""
+        line = 1
+        with suppress(*_DAMAGED), self._open() as stream:
+            while chunk := stream.read(1 << 16):
+                line += chunk.count(b"\n")
+        return line_error(
+            self._path, line, f"the gzip file is cut short or damaged ({error}); get it again"
+        )
 
     def _find_bytes(self) -> None:
         """Refuse the first bytes that are not UTF-8."""

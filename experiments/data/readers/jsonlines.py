@@ -5,8 +5,10 @@ have them, are read one at a time.
 """
 
 import ast
+import codecs
 import gzip
 import json
+import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -28,6 +30,7 @@ from experiments.errors import PaddockError
 from paddock import reader
 
 _BATCH = 20_000
+_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _CUT = (EOFError, gzip.BadGzipFile, zlib.error)
 _BREAKS = r"\s*[\t\r\n]+\s*"
 
@@ -266,6 +269,13 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     with cast(BinaryIO, stream):
         try:
             for number, line in enumerate(stream, start=1):
+                if number == 1 and line.startswith(_MARKS):
+                    raise line_error(
+                        path,
+                        1,
+                        f"byte {line[0]:#04x} begins a byte order mark; save the file as UTF-8 "
+                        f"without one",
+                    )
                 if line.strip():
                     yield number, line
         except _CUT as error:
@@ -295,7 +305,14 @@ def _parse(path: Path, number: int, line: bytes, loads: Callable[[str], Any]) ->
 
 
 def _json(text: str) -> Any:
-    return json.loads(text, parse_constant=_refuse_constant)
+    return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text} is too large a number")
+    return value
 
 
 def _refuse_constant(name: str) -> NoReturn:

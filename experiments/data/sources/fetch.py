@@ -13,7 +13,6 @@ from urllib.parse import unquote, urlsplit
 
 import requests
 import urllib3
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -27,6 +26,8 @@ from experiments import files
 from experiments.errors import PaddockError
 from experiments.locks import lock
 from experiments.passwords import concealed, hidden, revealed
+from experiments.terminal import make_console
+from experiments.visible import visible
 
 _CHUNK = 1 << 18
 _BROKEN = (
@@ -46,11 +47,11 @@ class _DownloadBar:
     """A bar on the terminal, on stderr; a line at the start where there is no terminal."""
 
     def __init__(self, name: str, *, shown: bool) -> None:
-        self._console = Console(stderr=True)
-        self._name = name
+        self._console = make_console(stderr=True)
+        self._name = visible(name)
         self._announced = False
         self._progress = Progress(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(),
             DownloadColumn(),
             TransferSpeedColumn(),
@@ -58,7 +59,7 @@ class _DownloadBar:
             console=self._console,
             disable=not shown or not self._console.is_terminal,
         )
-        self._task = self._progress.add_task(f"Downloading {name}", total=None)
+        self._task = self._progress.add_task(f"Downloading {self._name}", total=None)
 
     def __enter__(self) -> "_DownloadBar":
         self._progress.start()

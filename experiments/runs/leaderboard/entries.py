@@ -23,6 +23,8 @@ class FolderRun(Run):
         What is particular about its full ranking, or "".
     """
 
+    _SHOWN = (*Run._SHOWN, "full_ranking")
+
     train_seconds: float | None = None
     full_ranking: str = ""
 

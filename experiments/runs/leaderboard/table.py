@@ -5,12 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from rich.cells import cell_len
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from experiments.config.metric_names import by_ranking, leading, long_name, parse, short
 from experiments.runs.compare import DECIMALS
 from experiments.runs.leaderboard.rows import Row
+from experiments.terminal import make_console
+from experiments.visible import visible
 
 REFITTED_TITLE = (
     "Trained on train and valid, for the epochs that valid chose (protocol.refit=valid); compare these "
@@ -28,7 +30,7 @@ _EDGES = 2 + len(" seeds ") + len(" train s ")
 _MOST, _BEST, _AROUND = 15, 5, 3
 """Rows of a table around one row: if there are more, the best ones and its neighbours."""
 
-_STYLES = {"best": "[bold]{}[/bold]", "second": "[underline]{}[/underline]"}
+_STYLES = {"best": "bold", "second": "underline"}
 _MARKDOWN = {"best": "**{}**", "second": "<u>{}</u>"}
 
 
@@ -46,7 +48,7 @@ def render(rows: Sequence[Row], console: Console | None = None) -> None:
     console : Console, optional
         Where to print; by default the terminal.
     """
-    console = console or Console()
+    console = console or make_console()
     compared, left_out = _split(rows)
     for group in _groups(compared):
         if group[0].refitted:
@@ -55,7 +57,7 @@ def render(rows: Sequence[Row], console: Console | None = None) -> None:
     if not compared:
         console.print("No finished runs.")
     for row in left_out:
-        console.print(_left_out(row), highlight=False, markup=False)
+        console.print(Text(visible(_left_out(row))))
 
 
 def to_markdown(rows: Sequence[Row]) -> str:
@@ -78,7 +80,7 @@ def to_markdown(rows: Sequence[Row]) -> str:
         lines.append(f"| {' | '.join(titles)} |")
         lines.append(f"|:---|{'---:|' * (len(titles) - 2)}:---|")
         for row in group:
-            values = [_marked(_cell(row, name), row, name, _MARKDOWN) for name in names]
+            values = [_marked(_cell(row, name), row, name) for name in names]
             cells = [row.label, str(len(row.seeds)), *values, _seconds(row), ", ".join(row.flags)]
             lines.append(f"| {' | '.join(cells)} |")
     if compared and left_out:
@@ -106,7 +108,7 @@ def _print(rows: Sequence[Row], console: Console) -> None:
     if below:
         grid = Table.grid(padding=(0, 1, 0, 0), pad_edge=True)
         for mark, text in below:
-            grid.add_row(f" {mark}".rstrip(), escape(text))
+            grid.add_row(f" {mark}".rstrip(), Text(visible(text)))
         console.print(grid, highlight=False)
 
 
@@ -132,8 +134,11 @@ def _table(
         before = at
         row = rows[at - 1]
         mark = [] if place is None else [_HERE if row.asked_for else ""]
-        values = [_marked(_value(row, name), row, name, _STYLES) for name in ordered]
-        table.add_row(*mark, escape(labels[at - 1]), str(len(row.seeds)), *values, _seconds(row))
+        values = [
+            Text.assemble((_value(row, name), _STYLES.get(row.marks.get(name, ""), "")))
+            for name in ordered
+        ]
+        table.add_row(*mark, Text(labels[at - 1]), str(len(row.seeds)), *values, _seconds(row))
     if before < len(rows):
         table.add_row("", f"… {len(rows) - before} more")
     return table
@@ -171,7 +176,7 @@ def _fitting(rows: Sequence[Row], labels: Sequence[str], width: int) -> tuple[li
 def _label(row: Row, notes: Sequence[str]) -> str:
     """The row's label with the numbers of its foot-notes."""
     numbers = " ".join(_raised(notes.index(flag) + 1) for flag in row.flags)
-    return f"{row.label} {numbers}".rstrip()
+    return f"{visible(row.label)} {numbers}".rstrip()
 
 
 def _longest_word(labels: Sequence[str]) -> int:
@@ -205,8 +210,8 @@ def _cell(row: Row, name: str) -> str:
     )
 
 
-def _marked(cell: str, row: Row, name: str, forms: dict[str, str]) -> str:
-    return forms.get(row.marks.get(name, ""), "{}").format(cell)
+def _marked(cell: str, row: Row, name: str) -> str:
+    return _MARKDOWN.get(row.marks.get(name, ""), "{}").format(cell)
 
 
 def _seconds(row: Row) -> str:
