@@ -184,7 +184,7 @@ def main():
         imported = _now() - begin
         task = Task(request, channel)
         os.chdir(task.folder)
-        packages = {each.metadata["Name"]: each.version for each in distributions()}
+        packages = {each.metadata["Name"].lower(): each.version for each in distributions()}
         task.facts["import_cpu_seconds"] = imported.tolist()[1]
         task.facts["packages"] = {
             name: packages[name] for name in adapter.PACKAGES if name in packages

@@ -73,7 +73,7 @@ def _loses(found: dict[str, Any]) -> list[str]:
     larger = ["megabytes"] if found["megabytes"]["theirs"] < found["megabytes"]["ours"] else []
     worse = [
         name
-        for name in ("test_ndcg_at_10", "test_hit_at_1")
+        for name in ("valid_ndcg_at_10", "test_ndcg_at_10", "test_hit_at_1")
         if found[name]["theirs"] > found[name]["ours"]
     ]
     return [*slower, *larger, *worse]

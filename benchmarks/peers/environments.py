@@ -45,9 +45,11 @@ def interpreter(name: str) -> Path:
     with lock(folder.with_suffix(".lock")):
         if not ready.is_file():
             shutil.rmtree(folder, ignore_errors=True)
-            _run([str(_base(content)), "-m", "venv", str(folder)])
+            # A pip of its own, and byte code of all of torch, would take longer than the rest.
+            _run([str(_base(content)), "-m", "venv", "--without-pip", str(folder)])
             print(f"peers: installing {name}", file=sys.stderr, flush=True)
-            _run([str(python), "-m", "pip", "install", "--quiet", "-r", str(requirements)])
+            pip = [sys.executable, "-m", "pip", "--python", str(python), "install"]
+            _run([*pip, "--quiet", "--no-compile", "-r", str(requirements)])
             ready.touch()
     return python
 

@@ -34,7 +34,7 @@ THREADS = ONE_THREAD | dict.fromkeys(
     ),
     "1",
 )
-_WALL_SECONDS = 240.0
+_WALL_SECONDS = 900.0
 """What a pass may take beside its CPU seconds before the child is ended: imports, a busy machine."""
 
 

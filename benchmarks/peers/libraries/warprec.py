@@ -1,0 +1,66 @@
+"""WarpRec: its SASRec on Lightning, a row for every prefix; without Ray, which would start processes."""
+
+import lightning
+import narwhals as nw
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import Callback
+from warprec.data.entities import Sessions
+from warprec.recommenders.sequential_recommender.sasrec import SASRec
+
+PACKAGES = ("warprec", "lightning", "torch", "numpy")
+
+
+class Told(Callback):
+    """Training begins at the first batch; every epoch is told."""
+
+    def __init__(self, task, score):
+        self.task, self.score = task, score
+
+    def on_train_start(self, trainer, module):
+        self.task.start()
+
+    def on_train_epoch_end(self, trainer, module):
+        self.task.after_pass(self.score)
+        module.train()
+
+
+def sasrec(task):
+    torch.set_num_threads(task.threads)
+    task.facts["reads_valid_item"] = True
+    frame = pd.DataFrame({"user_id": task.users, "item_id": task.items, "timestamp": task.places})
+    same = [{number: number for number in range(n)} for n in (task.n_users, task.n_items)]
+    sessions = Sessions(nw.from_native(frame, eager_only=True), *same, task.rows())
+    model = SASRec(
+        {**task.settings, "epochs": task.passes},
+        {"n_users": task.n_users, "n_items": task.n_items},
+        seed=task.seed,
+    )
+    longest = task.settings["max_seq_len"]
+    histories = {phase: task.lists(phase, longest) for phase in ("valid", "test")}
+
+    @torch.no_grad()
+    def score(phase, users_B):
+        model.eval()
+        items_BL = np.full((len(users_B), longest), task.n_items)
+        for row, user in enumerate(users_B):
+            history = histories[phase][user]
+            items_BL[row, : len(history)] = history
+        lengths_B = np.maximum((items_BL != task.n_items).sum(axis=1), 1)
+        return model.predict(torch.from_numpy(items_BL), torch.from_numpy(lengths_B)).numpy()
+
+    trainer = lightning.Trainer(
+        max_epochs=task.passes,
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        callbacks=[Told(task, score)],
+    )
+    trainer.fit(model, model.get_dataloader(interactions=None, sessions=sessions, seed=task.seed))
+
+
+MODELS = {"sasrec": sasrec}
