@@ -81,20 +81,7 @@ def sentence(error: BaseException) -> str | None:
         return "a path holds a NUL byte: remove it from the command or the YAML file that names it"
     if isinstance(error, UnicodeDecodeError):
         return f"a file that should be UTF-8 text is not ({_line(error)})"
-    kinds = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__]
-    if "yaml.error.YAMLError" in kinds:
-        return _yaml(error)
-    if any(kind in _MEMORY for kind in kinds):
-        return (
-            f"the memory does not suffice ({_line(error)}): take smaller batches "
-            "(model.train_batch_size=), or a machine or device with more"
-        )
-    for kind in kinds:
-        if kind in _DAMAGED:
-            return f"{_DAMAGED[kind]} ({_line(error)}): delete what it names and {_AGAIN}"
-        if kind in _LOST:
-            return f"{_LOST[kind]} ({_line(error)}): {_AGAIN}"
-    return None
+    return _of_library(error)
 
 
 def fail(error: Exception) -> NoReturn:
@@ -156,6 +143,24 @@ def _reader_left() -> bool:
         return any(event & select.POLLERR for _, event in watched.poll(0))
     except OSError:  # no file of the system's
         return False
+
+
+def _of_library(error: BaseException) -> str | None:
+    """The sentence for an error known by its class's name, whose library is not imported here."""
+    kinds = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__]
+    if "yaml.error.YAMLError" in kinds:
+        return _yaml(error)
+    if any(kind in _MEMORY for kind in kinds):
+        return (
+            f"the memory does not suffice ({_line(error)}): take smaller batches "
+            "(model.train_batch_size=), or a machine or device with more"
+        )
+    for kind in kinds:
+        if kind in _DAMAGED:
+            return f"{_DAMAGED[kind]} ({_line(error)}): delete what it names and {_AGAIN}"
+        if kind in _LOST:
+            return f"{_LOST[kind]} ({_line(error)}): {_AGAIN}"
+    return None
 
 
 def _refusal(error: OSError) -> str:
