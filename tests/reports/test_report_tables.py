@@ -316,20 +316,22 @@ def test_nothing_is_left_where_writing_fails(
 
 GROUND = (
     "experiments.address",
+    "experiments.databases",
     "experiments.errors",
     "experiments.failures",
     "experiments.files",
     "experiments.integrity",
+    "experiments.locks",
     "experiments.passwords",
     "experiments.paths",
+    "experiments.terminal",
+    "experiments.visible",
 )
 SHARED = {
     *GROUND,
     "experiments.config.metric_names",
     "experiments.runs",
     "experiments.runs.compare",
-    "experiments.visible",
-    "experiments.databases",
 }
 """What a report knows beside the ground: which runs compare, how metrics are called."""
 
@@ -380,6 +382,9 @@ def test_a_report_needs_no_engine(store: str, tmp_path: Path) -> None:
         f"sys.argv = ['reports', 'tracking.uri={store}', 'out={tmp_path}', 'name=apart']\n"
         "runpy.run_module('reports', run_name='__main__')"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
     content = json.loads((tmp_path / "apart" / "summary.json").read_text(encoding="utf-8"))
     assert content["rows"]

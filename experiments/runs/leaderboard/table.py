@@ -175,7 +175,7 @@ def _fitting(rows: Sequence[Row], labels: Sequence[str], width: int) -> tuple[li
 
 def _label(row: Row, notes: Sequence[str]) -> str:
     """The row's label with the numbers of its foot-notes."""
-    numbers = " ".join(_raised(notes.index(flag) + 1) for flag in row.flags)
+    numbers = " ".join(map(_raised, sorted(notes.index(flag) + 1 for flag in row.flags)))
     return f"{visible(row.label)} {numbers}".rstrip()
 
 
