@@ -7,7 +7,6 @@ import importlib
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import GeneralRecommender
@@ -15,6 +14,7 @@ from recbole.utils import InputType
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from models._linear import rows_of_users
 from paddock import ModelConfig, choices, key, log_uniform
 
 _START = 0.01
@@ -68,7 +68,7 @@ class ALS(GeneralRecommender):
         self.reg_weight = config["reg_weight"]
         self.alpha = config["alpha"]
         self.use_cg = config["use_cg"]
-        self._rows_UN = _rows(dataset)
+        self._rows_UN = rows_of_users(dataset)
         users_UD = torch.rand(self.n_users, self.embedding_size) * _START
         items_ND = torch.rand(self.n_items, self.embedding_size) * _START
         # RecBole takes a model's device from its parameters; the users' factors may be lent others.
@@ -111,7 +111,7 @@ class ALS(GeneralRecommender):
         """
         with _one_blas_thread():
             solver = self._solver()
-            users_UD = solver.recalculate_user(np.arange(self.n_users), _rows(dataset))
+            users_UD = solver.recalculate_user(np.arange(self.n_users), rows_of_users(dataset))
         return {"user_factors": torch.from_numpy(users_UD).to(self.device)}
 
     def predict(self, interaction: Interaction) -> Tensor:
@@ -175,10 +175,6 @@ class ALS(GeneralRecommender):
         )
         solver.item_factors = _array(self.item_factors)
         return solver
-
-
-def _rows(dataset: Any) -> sp.csr_matrix:
-    return dataset.inter_matrix(form="csr").astype(np.float32)
 
 
 def _one_blas_thread() -> threadpool_limits:

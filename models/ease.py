@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 import torch
-from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.model.general_recommender import EASE as RecBoleEASE
 from scipy.linalg import lapack
-from torch import Tensor
 
+from models._linear import ScoresOfAll, rows_of_users
 from paddock import ModelConfig, key, log_uniform
 
 _COLUMNS = 1024
@@ -42,7 +41,7 @@ class EASEConfig(ModelConfig):
         return 4 * n_items**2
 
 
-class EASE(RecBoleEASE):
+class EASE(ScoresOfAll, RecBoleEASE):
     """RecBole's EASE in one matrix of items by items.
 
     RecBole holds several: the sparse Gram matrix, the dense one, its inverse, the weights, and what
@@ -65,42 +64,19 @@ class EASE(RecBoleEASE):
     def __init__(self, config, dataset) -> None:  # type: ignore[no-untyped-def]
         GeneralRecommender.__init__(self, config, dataset)
         self.dummy_param = torch.nn.Parameter(torch.zeros(1))  # RecBole's trainer wants one
-        self.interaction_matrix = dataset.inter_matrix(form="csr").astype(np.float32)
+        self.interaction_matrix = rows_of_users(dataset)
         self.item_similarity = weights(self.interaction_matrix, config["reg_weight"])
         self.other_parameter_name = ["interaction_matrix", "item_similarity"]
 
-    def predict(self, interaction: Interaction) -> Tensor:
-        """Scores of pairs of user and item.
+    def scores(self, users_B: np.ndarray) -> np.ndarray:
+        """Scores of all items, float32, shape (B, N).
 
         Parameters
         ----------
-        interaction : Interaction
-            User and item ids in RecBole's fields, B rows.
-
-        Returns
-        -------
-        Tensor
-            Shape (B,).
+        users_B : ndarray
+            User ids.
         """
-        items_B = interaction[self.ITEM_ID]
-        return self.full_sort_predict(interaction).gather(1, items_B[:, None]).squeeze(1)
-
-    def full_sort_predict(self, interaction: Interaction) -> Tensor:
-        """Scores of all items.
-
-        Parameters
-        ----------
-        interaction : Interaction
-            User ids in RecBole's field, B rows.
-
-        Returns
-        -------
-        Tensor
-            Shape (B, N).
-        """
-        users_B = interaction[self.USER_ID].cpu().numpy()
-        scores_BN = self.interaction_matrix[users_B] @ self.item_similarity
-        return torch.from_numpy(scores_BN).to(self.device)
+        return self.interaction_matrix[users_B] @ self.item_similarity
 
 
 def weights(rows_UN: sp.csr_matrix, ridge: float) -> np.ndarray:

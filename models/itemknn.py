@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 import torch
-from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.model.general_recommender.itemknn import ComputeSimilarity
 from recbole.model.general_recommender.itemknn import ItemKNN as RecBoleItemKNN
-from torch import Tensor
 
+from models._linear import ScoresOfAll, rows_of_users
 from paddock import ModelConfig
 
 
@@ -21,7 +20,7 @@ class ItemKNNConfig(ModelConfig):
     """Neighbours by cosine similarity."""
 
 
-class ItemKNN(RecBoleItemKNN):
+class ItemKNN(ScoresOfAll, RecBoleItemKNN):
     """RecBole's ItemKNN with the similarities by the package `implicit` and no matrix of all scores.
 
     RecBole counts similarities in dense blocks of 100 items, and keeps the scores of all users and items
@@ -41,7 +40,7 @@ class ItemKNN(RecBoleItemKNN):
         self.k = config["k"]
         self.method = config["knn_method"]
         self.shrink = config["shrink"]
-        self.interaction_matrix = _rows(dataset)
+        self.interaction_matrix = rows_of_users(dataset)
         if self.method == "item" and self.shrink == 0:
             self.w = cosines(self.interaction_matrix, self.k)
         else:
@@ -70,50 +69,21 @@ class ItemKNN(RecBoleItemKNN):
         dict of str to csr_matrix
             `interaction_matrix`, float32, (U, N); nothing for neighbours of users.
         """
-        return {"interaction_matrix": _rows(dataset)} if self.reads_histories else {}
+        return {"interaction_matrix": rows_of_users(dataset)} if self.reads_histories else {}
 
-    def predict(self, interaction: Interaction) -> Tensor:
-        """Scores of pairs of user and item.
-
-        Parameters
-        ----------
-        interaction : Interaction
-            User and item ids in RecBole's fields, B rows.
-
-        Returns
-        -------
-        Tensor
-            Shape (B,).
-        """
-        items_B = interaction[self.ITEM_ID]
-        return self._scores(interaction).gather(1, items_B[:, None]).squeeze(1)
-
-    def full_sort_predict(self, interaction: Interaction) -> Tensor:
-        """Scores of all items.
+    def scores(self, users_B: np.ndarray) -> np.ndarray:
+        """Scores of all items, float32, shape (B, N).
 
         Parameters
         ----------
-        interaction : Interaction
-            User ids in RecBole's field, B rows.
-
-        Returns
-        -------
-        Tensor
-            Shape (B, N).
+        users_B : ndarray
+            User ids.
         """
-        return self._scores(interaction)
-
-    def _scores(self, interaction: Interaction) -> Tensor:
-        users_B = interaction[self.USER_ID].cpu().numpy()
         if self.reads_histories:
             scores_BN = self.interaction_matrix[users_B] @ self.w
         else:
             scores_BN = self.w[users_B] @ self.interaction_matrix
-        return torch.from_numpy(scores_BN.toarray()).to(self.device)
-
-
-def _rows(dataset: Any) -> sp.csr_matrix:
-    return dataset.inter_matrix(form="csr").astype(np.float32)
+        return scores_BN.toarray()
 
 
 def cosines(rows_UN: sp.csr_matrix, k: int) -> sp.csr_matrix:

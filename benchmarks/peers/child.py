@@ -66,6 +66,7 @@ class Task:
         self.folder = Path(request["folder"])
         self.context = request["context"]
         self.facts = {}
+        self._known = {}
         self._spent = np.zeros(2)
         self._begin = None
         self._done = 0
@@ -93,6 +94,52 @@ class Task:
         users, items, _ = self.history(phase)
         ends = np.searchsorted(users, np.arange(self.n_users + 1))
         return [items[max(begin, end - longest) : end] for begin, end in itertools.pairwise(ends)]
+
+    def padded(self, phase, users_B, longest, *, left):
+        """The last items of some users before the targets, (B, longest), filled with N on one side."""
+        if (phase, longest) not in self._known:
+            self._known[phase, longest] = self.lists(phase, longest)
+        known = self._known[phase, longest]
+        items_BL = np.full((len(users_B), longest), self.n_items)
+        for row, user in enumerate(users_B):
+            history = known[user]
+            begin = longest - len(history) if left else 0
+            items_BL[row, begin : begin + len(history)] = history
+        return items_BL
+
+    def lightning(self, callback, score):
+        """What a Trainer of Lightning is made with, so that it tells of its epochs and nothing else.
+
+        Parameters
+        ----------
+        callback : type
+            Lightning's Callback, from the package that the library uses.
+        score : callable
+            As `after_pass` takes it.
+        """
+        task = self
+
+        class Passes(callback):
+            def __deepcopy__(self, memo):
+                return self
+
+            def on_train_start(self, trainer, module):
+                task.start()
+
+            def on_train_epoch_end(self, trainer, module):
+                task.after_pass(score)
+                module.train()
+
+        return {
+            "max_epochs": self.passes,
+            "accelerator": "cpu",
+            "devices": 1,
+            "logger": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "enable_checkpointing": False,
+            "callbacks": [Passes()],
+        }
 
     def scores_of(self, lists_BK):
         """Scores that rank as these lists of items do, (B, N): what is on no list scores least.

@@ -56,23 +56,6 @@ def itemknn(task):
     _closed(task, ImplicitItemKNNWrapperModel(inner))
 
 
-class Told(Callback):
-    """Training begins at the first batch; every epoch is told."""
-
-    def __init__(self, task, score):
-        self.task, self.score = task, score
-
-    def __deepcopy__(self, memo):
-        return self
-
-    def on_train_start(self, trainer, module):
-        self.task.start()
-
-    def on_train_epoch_end(self, trainer, module):
-        self.task.after_pass(self.score)
-        module.train()
-
-
 def sasrec(task):
     torch.set_num_threads(task.threads)
     pytorch_lightning.seed_everything(task.seed)
@@ -84,16 +67,7 @@ def sasrec(task):
         return recommended(task, model, data[phase], users_B)
 
     def trainer():
-        return pytorch_lightning.Trainer(
-            max_epochs=task.passes,
-            accelerator="cpu",
-            devices=1,
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            enable_checkpointing=False,
-            callbacks=[Told(task, score)],
-        )
+        return pytorch_lightning.Trainer(**task.lightning(Callback, score))
 
     model = SASRecModel(
         get_trainer_func=trainer,

@@ -1,7 +1,6 @@
 """RePlay: its SasRec on Lightning, by its own Parquet module and transforms."""
 
 import lightning
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -16,20 +15,6 @@ from replay.nn.transform.template.sasrec import make_default_sasrec_transforms
 
 PACKAGES = ("replay-rec", "lightning", "torch", "numpy", "pyarrow")
 ITEM = "item_id"
-
-
-class Told(Callback):
-    """Training begins at the first batch; every epoch is told."""
-
-    def __init__(self, task, score):
-        self.task, self.score = task, score
-
-    def on_train_start(self, trainer, module):
-        self.task.start()
-
-    def on_train_epoch_end(self, trainer, module):
-        self.task.after_pass(self.score)
-        module.train()
 
 
 def sasrec(task):
@@ -56,16 +41,11 @@ def sasrec(task):
         ]
     )
     model = SasRec.from_params(schema, **settings)
-    histories = {phase: task.lists(phase, longest) for phase in ("valid", "test")}
 
     @torch.no_grad()
     def score(phase, users_B):
         model.eval()
-        items_BL = np.full((len(users_B), longest), task.n_items)
-        for row, user in enumerate(users_B):
-            history = histories[phase][user]
-            items_BL[row, longest - len(history) :] = history
-        items_BL = torch.from_numpy(items_BL)
+        items_BL = torch.from_numpy(task.padded(phase, users_B, longest, left=True))
         found = model(feature_tensors={ITEM: items_BL}, padding_mask=items_BL != task.n_items)
         return found["logits"][:, : task.n_items].numpy()
 
@@ -79,17 +59,7 @@ def sasrec(task):
         transforms={"train": make_default_sasrec_transforms(schema)["train"]},
         train_path=path,
     )
-    trainer = lightning.Trainer(
-        max_epochs=task.passes,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        limit_val_batches=0,
-        callbacks=[Told(task, score)],
-    )
+    trainer = lightning.Trainer(**task.lightning(Callback, score), limit_val_batches=0)
     factory = OptimizerFactory(learning_rate=rate)
     trainer.fit(LightningModule(model, optimizer_factory=factory), datamodule=data)
 

@@ -12,20 +12,6 @@ from warprec.recommenders.sequential_recommender.sasrec import SASRec
 PACKAGES = ("warprec", "lightning", "torch", "numpy")
 
 
-class Told(Callback):
-    """Training begins at the first batch; every epoch is told."""
-
-    def __init__(self, task, score):
-        self.task, self.score = task, score
-
-    def on_train_start(self, trainer, module):
-        self.task.start()
-
-    def on_train_epoch_end(self, trainer, module):
-        self.task.after_pass(self.score)
-        module.train()
-
-
 def sasrec(task):
     torch.set_num_threads(task.threads)
     task.facts["reads_valid_item"] = True
@@ -38,28 +24,15 @@ def sasrec(task):
         seed=task.seed,
     )
     longest = task.settings["max_seq_len"]
-    histories = {phase: task.lists(phase, longest) for phase in ("valid", "test")}
 
     @torch.no_grad()
     def score(phase, users_B):
         model.eval()
-        items_BL = np.full((len(users_B), longest), task.n_items)
-        for row, user in enumerate(users_B):
-            history = histories[phase][user]
-            items_BL[row, : len(history)] = history
+        items_BL = task.padded(phase, users_B, longest, left=False)
         lengths_B = np.maximum((items_BL != task.n_items).sum(axis=1), 1)
         return model.predict(torch.from_numpy(items_BL), torch.from_numpy(lengths_B)).numpy()
 
-    trainer = lightning.Trainer(
-        max_epochs=task.passes,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        callbacks=[Told(task, score)],
-    )
+    trainer = lightning.Trainer(**task.lightning(Callback, score))
     trainer.fit(model, model.get_dataloader(interactions=None, sessions=sessions, seed=task.seed))
 
 
