@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from recbole.model.layers import FeedForward, MultiHeadAttention, TransformerLayer
 from torch import Tensor, nn
 
-from paddock.layers import dropout, linear
+from paddock.layers import dot_product_attention, dropout, linear
 
 
 def transformed(
@@ -60,13 +60,13 @@ def _attended(
         torch.cat([layer.bias for layer in inputs]),
     )
     query_BHLK, key_BHLK, value_BHLK = map(split, projected_BLX.chunk(3, dim=-1))
-    context_BHLK = F.scaled_dot_product_attention(
+    context_BHLK = dot_product_attention(
         query_BHLK,
         key_BHLK,
         value_BHLK,
-        attn_mask=attended_B11L,
-        dropout_p=attention.attn_dropout.p if training else 0.0,
-        is_causal=causal,
+        attended=attended_B11L,
+        causal=causal,
+        p=attention.attn_dropout.p if training else 0.0,
     )
     context_BLD = _applied(attention.dense, context_BHLK.transpose(1, 2).flatten(-2))
     dropped_BLD = dropout(context_BLD, attention.out_dropout.p, training=training)

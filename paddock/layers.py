@@ -112,3 +112,54 @@ def dropout(values: Tensor, p: float, *, training: bool) -> Tensor:
     kept = torch.empty_like(values, requires_grad=False, memory_format=torch.contiguous_format)
     torch.ge(draws.view(values.shape), dropped - _DRAWS // 2, out=kept)
     return values * kept.mul_(_DRAWS / (_DRAWS - dropped))
+
+
+def dot_product_attention(
+    query_BHLK: Tensor,
+    key_BHLK: Tensor,
+    value_BHLK: Tensor,
+    *,
+    attended: Tensor | None = None,
+    causal: bool = False,
+    p: float = 0.0,
+) -> Tensor:
+    """Scaled dot-product attention, as torch's function of that name computes it.
+
+    torch has a fused kernel for a CPU as long as there is no dropout. With dropout it takes single
+    steps, of which drawing the mask costs more than the others together: here `dropout` draws it.
+
+    Parameters
+    ----------
+    query_BHLK, key_BHLK, value_BHLK : Tensor
+        Shape (batch B, heads H, length L, width of a head K).
+    attended : Tensor, optional
+        True where a position may be attended to, of a shape that broadcasts to (B, H, L, L); None:
+        everywhere. Some position must be, for each that asks.
+    causal : bool
+        Whether a position attends only to itself and earlier positions; not beside `attended`.
+    p : float
+        Probability at which a weight is set to zero.
+
+    Returns
+    -------
+    Tensor
+        Shape (B, H, L, K).
+    """
+    if p == 0.0 or query_BHLK.device.type != "cpu":
+        return F.scaled_dot_product_attention(
+            query_BHLK, key_BHLK, value_BHLK, attn_mask=attended, dropout_p=p, is_causal=causal
+        )
+    batch, heads, length, width = query_BHLK.shape
+    if causal:
+        attended = torch.ones(length, length, dtype=torch.bool).tril()
+    query_XLK, key_XLK, value_XLK = (
+        each.flatten(0, 1) for each in (query_BHLK, key_BHLK, value_BHLK)
+    )
+    # What a product is added to costs nothing: no pass over the weights for the mask.
+    masked = query_BHLK.new_zeros(attended.shape if attended is not None else ())
+    if attended is not None:
+        masked.masked_fill_(~attended, torch.finfo(masked.dtype).min)
+    masked_XLL = masked.expand(batch, heads, length, length).reshape(-1, length, length)
+    scores_XLL = torch.baddbmm(masked_XLL, query_XLK, key_XLK.transpose(1, 2), alpha=width**-0.5)
+    weights_XLL = dropout(scores_XLL.softmax(dim=-1), p, training=True)
+    return torch.bmm(weights_XLL, value_XLK).unflatten(0, (batch, heads))

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from experiments.training.memory import keep_freed_memory
+
 if TYPE_CHECKING:
     from experiments.config.resolve import ResolvedModel
     from experiments.config.schema import TrackingConfig
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
 
 # No test may reach the store of whoever runs the tests.
 os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+# Tests run on all cores at once: further threads of each would only wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Tests train without a command, which would see to this.
+keep_freed_memory()
 
 
 @pytest.fixture(autouse=True, scope="module")

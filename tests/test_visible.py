@@ -113,7 +113,8 @@ def test_recommendations_as_json_are_the_same_and_harmless() -> None:
 
 def test_the_leaderboard_of_runs_from_elsewhere(tmp_path: Path) -> None:
     folders = []
-    names = [name for name in HOSTILE if "\ud800" not in name]  # none of which can be in a file
+    # Half of a character can be in no file, and a run whose key has a slash is refused.
+    names = [name for name in HOSTILE if not {"\ud800", "/"} & set(name)]
     for number, name in enumerate(names):
         folder = make_run(tmp_path, model=f"m{number}", lr=number)
         notes = {"paddock.note.0": name, "paddock.full_ranking": name}

@@ -169,9 +169,8 @@ class TestRuns:
 def test_epochs_are_chosen_and_weights_learned_without_the_test(
     tiny_data: Prepared, tiny_split: Split, tmp_path: Path
 ) -> None:
-    resolved = resolve_model(
-        {"name": "SASRec", "epochs": 6, "stopping_step": 0, "hidden_size": 16, "inner_size": 16}
-    )
+    sizes = {"hidden_size": 16, "inner_size": 16, "MAX_ITEM_LIST_LENGTH": 8}
+    resolved = resolve_model({"name": "SASRec", "epochs": 6, "stopping_step": 0, **sizes})
     chosen, again = both_trainings(resolved, tiny_data, tiny_split, tmp_path / "a")
     _, other = both_trainings(resolved, tiny_data, other_tests(tiny_split), tmp_path / "b")
     assert chosen.epochs == {"train": 3}

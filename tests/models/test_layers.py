@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from scipy.stats import binomtest
 
-from paddock.layers import dropout, linear, onednn_products
+from paddock.layers import dot_product_attention, dropout, linear, onednn_products
 
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.5, 0.9])
@@ -101,3 +101,44 @@ def test_products_keep_float32() -> None:
     torch.testing.assert_close(
         product.double(), states.double() @ weight.double().T, atol=1e-4, rtol=0
     )
+
+
+@pytest.mark.parametrize("masked", ["causal", "padded", "nowhere"])
+def test_attention_with_dropout_drops_softmax_weights(masked: str) -> None:
+    generator = torch.Generator().manual_seed(3)
+    query, key = (torch.randn(64, 2, 20, 8, generator=generator) for _ in range(2))
+    lengths = torch.randint(1, 21, (64, 1, 1, 1), generator=generator)
+    padded = torch.arange(20).expand(64, 1, 1, 20) < lengths
+    allowed = {
+        "causal": torch.ones(20, 20).tril().bool(),
+        "padded": padded,
+        "nowhere": torch.ones(20, 20).bool(),
+    }[masked]
+    scores = (query.double() @ key.double().mT / 8**0.5).masked_fill(~allowed, -torch.inf)
+    expected = scores.softmax(dim=-1)
+
+    # Values that are the identity matrix give the weights themselves.
+    found = dot_product_attention(
+        query,
+        key,
+        torch.eye(20).expand(64, 2, 20, 20),
+        attended=padded if masked == "padded" else None,
+        causal=masked == "causal",
+        p=0.25,
+    )
+    kept = found != 0
+    torch.testing.assert_close(found[kept], (expected / 0.75)[kept].float(), rtol=1e-5, atol=1e-7)
+    positive = expected > 1e-7
+    assert not kept[expected == 0].any()
+    assert kept[positive].double().mean().item() == pytest.approx(0.75, abs=0.01)
+
+
+def test_gradients_of_attention_with_dropout() -> None:
+    torch.manual_seed(5)
+    inputs = [torch.randn(2, 2, 5, 3, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+
+    def seeded(*tensors: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(7)
+        return dot_product_attention(*tensors, causal=True, p=0.5)
+
+    assert torch.autograd.gradcheck(seeded, inputs)

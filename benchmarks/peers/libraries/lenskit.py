@@ -6,7 +6,7 @@ import torch
 from lenskit.als import ImplicitMFScorer
 from lenskit.data import ItemList, RecQuery, from_interactions_df
 from lenskit.knn import EASEScorer, ItemKNNScorer
-from lenskit.parallel import init_threading
+from lenskit.parallel import initialize
 from lenskit.training import TrainingOptions
 
 PACKAGES = ("lenskit", "torch", "numpy", "scipy")
@@ -14,7 +14,7 @@ PACKAGES = ("lenskit", "torch", "numpy", "scipy")
 
 def dataset(task):
     torch.set_num_threads(task.threads)
-    init_threading(num_threads=task.threads, backend_threads=task.threads)
+    initialize(threads=task.threads, backend_threads=task.threads)
     frame = pd.DataFrame({"user_id": task.users, "item_id": task.items})
     return from_interactions_df(frame)
 
