@@ -3,6 +3,8 @@
 A YAML added to conf/model is tested here by itself.
 """
 
+import copy
+import functools
 import importlib
 from collections.abc import Callable
 from pathlib import Path
@@ -85,17 +87,24 @@ BY_NAME: dict[str, dict[str, Any]] = {
 Fit = Callable[..., Trained]
 
 
-def configured(key: str) -> dict[str, Any]:
+@functools.cache
+def _configured(key: str) -> dict[str, Any]:
     return dict(typed(compose(["dataset=tiny", f"model={key}"])).model)
 
 
+def configured(key: str) -> dict[str, Any]:
+    return copy.deepcopy(_configured(key))
+
+
+@functools.cache
 def one_epoch(key: str) -> ResolvedModel:
     """The model of a YAML with one epoch for each of its stages and for its backbone, an LLM small."""
     values = resolve_model(configured(key)).values
     if values.get("llm"):
         values["llm"] = {**values["llm"], "layers": 1, "width": 32, "steps": 20}
     short = {"epochs": 1, "eval_step": 1}
-    stages = {name: {**own, **short} for name, own in (values.get("stages") or {}).items()}
+    batch = {"train_batch_size": 64}
+    stages = {name: {**own, **short, **batch} for name, own in (values.get("stages") or {}).items()}
     backbone = {"backbone": {**values["backbone"], **short}} if "backbone" in values else {}
     return resolve_model({**values, **short, **backbone, **({"stages": stages} if stages else {})})
 
