@@ -83,26 +83,40 @@ class _FullSoftmax(torch.autograd.Function):
                 )
                 product = torch.mm(states, narrow_ND.T, out=buffer[: len(states)])
                 logits = product.to(weight_ND.dtype)
-                logits -= logits.amax(dim=1, keepdim=True)
-                wanted = logits.gather(1, targets)
-                sums = logits.exp_().sum(dim=1, keepdim=True)
-                total += (sums.log() - wanted)[: n_positions - start].sum()
-                logits /= sums * n_positions
-                logits.scatter_add_(1, targets, logits.new_full(targets.shape, -1.0 / n_positions))
-                product.copy_(logits)
+                # One kernel goes over a row while the cache holds it.
+                probabilities = torch.softmax(logits, dim=1, out=logits)
+                losses = _negative_logs(probabilities, states, narrow_ND, targets)
+                total += losses[: n_positions - start].sum()
+                probabilities.scatter_add_(1, targets, logits.new_full(targets.shape, -1.0))
+                product.copy_(probabilities)
                 torch.mm(product, narrow_ND, out=gradient_PD[start : start + rows])
                 if narrow_ND is weight_ND:
                     gradient_ND.addmm_(product.T, states)
                 else:
                     gradient_ND += torch.mm(product.T, states)
         ctx.save_for_backward(gradient_PD[:n_positions], gradient_ND)
+        ctx.n_positions = n_positions
         return total / n_positions
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
         gradient_PD, gradient_ND = ctx.saved_tensors
+        gradient = gradient / ctx.n_positions
         # An autograd function's gradients are of their inputs' dtypes.
         return gradient.to(gradient_PD) * gradient_PD, gradient * gradient_ND, None
+
+
+def _negative_logs(
+    probabilities_PN: Tensor, states_PD: Tensor, weight_ND: Tensor, targets_P1: Tensor
+) -> Tensor:
+    """-log of the targets' probabilities, shape (P, 1), exact where a probability is too small for its dtype."""
+    wanted_P1 = probabilities_PN.gather(1, targets_P1)
+    losses_P1 = -wanted_P1.log()
+    lost_P = wanted_P1[:, 0] < torch.finfo(wanted_P1.dtype).tiny
+    if lost_P.any():
+        logits = (states_PD[lost_P] @ weight_ND.T).to(losses_P1.dtype)
+        losses_P1[lost_P, 0] = F.cross_entropy(logits, targets_P1[lost_P, 0], reduction="none")
+    return losses_P1
 
 
 def full_softmax(states_PD: Tensor, weight_ND: Tensor, targets_P: Tensor) -> Tensor:
