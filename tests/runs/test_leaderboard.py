@@ -7,7 +7,7 @@ from rich.console import Console
 
 from experiments.errors import PaddockError
 from experiments.runs.folder import find_runs
-from experiments.runs.leaderboard import Row, leaderboard, render, to_markdown
+from experiments.runs.leaderboard import Row, leaderboard, render
 
 from .run_folders import HASHES, begin_run, make_run, result_of
 
@@ -105,13 +105,6 @@ def test_the_best_is_bold_and_the_second_underlined(tmp_path):
     assert "\x1b[4m0.2000\x1b[0m" in bpr
     assert "\x1b[1m0.9000\x1b[0m" in bpr
     assert "\x1b[4m0.8000\x1b[0m" in pop
-    assert to_markdown(rows) == (
-        "| model | seeds | full ndcg@10 | c20 hit@1 | train s | note |\n"
-        "|:---|---:|---:|---:|---:|:---|\n"
-        "| sasrec | 1 | **0.3000** | **0.9000** | 11.0 |  |\n"
-        "| bpr | 1 | <u>0.2000</u> | **0.9000** | 11.0 |  |\n"
-        "| pop | 1 | 0.1000 | <u>0.8000</u> | 11.0 |  |\n"
-    )
 
 
 def test_a_row_alone_is_not_the_best(tmp_path):
@@ -174,7 +167,7 @@ def test_what_does_not_compare_is_left_out_with_the_reason(tmp_path):
     assert all(not row.means for row in rows if row.left_out)
     text = plain(rows)
     assert "left out: stale (seed 1): answers another question: candidates c20 hash eeeeee" in text
-    assert "- left out: busy (seed 1): not finished\n" in to_markdown(rows)
+    assert "left out: busy (seed 1): not finished" in text
 
 
 def test_one_configuration_on_two_versions_of_the_data_is_not_averaged(tmp_path):
@@ -286,7 +279,8 @@ def test_a_metric_that_a_seed_lacks_is_a_dash(tmp_path):
     # A value alone is not the best of anything.
     assert [row.marks for row in rows] == [{}, {}]
     assert rows[0].means == {HIT: 0.9}
-    assert "| pop | 1 | – |" in to_markdown(rows)
+    (pop,) = [line for line in plain(rows).splitlines() if line.split()[:1] == ["pop"]]
+    assert pop.split()[1:3] == ["1", "–"]
 
 
 def test_a_seed_that_was_trained_twice_counts_once(tmp_path):

@@ -4,6 +4,6 @@
 """
 
 from experiments.runs.leaderboard.rows import Row, leaderboard
-from experiments.runs.leaderboard.table import render, to_markdown
+from experiments.runs.leaderboard.table import render
 
-__all__ = ["Row", "leaderboard", "render", "to_markdown"]
+__all__ = ["Row", "leaderboard", "render"]

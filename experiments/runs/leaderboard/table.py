@@ -1,4 +1,4 @@
-"""The leaderboard as text: for a terminal, and in Markdown."""
+"""The leaderboard as a table on the terminal."""
 
 from collections.abc import Sequence
 
@@ -58,35 +58,6 @@ def render(rows: Sequence[Row], console: Console | None = None) -> None:
         console.print("No finished runs.")
     for row in left_out:
         console.print(Text(visible(_left_out(row))))
-
-
-def to_markdown(rows: Sequence[Row]) -> str:
-    """The leaderboard as a Markdown table: the best value per metric bold, the second underlined.
-
-    Parameters
-    ----------
-    rows : sequence of Row
-        What `leaderboard` returns.
-    """
-    compared, left_out = _split(rows)
-    lines: list[str] = []
-    for group in _groups(compared):
-        if group[0].refitted:
-            lines += ["", f"{REFITTED_TITLE}:", ""] if lines else [f"{REFITTED_TITLE}:", ""]
-        grouped = by_ranking(group[0].means)
-        names = [name for columns in grouped.values() for name in columns]
-        heads = [f"{ranking} {short(name)}" for ranking in grouped for name in grouped[ranking]]
-        titles = ["model", "seeds", *heads, "train s", "note"]
-        lines.append(f"| {' | '.join(titles)} |")
-        lines.append(f"|:---|{'---:|' * (len(titles) - 2)}:---|")
-        for row in group:
-            values = [_marked(_cell(row, name), row, name) for name in names]
-            cells = [row.label, str(len(row.seeds)), *values, _seconds(row), ", ".join(row.flags)]
-            lines.append(f"| {' | '.join(cells)} |")
-    if compared and left_out:
-        lines.append("")
-    lines += [f"- {_left_out(row)}" for row in left_out]
-    return "\n".join(lines) + "\n"
 
 
 def _print(rows: Sequence[Row], console: Console) -> None:
@@ -208,10 +179,6 @@ def _cell(row: Row, name: str) -> str:
     return f"{mean:.{DECIMALS}f}" + (
         f" ± {row.stds[name]:.{DECIMALS}f}" if name in row.stds else ""
     )
-
-
-def _marked(cell: str, row: Row, name: str) -> str:
-    return _MARKDOWN.get(row.marks.get(name, ""), "{}").format(cell)
 
 
 def _seconds(row: Row) -> str:
