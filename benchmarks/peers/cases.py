@@ -87,12 +87,6 @@ KINDS = {
                 settings={"max_nbrs": 100, "save_nbrs": 100},
                 note=SAME,
             ),
-            Side(
-                library="cornac",
-                model="itemknn",
-                settings={"k": 100},
-                note=f"{SAME}; it predicts a mean of ratings, and here all are 1",
-            ),
         ),
     ),
     "ease": Kind(

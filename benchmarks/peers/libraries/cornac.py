@@ -1,9 +1,13 @@
-"""Cornac: BPR in Cython, item neighbours, EASE. Its weighted matrix factorisation wants TensorFlow 2.12."""
+"""Cornac: BPR in Cython, and EASE.
+
+Its item neighbours predict a mean of ratings, which ranks nothing where all ratings are 1; its weighted
+matrix factorisation wants TensorFlow 2.12.
+"""
 
 import cornac.models.bpr.recom_bpr as bpr_module
 import numpy as np
 from cornac.data import Dataset
-from cornac.models import BPR, EASE, ItemKNN
+from cornac.models import BPR, EASE
 
 PACKAGES = ("cornac", "numpy", "scipy")
 
@@ -35,7 +39,7 @@ def bpr(task):
     model = BPR(max_iter=task.passes, num_threads=task.threads, seed=task.seed, **task.settings)
     score = scorer_of(task, model, data)
 
-    class Told:
+    class Passes:
         """Stands in for the progress bar of its loop, which is at its next epoch after each."""
 
         def __init__(self, passes, **options):
@@ -56,7 +60,7 @@ def bpr(task):
         def set_postfix(self, values):
             pass
 
-    bpr_module.trange = Told
+    bpr_module.trange = Passes
     model.fit(data)
 
 
@@ -67,12 +71,8 @@ def _closed(task, model):
     task.after_pass(scorer_of(task, model, data))
 
 
-def itemknn(task):
-    _closed(task, ItemKNN(num_threads=task.threads, verbose=False, **task.settings))
-
-
 def ease(task):
     _closed(task, EASE(verbose=False, **task.settings))
 
 
-MODELS = {"bpr": bpr, "itemknn": itemknn, "ease": ease}
+MODELS = {"bpr": bpr, "ease": ease}
