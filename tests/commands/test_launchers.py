@@ -111,7 +111,7 @@ def check_again(
     """The same command makes up for what is missing, to the same numbers, and trains nothing twice."""
     done = subprocess.run(
         command(paddock, launcher), cwd=ROOT, env=environment, text=True,
-        capture_output=True, check=False, timeout=400,
+        capture_output=True, check=False, timeout=1500,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "ndcg@10" in done.stdout
