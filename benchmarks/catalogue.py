@@ -11,9 +11,6 @@ the seconds of a batch after the first. Nothing of it is a figure of quality.
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +23,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.measure import Seconds, machine, now, peak_megabytes, since
-from benchmarks.pair import ONE_THREAD, ROOT
+from benchmarks.process import python_output
 from experiments.files import write_json
 from experiments.runs.provenance import packages
 
@@ -113,18 +110,9 @@ def measure(folder: Path, *, loss: str, batches: int) -> dict[str, Any]:
 
 def child(folder: Path, *, loss: str, batches: int) -> dict[str, Any]:
     """`measure` in a process of its own, whose peak is of nothing else."""
-    options = ["--child", str(folder), "--loss", loss, "--batches", str(batches)]
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "benchmarks.catalogue", *options],
-        cwd=ROOT,
-        env=os.environ | ONE_THREAD,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"{loss} ended with {done.returncode}:\n{done.stderr[-3000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    options = ["--child", folder, "--loss", loss, "--batches", batches]
+    printed = python_output("-W", "ignore", "-m", "benchmarks.catalogue", *options)
+    found: dict[str, Any] = json.loads(printed.splitlines()[-1])
     return found
 
 

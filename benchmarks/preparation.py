@@ -15,8 +15,6 @@ does nothing there, and its reading of sequences fails.
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,9 +26,8 @@ import polars as pl
 
 from benchmarks.data import VARIABLE, data_folder
 from benchmarks.measure import Measured
-from benchmarks.pair import ONE_THREAD
+from benchmarks.process import python_output
 
-ROOT = Path(__file__).resolve().parents[1]
 REPEATS = 3
 FULL_ROWS, FULL_USERS, FULL_ITEMS = 32_000_000, 200_948, 84_432
 
@@ -105,17 +102,8 @@ def _measure(folder: Path, name: str, repeats: int) -> Prepared:
 
 def _child(side: str, folder: Path, out: str) -> dict[str, Any]:
     """The figures that a fresh process of one thread prints."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "benchmarks.preparation_child", side, folder, out],
-        cwd=ROOT,
-        env=os.environ | ONE_THREAD,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"{side} ended with {done.returncode}:\n{done.stderr[-3000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    command = ["-W", "ignore", "-m", "benchmarks.preparation_child", side, folder, out]
+    return json.loads(python_output(*command).splitlines()[-1])
 
 
 def main() -> None:

@@ -9,9 +9,7 @@ and uses the one that is there.
 """
 
 import argparse
-import os
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -20,12 +18,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.measure import machine, spread
-from benchmarks.pair import ONE_THREAD
+from benchmarks.process import python_output
 from benchmarks.synthetic_store import Fake, make_store
 from experiments.files import write_json
 from experiments.runs.provenance import packages
 
-ROOT = Path(__file__).resolve().parents[1]
 OUT = Path(__file__).resolve().parent / "out" / "report.json"
 RUNS, REPEATS = 2000, 3
 MODELS = (
@@ -69,17 +66,10 @@ def measure(store: str, *, runs: int, repeats: int) -> dict[str, Any]:
         arguments = [f"tracking.uri={store}", f"out={out}", "name=measured"]
         for _ in range(repeats):
             begin, cpu_begin = time.perf_counter(), _cpu_of_children()
-            done = subprocess.run(
-                [sys.executable, "-m", "reports", *arguments],
-                cwd=ROOT,
-                env=os.environ | ONE_THREAD,
-                capture_output=True,
-                text=True,
-                check=True,
-            )
+            printed = python_output("-m", "reports", *arguments)
             seconds.append(time.perf_counter() - begin)
             cpu_seconds.append(_cpu_of_children() - cpu_begin)
-            message = done.stdout.strip().partition(": ")[2]
+            message = printed.strip().partition(": ")[2]
         size = sum(path.stat().st_size for path in Path(out).rglob("*") if path.is_file())
     return {
         "name": f"report of a store of {runs} runs, seconds of a whole process",

@@ -13,8 +13,6 @@ import argparse
 import os
 import resource
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -26,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import machine, spread
-from benchmarks.pair import ONE_THREAD
+from benchmarks.process import python_output
 from experiments.commands.identified import prepared_run
 from experiments.commands.phases import Phases
 from experiments.config.compose import compose, typed
@@ -36,7 +34,6 @@ from experiments.integrity import write_sealed
 from experiments.runs.folder import RunFolder, find_runs, run_path
 from experiments.runs.provenance import packages
 
-ROOT = Path(__file__).resolve().parents[1]
 OUT = Path(__file__).resolve().parent / "out" / "startup.json"
 MODELS = (
     "pop",
@@ -100,12 +97,12 @@ class Folders:
             goal=5.0,
             before=lambda: shutil.rmtree(fresh, ignore_errors=True),
         )
-        _run(self._one)
+        python_output(*self._one)
         yield Command(name="a finished run, untracked", arguments=self._one, goal=1.2)
         store = f"tracking.uri=sqlite:///{self.work / 'mlflow.db'}"
         artifacts = f"tracking.artifacts={self.work / 'artifacts'}"
         tracked = self.arguments("cells", "model=pop", store, artifacts, tracking="local")
-        _run(tracked)
+        python_output(*tracked)
         yield Command(name="a finished run, tracked", arguments=tracked, goal=1.2)
         seeds = [str(seed) for seed in range(1, cells // len(MODELS) + 1)]
         for model in MODELS:
@@ -172,7 +169,7 @@ def measure(command: Command, *, repeats: int) -> dict[str, Any]:
     for _ in range(repeats):
         command.before()
         begin, cpu_begin = time.perf_counter(), _cpu_of_children()
-        _run(command.arguments)
+        python_output(*command.arguments)
         wall.append(time.perf_counter() - begin)
         cpu.append(_cpu_of_children() - cpu_begin)
     return {
@@ -208,19 +205,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     content = {"commands": found, "load": os.getloadavg(), "packages": packages()}
     write_json(OUT, content | {"host": machine()})
     Console(width=100).print(table)
-
-
-def _run(arguments: Sequence[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env=os.environ | ONE_THREAD,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"{' '.join(arguments)} failed: {done.stderr}")
 
 
 def _cpu_of_children() -> float:

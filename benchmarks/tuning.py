@@ -34,7 +34,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.measure import Measured, Seconds
-from benchmarks.pair import ONE_THREAD, ROOT
+from benchmarks.process import ONE_THREAD, ROOT, python_output
 from experiments.commands.train import run
 from experiments.config.compose import compose, typed
 from experiments.config.experiment import Experiment
@@ -132,18 +132,8 @@ def _tune(folder: Path, *overrides: str) -> list[Any]:
         f"tracking.uri=sqlite:///{folder}/mlflow.db",
         f"tracking.artifacts={folder}/artifacts",
     ]
-    command = [sys.executable, "tune.py", *overrides, *places]
-    command += ["study.final_seeds=0", "device=cpu", "progress=false"]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=os.environ | ONE_THREAD,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"tune.py ended with {done.returncode}:\n{done.stderr[-3000:]}")
+    fixed = ["study.final_seeds=0", "device=cpu", "progress=false"]
+    python_output("tune.py", *overrides, *places, *fixed)
     storage = f"sqlite:///{folder}/runs/studies.db"
     (name,) = optuna.get_all_study_names(storage)
     return optuna.load_study(study_name=name, storage=storage).trials

@@ -152,14 +152,15 @@ def dot_product_attention(
     batch, heads, length, width = query_BHLK.shape
     if causal:
         attended = torch.ones(length, length, dtype=torch.bool).tril()
+    elif attended is None:
+        attended = torch.ones((), dtype=torch.bool)
     query_XLK, key_XLK, value_XLK = (
         each.flatten(0, 1) for each in (query_BHLK, key_BHLK, value_BHLK)
     )
-    # What a product is added to costs nothing: no pass over the weights for the mask.
-    masked = query_BHLK.new_zeros(attended.shape if attended is not None else ())
-    if attended is not None:
-        masked.masked_fill_(~attended, torch.finfo(masked.dtype).min)
-    masked_XLL = masked.expand(batch, heads, length, length).reshape(-1, length, length)
-    scores_XLL = torch.baddbmm(masked_XLL, query_XLK, key_XLK.transpose(1, 2), alpha=width**-0.5)
+    # What masks a weight is added by the product itself, which spares a pass over all of them.
+    lowest = torch.finfo(query_BHLK.dtype).min
+    mask = query_BHLK.new_zeros(attended.shape).masked_fill_(~attended, lowest)
+    mask_XLL = mask.expand(batch, heads, length, length).flatten(0, 1)
+    scores_XLL = torch.baddbmm(mask_XLL, query_XLK, key_XLK.transpose(1, 2), alpha=width**-0.5)
     weights_XLL = dropout(scores_XLL.softmax(dim=-1), p, training=True)
     return torch.bmm(weights_XLL, value_XLK).unflatten(0, (batch, heads))

@@ -34,7 +34,7 @@ _VIEW = "paddock-leaderboard"
 """The key of the view that comes with every experiment."""
 
 _EXPAND = "mlflow.experiment.metadata_editor.expand_button"
-_PATIENCE = 60
+_PATIENCE = 300
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from experiments.runs.compare import (
     Configuration,
     LeftOut,
     best_of_each_model,
+    collapse_notes,
     comparable,
     marks,
 )
@@ -381,7 +382,7 @@ def _flags(each: Configuration[Run], *, most: int, tested: bool) -> tuple[str, .
         flags.append("uncommitted code")
     if not tested:
         flags.append("not tested: no table of its users, or of the slice, is within reach")
-    return (*flags, *each.runs[0].notes)
+    return (*flags, *collapse_notes(each), *each.runs[0].notes)
 
 
 def _by_user(

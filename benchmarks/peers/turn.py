@@ -15,9 +15,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
-from benchmarks.pair import ONE_THREAD, ROOT
 from benchmarks.peers.environments import OURS, interpreter
 from benchmarks.peers.exchange import measured
+from benchmarks.process import ONE_THREAD, ROOT
 from experiments.protocol.split import Split
 
 CHILD = Path(__file__).with_name("child.py")

@@ -419,9 +419,13 @@ def cautions(configuration: Configuration[AnyRun]) -> list[str]:
         f"{configuration.n_commits} commits": configuration.n_commits > 1,
         "tiny LLM: mechanics only": configuration.mechanics_only,
     }
-    failed = [f"seed {seed} collapsed: {value:.4f}" for seed, value in collapsed(configuration)]
     told = [text for text, holds in known.items() if holds]
-    return told + failed + list(configuration.runs[0].notes)
+    return told + collapse_notes(configuration) + list(configuration.runs[0].notes)
+
+
+def collapse_notes(configuration: Configuration[AnyRun]) -> list[str]:
+    """A note for each seed that `collapsed`, with its value."""
+    return [f"seed {seed} collapsed: {value:.4f}" for seed, value in collapsed(configuration)]
 
 
 def notes_of(tags: Mapping[str, str]) -> tuple[str, ...]:

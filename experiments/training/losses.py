@@ -109,7 +109,10 @@ class _FullSoftmax(torch.autograd.Function):
 def _negative_logs(
     probabilities_PN: Tensor, states_PD: Tensor, weight_ND: Tensor, targets_P1: Tensor
 ) -> Tensor:
-    """-log of the targets' probabilities, shape (P, 1), exact where a probability is too small for its dtype."""
+    """-log of the targets' probabilities, shape (P, 1).
+
+    Where a probability is too small for its dtype, the loss is computed from the logits.
+    """
     wanted_P1 = probabilities_PN.gather(1, targets_P1)
     losses_P1 = -wanted_P1.log()
     lost_P = wanted_P1[:, 0] < torch.finfo(wanted_P1.dtype).tiny

@@ -388,3 +388,18 @@ def test_a_report_needs_no_engine(store: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     content = json.loads((tmp_path / "apart" / "summary.json").read_text(encoding="utf-8"))
     assert content["rows"]
+
+
+def test_a_seed_that_collapsed_is_named(fast_sqlite: None, tmp_path: Path, report: Report) -> None:
+    qualities = {"bpr": (0.5, 0.5, 0.02), "sasrec": (0.6, 0.6, 0.6)}
+    fakes = [
+        Fake(model=model, seed=seed, quality=quality, users=2_000)
+        for model, values in qualities.items()
+        for seed, quality in enumerate(values, start=1)
+    ]
+    made = report(make_store(tmp_path, fakes))
+    (flag,) = made.row("bpr")["flags"]
+    (value,) = re.fullmatch(r"seed 3 collapsed: (0\.\d{4})", flag).groups()
+    assert float(value) < 0.05
+    assert made.row("sasrec")["flags"] == []
+    assert flag in (made.folder / "index.html").read_text(encoding="utf-8")
