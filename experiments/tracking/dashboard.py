@@ -18,7 +18,7 @@ from experiments.runs.compare import (
     comparable,
     notes_of,
 )
-from experiments.tracking.describe import REFITTED
+from experiments.tracking.describe import COLLAPSED, REFITTED
 from experiments.tracking.notes import (
     COSTS,
     SEEDS,
@@ -131,7 +131,7 @@ def _run(parent: Any) -> Run:
         inputs=params.get("protocol.inputs", RECBOLE),
         refitted=params.get("protocol.refit") == "valid",
         mechanics_only=tags.get("paddock.mechanics_only") == "true",
-        notes=notes_of(tags),
+        notes=(*filter(None, [tags.get(COLLAPSED)]), *notes_of(tags)),
     )
 
 

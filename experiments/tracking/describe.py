@@ -13,6 +13,9 @@ from experiments.runs.folder import RunFolder
 _PARAM_LENGTH, _TAG_LENGTH, _KEY_LENGTH = 6000, 8000, 250
 _PARAMS_PER_CALL = 100
 
+COLLAPSED = "paddock.collapsed"
+"""The tag of a parent that names its collapsed seeds; empty where such a seed was trained again."""
+
 REFITTED = "paddock.refitted"
 
 NOT_LOGGED = ("tracking", "grid_seeds")

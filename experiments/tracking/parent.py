@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments.runs.compare import NOTE
+from experiments.runs.compare import NOTE, Configuration, Run, collapse_notes
 from experiments.runs.folder import RunFolder
 from experiments.tracking.datasets import link_dataset
 from experiments.tracking.describe import (
+    COLLAPSED,
     delete_models,
     made_by,
     parent_params,
@@ -158,6 +159,9 @@ def _write_summary(client: Any, parent_id: str, counted: Sequence[Any], *, model
     summary = _summary([seed_run.data.metrics for seed_run in counted])
     changed = {k: v for k, v in summary.items() if k not in shown or not same(v, shown[k])}
     own = {"paddock.seeds": seeds, **_cautions(counted), **displayed(summary)}
+    failed = "; ".join(_collapsed(counted, model=model))
+    if failed or COLLAPSED in tags:
+        own[COLLAPSED] = failed
     # Tags are compared by themselves: two processes may each have written one of the two last.
     if changed or any(tags.get(name) != value for name, value in own.items()):
         # The highest step is the value that MLflow shows. Counting the refreshes, rather than
@@ -184,6 +188,23 @@ def _cautions(counted: Sequence[Any]) -> dict[str, str]:
     for each in tags:
         made |= {name: text for name, text in each.items() if name.startswith(NOTE)}
     return made
+
+
+def _collapsed(counted: Sequence[Any], *, model: str) -> list[str]:
+    """Notes on the seeds whose training failed."""
+    seeds = [
+        Run(
+            run_id=each.info.run_id,
+            model=model,
+            seed=int(each.data.tags["paddock.seed"]),
+            config_hash=each.data.tags["paddock.config_hash"],
+            question={},
+            selecting=each.data.params.get("protocol.valid_metric", ""),
+            metrics=each.data.metrics,
+        )
+        for each in counted
+    ]
+    return collapse_notes(Configuration(label=model, runs=seeds)) if seeds else []
 
 
 def _summary(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
