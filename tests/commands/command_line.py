@@ -40,6 +40,11 @@ class CommandLine:
         return find_runs(self.runs_dir)
 
     @property
+    def curves(self) -> list[Path]:
+        """The curves that there are; may be asked while commands write, whose temporary folders go."""
+        return list(self.runs_dir.glob("*/*/*/seed-*/curve.jsonl"))
+
+    @property
     def places(self) -> list[str]:
         return [f"runs_dir={self.runs_dir}", f"data_dir={self.data_dir}"]
 

@@ -261,10 +261,8 @@ def test_the_workers_of_a_killed_grid_end_with_it(paddock: CommandLine) -> None:
         [sys.executable, "run.py", *paddock.arguments(*words)],
         cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    curves: list[Path] = []
-    while len(curves) < 2:
+    while len(paddock.curves) < 2:
         assert parent.poll() is None
-        curves = list(paddock.runs_dir.rglob("curve.jsonl"))
         time.sleep(0.1)
     workers = psutil.Process(parent.pid).children(recursive=True)
     assert len(workers) >= 2

@@ -4,7 +4,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -84,7 +83,7 @@ def begun(
         command(paddock, launcher), cwd=ROOT, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    while not [path for path in curves(paddock) if path.read_bytes().count(b"\n") > 1]:
+    while not [path for path in paddock.curves if path.read_bytes().count(b"\n") > 1]:
         assert grid.poll() is None, grid.communicate()
         time.sleep(0.05)
     return grid
@@ -119,7 +118,3 @@ def check_again(
     assert len(paddock.runs) == len(undisturbed)
     for run in paddock.runs:
         assert [record["epoch"] for record in run.curve] == list(range(1, EPOCHS + 1))
-
-
-def curves(paddock: CommandLine) -> list[Path]:
-    return list(paddock.runs_dir.glob("*/*/*/seed-*/curve.jsonl"))
