@@ -19,10 +19,11 @@ class Side:
         The model's class and its hyper-parameters.
     """
 
-    def __init__(self, side: str, overrides: list[str]) -> None:
+    def __init__(self, side: str, overrides: list[str], *, device: str = "cpu") -> None:
         self._name = side
+        arguments = ["-m", "benchmarks.side", side, json.dumps(overrides), device]
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "benchmarks.side", side, json.dumps(overrides)],
+            [sys.executable, "-W", "ignore", *arguments],
             cwd=ROOT,
             env=os.environ | ONE_THREAD,
             stdin=subprocess.PIPE,
