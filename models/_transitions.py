@@ -78,14 +78,18 @@ def steps(
 
 
 class Equations:
-    """The normal equations (A + lambda I) B = C of ||S B - T||^2 + lambda ||B - M||^2.
+    """Normal equations (A + lambda I) B = C of a linear model of histories.
 
-    S holds the weighted history of each step and T its item, so that A = S'S and C = S'T + lambda M.
+    They belong to (1 - beta) ||S B - T||^2 + beta ||X - X B||^2 + lambda ||B - M||^2, where S holds the
+    weighted history of each step, T its item, and X the items of each user: A = (1 - beta) S'S + beta X'X and
+    C = (1 - beta) S'T + beta X'X + lambda M.
 
     Parameters
     ----------
     users_R, items_R, n_items, decay
         As of `steps`.
+    similarity : float
+        beta.
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class Equations:
         *,
         n_items: int,
         decay: float,
+        similarity: float = 0.0,
     ) -> None:
         self._gram = sp.csc_matrix((n_items, n_items), dtype=np.float32)
         self._targets = sp.csc_matrix((n_items, n_items), dtype=np.float32)
@@ -106,8 +111,15 @@ class Equations:
                 shape=histories.shape,
             )
             back = histories.T.tocsr()
-            self._gram = self._gram + (back @ histories).tocsc()
-            self._targets = self._targets + (back @ chosen).tocsc()
+            self._gram += ((1 - similarity) * (back @ histories)).tocsc()
+            self._targets += ((1 - similarity) * (back @ chosen)).tocsc()
+        if similarity:
+            rows_UN = sp.csr_matrix((np.ones(len(users_R), np.float32), (users_R, items_R)))
+            rows_UN.resize(rows_UN.shape[0], n_items)
+            rows_UN.data[:] = 1.0
+            alike = (similarity * (rows_UN.T @ rows_UN)).tocsc()
+            self._gram += alike
+            self._targets += alike
 
     def solve(
         self, ridge: float, towards_NN: NDArray[np.float32] | None = None

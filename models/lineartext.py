@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.slit import SLIT, SLITConfig
+from models.slist import SLIST, SLISTConfig
 from paddock import key, uniform
 
 ITEM_TEXTS = "item_texts"
 """Key of the config under which the embeddings of the items' texts are handed over."""
 
 
-class LinearTextConfig(SLITConfig):
+class LinearTextConfig(SLISTConfig):
     """Linear transitions with a prior from item texts, in closed form."""
 
     text_encoder: dict = key(doc="The sentence encoder.", schema="text_encoder")
@@ -29,8 +29,8 @@ class LinearTextConfig(SLITConfig):
     )
 
 
-class LinearText(SLIT):
-    """SLIT with a ridge towards the texts: ||S B - T||^2 + lambda ||B - alpha K||^2.
+class LinearText(SLIST):
+    """SLIST with a ridge towards the texts: lambda ||B - alpha K||^2 in place of lambda ||B||^2.
 
     K is the cosine of two items' text embeddings, centred, where it is positive, to a power; an item is
     not like itself. Where data say little of an item, its transitions are those to like texts, and items
@@ -39,7 +39,7 @@ class LinearText(SLIT):
     Parameters
     ----------
     config : recbole.config.Config
-        SLIT's keys, `text_weight`, `text_power`, and the embeddings under `ITEM_TEXTS`, shape (N, W).
+        SLIST's keys, `text_weight`, `text_power`, and the embeddings under `ITEM_TEXTS`, shape (N, W).
     dataset : recbole.data.dataset.Dataset
         The training part.
     """

@@ -1,4 +1,4 @@
-"""Linear transitions from a recency-weighted history (SLIT of Choi et al., WWW 2021).
+"""Linear similarities and transitions of items (SLIST of Choi et al., WWW 2021).
 
 B batch, L longest history, U users and N items (padding included).
 """
@@ -16,11 +16,11 @@ from recbole.utils import InputType
 from torch import Tensor
 
 from models._transitions import Equations, oldest, recency
-from paddock import ModelConfig, key, log_uniform
+from paddock import ModelConfig, choices, key, log_uniform
 
 
-class SLITConfig(ModelConfig):
-    """Linear transitions from a recency-weighted history to the next item, in closed form."""
+class SLISTConfig(ModelConfig):
+    """Linear transitions from a recency-weighted history to the next item, and similarities; in closed form."""
 
     offers = ("solution",)
     strategies = ("solved",)
@@ -29,6 +29,13 @@ class SLITConfig(ModelConfig):
     MAX_ITEM_LIST_LENGTH: int = key(50, "Items of a history that are read, the last ones.", least=1)
     reg_weight: float = key(
         10.0, "lambda, the weight of the squared weights.", above=0, search=log_uniform(0.1, 1e3)
+    )
+    similarity_weight: float = key(
+        0.0,
+        "Share of the similarities (SLIS); the rest is transitions (SLIT).",
+        least=0,
+        most=1,
+        search=choices(0.0, 0.1, 0.2, 0.4),
     )
     history_decay: float = key(
         4.0,
@@ -54,17 +61,18 @@ class SLITConfig(ModelConfig):
         return 8 * n_items**2
 
 
-class SLIT(SequentialRecommender):
+class SLIST(SequentialRecommender):
     """The next item as a linear function of the weighted history.
 
-    Minimises ||S B - T||^2 + lambda ||B||^2, where a row of S is the history before a training step,
-    each item weighted by its recency, and the row of T is the step's item (eq. 9 of the paper, without
-    its weights of sessions).
+    Minimises (1 - beta) ||S B - T||^2 + beta ||X - X B||^2 + lambda ||B||^2: a row of S is the history
+    before a training step, each item weighted by its recency, the row of T the step's item, a row of X all
+    items of a user. These are SLIT, SLIS and their sum of the paper (sections 3.2 to 3.4), without its weights
+    of old sessions; a history is one session, and all steps are single targets as in TALE (KDD 2025).
 
     Parameters
     ----------
     config : recbole.config.Config
-        `reg_weight`, `history_decay` and `profile_decay`.
+        `reg_weight`, `similarity_weight`, `history_decay` and `profile_decay`.
     dataset : recbole.data.dataset.Dataset
         The training part.
     """
@@ -75,6 +83,7 @@ class SLIT(SequentialRecommender):
         super().__init__(config, dataset)
         self.dummy_param = torch.nn.Parameter(torch.zeros(1))  # tells the model's device
         self.reg_weight = config["reg_weight"]
+        self.similarity_weight = config["similarity_weight"]
         self.history_decay = config["history_decay"]
         self.profile_decay = config["profile_decay"]
         self.weights_NN = np.zeros((self.n_items, 0), np.float32)
@@ -93,7 +102,13 @@ class SLIT(SequentialRecommender):
         numpy.linalg.LinAlgError
             If the equations have no solution.
         """
-        equations = Equations(users_R, items_R, n_items=self.n_items, decay=self.history_decay)
+        equations = Equations(
+            users_R,
+            items_R,
+            n_items=self.n_items,
+            decay=self.history_decay,
+            similarity=self.similarity_weight,
+        )
         self.weights_NN = equations.solve(self.reg_weight, self._prior())
 
     def _prior(self) -> NDArray[np.float32] | None:
