@@ -261,12 +261,13 @@ class RunFolder:
         if "files" not in run:
             say_unchecked("a run folder")
         for name, written in run.get("files", {}).items():
-            if Path(name).is_absolute() or ".." in Path(name).parts:
+            inner = Path(name)
+            if inner.is_absolute() or ".." in inner.parts:
                 raise Damaged(
                     f"{self.path / 'run.json'} names {name!r}, which is outside of its folder; "
                     f"{self._remedy}"
                 )
-            check(self.path / name, written, remedy=self._remedy, largest=largest)
+            check(self.path / inner, written, remedy=self._remedy, largest=largest)
 
     def reaching_out(self) -> Path | None:
         """What in the folder or beside it leads elsewhere: a link, a pipe, a device; None usually.
@@ -445,7 +446,24 @@ def find_runs(
     finished : bool, optional
         True: only finished runs. False: only the others.
     """
-    found: list[tuple[str, str, RunFolder]] = []
+    return list(read_runs(runs_dir, dataset, protocol, model, finished))
+
+
+def read_runs(
+    runs_dir: str | Path,
+    dataset: str | None = None,
+    protocol: str | None = None,
+    model: str | None = None,
+    finished: bool | None = None,
+) -> dict[RunFolder, dict[str, Any]]:
+    """The run folders of `find_runs`, each with the content of its run.json, which takes long to read.
+
+    Parameters
+    ----------
+    runs_dir, dataset, protocol, model, finished
+        As for `find_runs`.
+    """
+    found: list[tuple[str, str, RunFolder, dict[str, Any]]] = []
     for path in Path(runs_dir).glob("*/*/*/seed-*/run.json"):
         folder = RunFolder(path.parent)
         try:
@@ -461,8 +479,9 @@ def find_runs(
             and model in (None, run["model_key"], run["model"])
             and finished in (None, run["state"] == "finished")
         ):
-            found.append((run["started"], str(path), folder))
-    return [folder for *_, folder in sorted(found, key=lambda entry: entry[:2], reverse=True)]
+            found.append((run["started"], str(path), folder, run))
+    newest = sorted(found, key=lambda entry: entry[:2], reverse=True)
+    return {folder: run for *_, folder, run in newest}
 
 
 def _wrong(run: Mapping[str, Any]) -> str | None:
