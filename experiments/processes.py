@@ -89,15 +89,20 @@ def _launched() -> bool:
 
 
 def _first_to_say() -> bool:
-    """Whether no other process on this machine said an error before; unsaid would be worse than twice."""
-    given = os.environ.get("TORCHELASTIC_ERROR_FILE")
-    if given is None:
+    """Whether no other process on this machine said an error; unsaid would be worse than twice."""
+    folder = _attempt()
+    if folder is None:
         return True
-    # torchrun keeps a folder for each start, with one folder a process in it.
     try:
-        (Path(given).parent.parent / "paddock-said").touch(exist_ok=False)
+        (folder / "paddock-said").touch(exist_ok=False)
     except FileExistsError:
         return False
     except OSError:
         return True
     return True
+
+
+def _attempt() -> Path | None:
+    """The folder that torchrun keeps for one start of the processes of this machine."""
+    given = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    return None if given is None else Path(given).parent.parent

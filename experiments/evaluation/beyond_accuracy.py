@@ -213,7 +213,7 @@ class ListStatistics:
         order : int64
             Places of all their users in the order of the phase.
         """
-        self._counts = {k: sum(counts[k] for counts, _ in parts) for k in self._counts}
+        self._counts = {k: np.sum([counts[k] for counts, _ in parts], axis=0) for k in self._counts}
         self._blocks = {
             name: [np.concatenate([values[name] for _, values in parts])[order]]
             for name in self._blocks

@@ -60,7 +60,9 @@ def together(device: torch.device) -> Iterator[None]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     with _exchange():
-        store, own, others = next(dist.rendezvous("env://", timeout=TIMEOUT))
+        shared, own, others = next(dist.rendezvous("env://", timeout=TIMEOUT))
+        # A process may train a run after another: what the earlier group left counts no more.
+        store = dist.PrefixStore(f"run {next(_groups)}", shared)
         dist.init_process_group(
             "nccl" if device.type == "cuda" else "gloo",
             store=store,
@@ -73,6 +75,7 @@ def together(device: torch.device) -> Iterator[None]:
     leave()
 
 
+_groups = count()
 _store: list[dist.Store] = []
 """What the processes of this one's group leave notes in."""
 
