@@ -12,6 +12,7 @@ from torch import Tensor
 from experiments.bridge.dataset import TrainingRows
 from experiments.bridge.inputs import attributes, rows_of
 from experiments.protocol.split import Sequences
+from paddock.layers import onednn_products
 
 PAIRS_AT_ONCE = 1 << 18
 POSITIONS_AT_ONCE = 1 << 14
@@ -68,7 +69,7 @@ class RecBoleScorer:
             Scores of shape (B, N), on the model's device; column 0 is padding and means nothing.
         """
         self._model.eval()
-        with attributes(self._model, self._rows):
+        with attributes(self._model, self._rows), onednn_products():
             return self._score_parts(users_B)
 
     def _score_parts(self, users_B: np.ndarray) -> Tensor:

@@ -4,11 +4,12 @@ B users of a block, N items and the padding (column 0), T targets of a block, C 
 target, S most targets of a user.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from experiments.evaluation.metrics import groups_of, per_row
@@ -16,6 +17,11 @@ from experiments.evaluation.scores import Ints, check_scores, comparable, on_dev
 from experiments.protocol.candidates import Candidates
 from experiments.protocol.split import Phase, Split
 from experiments.training import ranks
+
+_Compare = Callable[..., torch.Tensor]
+
+_COMPARED_AT_ONCE = 1 << 19
+"""Values compared at a time: two megabytes."""
 
 
 class Counter:
@@ -160,7 +166,8 @@ class CandidateCounter(Counter):
             scores_TC = scores_BN[of_T1, items]
         (place,) = on_device(scores_TC.device, place_T[:, None])
         scores_T1 = scores_TC.gather(1, place)
-        self._collect(_count_true(scores_TC > scores_T1), _count_true(scores_TC == scores_T1))
+        n_above_T = _count_passed(torch.gt, scores_TC, scores_T1)
+        self._collect(n_above_T, _count_passed(torch.ge, scores_TC, scores_T1) - n_above_T)
 
     def values(
         self,
@@ -228,13 +235,17 @@ def _count_by_comparing(
     apart from items whose score is minus infinity.
     """
     targets_B1 = scores_BN.gather(1, items_B[:, None])
+    # index_select takes a third of the time of indexing.
+    places_M = masked_rows * scores_BN.shape[1] + masked_items
+    masked_M = scores_BN.reshape(-1).index_select(0, places_M)
+    against_M = targets_B1[:, 0].index_select(0, masked_rows)
+    ends_B = torch.bincount(masked_rows, minlength=len(scores_BN)).cumsum(0)
     counts = []
-    for compare in (torch.gt, torch.eq):
-        count_B = _count_true(compare(scores_BN[:, 1:], targets_B1))
-        masked = compare(scores_BN[masked_rows, masked_items], targets_B1[masked_rows, 0])
-        count_B -= torch.bincount(masked_rows[masked], minlength=len(scores_BN))
-        counts.append(count_B)
-    return counts[0], counts[1]
+    for compare in (torch.gt, torch.ge):
+        count_B = _count_passed(compare, scores_BN[:, 1:], targets_B1)
+        passed_M = F.pad(compare(masked_M, against_M).cumsum(0), (1, 0))
+        counts.append(count_B - passed_M[ends_B].diff(prepend=passed_M.new_zeros(1)))
+    return counts[0], counts[1] - counts[0]
 
 
 def _count_by_sorting(
@@ -263,6 +274,19 @@ def _count_by_sorting(
     return ranked_BN.shape[1] - up_to_T, n_tied_T
 
 
-def _count_true(is_BN: torch.Tensor) -> torch.Tensor:
-    """How many are true in each row, at a tenth of the time that a sum of booleans takes."""
-    return is_BN.view(torch.uint8).sum(dim=1, dtype=torch.int32).long()
+def _count_passed(compare: _Compare, values_BC: torch.Tensor, against_B1: torch.Tensor) -> Any:
+    """How many values of each row compare, int64, (B,).
+
+    Written as floats, which are whole numbers up to 2^24, comparisons and their sum take a quarter
+    of the time that booleans take; for some rows at a time, so that they stay in the cache.
+    """
+    n_rows, width = values_BC.shape
+    assert width < 1 << 24
+    step = max(1, _COMPARED_AT_ONCE // max(1, width))
+    buffer = values_BC.new_empty((min(step, n_rows), width))
+    counts_B = values_BC.new_empty(n_rows)
+    for start in range(0, n_rows, step):
+        some = values_BC[start : start + step]
+        passed = compare(some, against_B1[start : start + step], out=buffer[: len(some)])
+        torch.sum(passed, dim=1, out=counts_B[start : start + step])
+    return counts_B.long()
