@@ -190,9 +190,9 @@ def recbole_trials(
     model: str, algorithm: str, *, seconds: float, python: Path
 ) -> list[dict[str, Any]]:
     """The trials that HyperTuning ends within the seconds."""
-    request = json.dumps(_request(model, algorithm))
+    asked = json.dumps(request(model, algorithm))
     with subprocess.Popen(
-        [str(python), "-W", "ignore", "-m", "benchmarks.tuning_peer", request],
+        [str(python), "-W", "ignore", "-m", "benchmarks.tuning_peer", asked],
         cwd=ROOT,
         env=one_thread(),
         stdout=subprocess.PIPE,
@@ -210,7 +210,8 @@ def recbole_trials(
     return [trial for trial in map(json.loads, lines) if trial["seconds"] <= seconds]
 
 
-def _request(model: str, algorithm: str) -> dict[str, Any]:
+def request(model: str, algorithm: str) -> dict[str, Any]:
+    """What the peer is told: the space, the model's other values, the data."""
     config, space = read([f"model={model.lower()}", "dataset=ml-100k"])
     shared = shared_data(config)
     values = resolve_model(config.model).values

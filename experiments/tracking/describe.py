@@ -54,6 +54,7 @@ def child_tags(folder: RunFolder, run: Mapping[str, Any], parent_id: str) -> dic
         FOLDER_ID: run.get("folder_id"),
         **_hash_tags(run),
         **_refit_tag(run),
+        "paddock.processes": run.get("processes"),
     }
     return {key: str(value)[:_TAG_LENGTH] for key, value in tags.items() if value is not None}
 
