@@ -15,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from experiments import processes
 from experiments.config.check import check
 from experiments.config.compose import (
     TUNED,
@@ -49,15 +50,21 @@ def main() -> None:
     # Hydra would print a traceback and exit by itself; here an error is one sentence.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        with answering(), explained():
+        with answering(), processes.quiet(), explained():
+            if _asks_for_grid(sys.argv[1:]):
+                processes.refuse_several("a grid (-m)")
             if overrides := help_of_model(sys.argv[1:]):
                 _show_model_help(overrides)
                 return
             sys.argv[1:] = hydra_arguments(sys.argv[1:])
             hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        processes.say_error("stopped; the same command goes on from the last checkpoint")
         sys.exit(130)
+
+
+def _asks_for_grid(given: Sequence[str]) -> bool:
+    return bool({"-m", "--multirun", "hydra.mode=MULTIRUN"}.intersection(given))
 
 
 def help_of_model(given: Sequence[str]) -> list[str]:
@@ -230,7 +237,7 @@ def _run(experiment: Experiment, *, grid: bool) -> str:
     elif not grid:
         # The row below is a mean, where the configuration ran with several seeds.
         say_result(folder, label=this.label, metric=config.protocol.valid_metric, console=console)
-    if not grid:
+    if not grid and processes.rank() == 0:
         show_leaderboard(config, of=folder)
     return str(folder.path)
 

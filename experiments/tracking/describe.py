@@ -50,6 +50,7 @@ def child_tags(folder: RunFolder, run: Mapping[str, Any], parent_id: str) -> dic
         "paddock.folder": origin(folder),
         **_hash_tags(run),
         **_refit_tag(run),
+        "paddock.processes": run.get("processes"),
     }
     return {key: str(value)[:_TAG_LENGTH] for key, value in tags.items() if value is not None}
 
