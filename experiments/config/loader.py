@@ -157,14 +157,14 @@ class Loader(ConfigLoaderImpl):
         return [self._parsed[each] for each in overrides]
 
 
-def _compose_each(sweeper: Sweeper, batch: Sequence[Sequence[str]]) -> None:
+def _compose_each(self: Sweeper, batch: Sequence[Sequence[str]]) -> None:
     """Compose every job of a grid before the first runs, as `Sweeper.validate_batch_is_legal` does."""
-    assert sweeper.hydra_context is not None
-    assert sweeper.config is not None
-    loader = sweeper.hydra_context.config_loader
+    assert self.hydra_context is not None
+    assert self.config is not None
+    loader = self.hydra_context.config_loader
     asked = loader.compose_job if isinstance(loader, Loader) else loader.load_sweep_config
     for overrides in batch:
-        asked(sweeper.config, list(overrides))
+        asked(self.config, list(overrides))
 
 
 def install() -> None:
