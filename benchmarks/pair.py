@@ -1,13 +1,12 @@
 """Two processes, RecBole's and ours, that train by turns: neither works while the other is timed."""
 
 import json
-import os
 import subprocess
 import sys
 from types import TracebackType
 from typing import Any
 
-from benchmarks.process import ONE_THREAD, ROOT
+from benchmarks.process import ROOT, one_thread
 
 
 class Side:
@@ -25,7 +24,7 @@ class Side:
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", *arguments],
             cwd=ROOT,
-            env=os.environ | ONE_THREAD,
+            env=one_thread(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

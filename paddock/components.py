@@ -102,6 +102,9 @@ class StrategyConfig(Schema):
         The data set must have ratings.
     prefixes : bool
         A sequential model is given a row for every prefix of a history, as RecBole's loader has it.
+    several_processes : bool
+        It trains one run over several processes: each takes its part of every batch
+        (`experiments.training.ranks`).
     only : mapping
         Key of a model -> the only values with which the strategy can train it.
     """
@@ -112,6 +115,7 @@ class StrategyConfig(Schema):
     mixed_precision: ClassVar[bool] = False
     reads_ratings: ClassVar[bool] = False
     prefixes: ClassVar[bool] = False
+    several_processes: ClassVar[bool] = False
     only: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
 
     @classmethod

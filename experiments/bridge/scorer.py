@@ -73,7 +73,7 @@ class RecBoleScorer:
             return self._score_parts(users_B)
 
     def _score_parts(self, users_B: np.ndarray) -> Tensor:
-        parts = self._parts(users_B)
+        parts = self.parts(users_B)
         if len(parts) == 1:
             return self._score(users_B)
         first_PN = self._score(users_B[parts[0]])
@@ -83,8 +83,14 @@ class RecBoleScorer:
             scores_BN[part_P] = self._score(users_B[part_P])
         return scores_BN
 
-    def _parts(self, users_B: np.ndarray) -> list[np.ndarray]:
-        """The places of users that are scored together, which have histories of like lengths."""
+    def parts(self, users_B: np.ndarray) -> list[np.ndarray]:
+        """The places of users that are scored together, which have histories of like lengths.
+
+        Parameters
+        ----------
+        users_B : ndarray
+            User ids, shape (B,).
+        """
         longest = getattr(self._dataset, "max_item_list_len", None)
         if longest is None or len(users_B) * longest <= POSITIONS_AT_ONCE:
             return [np.arange(len(users_B))]

@@ -16,6 +16,7 @@ from experiments.evaluation.metrics import groups_of, per_row
 from experiments.evaluation.scores import Ints, check_scores, comparable, on_device
 from experiments.protocol.candidates import Candidates
 from experiments.protocol.split import Phase, Split
+from experiments.training import ranks
 
 _Compare = Callable[..., torch.Tensor]
 
@@ -38,7 +39,7 @@ class Counter:
         scorer : Scorer
             Asked for the scores of candidates where `scores_BN` is None.
         users_B : int64, (B,)
-            Ascending.
+            Ascending. Of several processes each counts some of the users.
         scores_BN : (B, n_items + 1) or None
             Comparable scores, without NaN or plus infinity outside of the users' histories.
 
@@ -76,13 +77,27 @@ class Counter:
         """
         raise NotImplementedError
 
+    def collected(self) -> tuple[Ints, Ints]:
+        """Items above each target of the blocks so far, and items tied with it, itself included."""
+        none: Ints = np.empty(0, dtype=np.int64)
+        return np.concatenate([none, *self._n_above]), np.concatenate([none, *self._n_tied])
+
+    def put(self, parts: Sequence[tuple[Ints, Ints]], order: Ints) -> None:
+        """Replace what was counted by what several counters did.
+
+        Parameters
+        ----------
+        parts : sequence of (n_above, n_tied)
+            What each of them collected.
+        order : int64
+            Places of all their targets in the order of the phase.
+        """
+        self._n_above = [np.concatenate([n_above for n_above, _ in parts])[order]]
+        self._n_tied = [np.concatenate([n_tied for _, n_tied in parts])[order]]
+
     def _collect(self, n_above_T: torch.Tensor, n_tied_T: torch.Tensor) -> None:
         self._n_above.append(n_above_T.cpu().numpy().astype(np.int64))
         self._n_tied.append(n_tied_T.cpu().numpy().astype(np.int64))
-
-    def _counts(self) -> tuple[Ints, Ints]:
-        """Items above each target of all blocks, and items tied with it, itself included."""
-        return np.concatenate(self._n_above), np.concatenate(self._n_tied)
 
 
 class FullCounter(Counter):
@@ -114,7 +129,7 @@ class FullCounter(Counter):
         among: NDArray[np.bool_] | None = None,
     ) -> dict[str, NDArray[np.float64]]:
         row = self._targets.take(users).row_of_item()
-        n_above, n_tied = self._counts()
+        n_above, n_tied = self.collected()
         n_rows = len(users)
         if among is not None:
             row, n_above, n_tied = _without_others(row, n_above, n_tied, among)
@@ -135,17 +150,20 @@ class CandidateCounter(Counter):
         # Users ascend, in the blocks as in the file.
         start = np.searchsorted(given.users, users_B[0], side="left")
         stop = np.searchsorted(given.users, users_B[-1], side="right")
-        users_T = given.users[start:stop].astype(np.int64)
-        items_TC = given.items_TC[start:stop].astype(np.int64)
-        place_T = np.argmax(items_TC == given.targets[start:stop, None], axis=1)
+        rows: Ints | slice = slice(start, stop)
+        if ranks.size() > 1:  # others count some of the users between
+            rows = start + np.flatnonzero(np.isin(given.users[start:stop], users_B))
+        users_T = given.users[rows].astype(np.int64)
+        items_TC = given.items_TC[rows].astype(np.int64)
+        place_T = np.argmax(items_TC == given.targets[rows][:, None], axis=1)
         if scores_BN is None:
             scores_TC = comparable(scorer.score_candidates(users_T, items_TC))
             assert scores_TC.shape == items_TC.shape, f"scores are {tuple(scores_TC.shape)}"
             check_scores(scores_TC, users_T, what="user")
         else:
             rows_T = np.searchsorted(users_B, users_T)
-            rows, items = on_device(scores_BN.device, rows_T[:, None], items_TC)
-            scores_TC = scores_BN[rows, items]
+            of_T1, items = on_device(scores_BN.device, rows_T[:, None], items_TC)
+            scores_TC = scores_BN[of_T1, items]
         (place,) = on_device(scores_TC.device, place_T[:, None])
         scores_T1 = scores_TC.gather(1, place)
         n_above_T = _count_passed(torch.gt, scores_TC, scores_T1)
@@ -160,7 +178,7 @@ class CandidateCounter(Counter):
         among: NDArray[np.bool_] | None = None,
     ) -> dict[str, NDArray[np.float64]]:
         row_user = np.searchsorted(users, self._candidates.users)
-        n_above, n_tied = self._counts()
+        n_above, n_tied = self.collected()
         if among is not None:
             row_user = _numbered(row_user[among])
             n_above, n_tied = n_above[among], n_tied[among]
