@@ -167,9 +167,7 @@ def _whole_users(users_R: NDArray[np.integer]) -> list[tuple[int, int]]:
     """Ranges of interactions, each of whole users and of about as many steps."""
     starts = np.flatnonzero(np.r_[True, users_R[1:] != users_R[:-1]][: len(users_R)])
     cuts = np.arange(0, len(users_R), _STEPS_AT_ONCE)
-    edges = (
-        np.unique(starts[np.searchsorted(starts, cuts, side="right") - 1]) if len(starts) else []
-    )
+    edges = np.unique(starts[np.searchsorted(starts, cuts, side="right") - 1]).tolist()
     return list(zip(edges, [*edges[1:], len(users_R)], strict=True))
 
 

@@ -8,10 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.slist import SLIST, SLISTConfig
-from paddock import key, uniform
-
-ITEM_TEXTS = "item_texts"
-"""Key of the config under which the embeddings of the items' texts are handed over."""
+from paddock import ITEM_TEXTS, key, uniform
 
 
 class LinearTextConfig(SLISTConfig):

@@ -17,12 +17,10 @@ from experiments.training.context import TrainingContext
 from experiments.training.memory import check_memory
 from experiments.training.reuse import load_product
 from experiments.training.state import seed_everything
+from paddock import ITEM_TEXTS
 
 TEXT_ENCODER = "text_encoder"
 """Key of a model that reads embeddings of the items' texts."""
-
-ITEM_TEXTS = "item_texts"
-"""Key of a config under which such a model finds them, (N, W)."""
 
 PARTS = "parts"
 """Key of a config under which a model finds its frozen networks."""
