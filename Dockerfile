@@ -28,9 +28,11 @@ ARG TORCH_OPTIONS=""
 COPY --chown=paddock:paddock constraints.txt ./
 RUN pip install --constraint constraints.txt torch $TORCH_OPTIONS
 
-# The dependencies by themselves, so that a change of the code installs none of them again.
+# The dependencies by themselves, so that a change of the code installs none of them again. Those of
+# [cluster] among them: a study on many machines is kept in PostgreSQL.
 COPY --chown=paddock:paddock pyproject.toml README.md ./
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+print(*project['dependencies'], *project['optional-dependencies']['cluster'], sep='\n')" \
         > /tmp/requirements.txt \
     && pip install --constraint constraints.txt --requirement /tmp/requirements.txt \
     && rm /tmp/requirements.txt
@@ -48,6 +50,11 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 USER paddock
 RUN pip install --constraint constraints.txt --editable '.[dev]'
+
+# MLflow's server, with its artifacts in S3 or what speaks like it: see deploy/compose.yaml.
+FROM base AS server
+RUN pip install --constraint constraints.txt boto3
+CMD ["mlflow", "server", "--host=0.0.0.0"]
 
 # What `docker build` makes where no target is named.
 FROM base AS run

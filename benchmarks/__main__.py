@@ -14,8 +14,8 @@ from experiments.files import write_json
 from experiments.runs.provenance import packages
 
 NAMES = ("passes", "evaluation", "quality", "preparation", "llm", "tuning")
-ON_DEMAND = ("peers",)
-"""Run by name alone: it installs other libraries from the package index."""
+ON_DEMAND = ("peers", "tuners")
+"""Run by name alone: they install other libraries from the package index."""
 
 OUT = Path(__file__).resolve().parent / "out"
 

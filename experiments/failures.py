@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from experiments.errors import FailedError, PaddockError
+from experiments.processes import say_error
 from experiments.visible import VisibleFormatter, visible
 
 TRACEBACK = "PADDOCK_TRACEBACK"
@@ -98,7 +99,7 @@ def fail(error: Exception) -> NoReturn:
     if os.environ.get(TRACEBACK, "0") not in ("", "0"):
         traceback.print_exception(error)
     _give_up_output()
-    print("error: " + "\n  ".join(map(visible, said.split("\n"))), file=sys.stderr)
+    say_error("error: " + "\n  ".join(map(visible, said.split("\n"))))
     sys.exit(error.exit_code if isinstance(error, PaddockError) else FailedError.exit_code)
 
 

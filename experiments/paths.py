@@ -31,3 +31,24 @@ def program(name: str) -> list[str]:
         return ["paddock", name]
     modules = {"report": ["reports"], "ui": ["paddock", "ui"]}
     return ["python", "-m", *modules[name]] if name in modules else ["python", f"{name}.py"]
+
+
+def launched(name: str, processes: int) -> list[str]:
+    """How a person calls run with so many processes that train one run.
+
+    Parameters
+    ----------
+    name : str
+        "run".
+    processes : int
+        One is called without torchrun.
+
+    Returns
+    -------
+    list of str
+        ["torchrun", "--standalone", "--nproc-per-node", "2", "run.py"] in a checkout.
+    """
+    if processes == 1:
+        return program(name)
+    torchrun = ["torchrun", "--standalone", "--nproc-per-node", str(processes)]
+    return [*torchrun, f"{name}.py"] if IN_CHECKOUT else [*torchrun, "-m", "paddock", name]

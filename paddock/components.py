@@ -12,6 +12,10 @@ from typing import Any, ClassVar, TypeVar
 
 from paddock.keys import Key, Range, Schema
 
+ITEM_TEXTS = "item_texts"
+"""Key of RecBole's config under which a model with a key of the schema "text_encoder" finds the
+embeddings of the items' texts: float32, items (padding included) by the encoder's width."""
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -102,6 +106,9 @@ class StrategyConfig(Schema):
         The data set must have ratings.
     prefixes : bool
         A sequential model is given a row for every prefix of a history, as RecBole's loader has it.
+    several_processes : bool
+        It trains one run over several processes: each takes its part of every batch
+        (`experiments.training.ranks`).
     only : mapping
         Key of a model -> the only values with which the strategy can train it.
     """
@@ -112,6 +119,7 @@ class StrategyConfig(Schema):
     mixed_precision: ClassVar[bool] = False
     reads_ratings: ClassVar[bool] = False
     prefixes: ClassVar[bool] = False
+    several_processes: ClassVar[bool] = False
     only: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
 
     @classmethod

@@ -12,6 +12,7 @@ from torch import Tensor
 from experiments.bridge.dataset import TrainingRows
 from experiments.bridge.inputs import attributes, rows_of
 from experiments.protocol.split import Sequences
+from paddock.layers import onednn_products
 
 PAIRS_AT_ONCE = 1 << 18
 POSITIONS_AT_ONCE = 1 << 14
@@ -68,11 +69,11 @@ class RecBoleScorer:
             Scores of shape (B, N), on the model's device; column 0 is padding and means nothing.
         """
         self._model.eval()
-        with attributes(self._model, self._rows):
+        with attributes(self._model, self._rows), onednn_products():
             return self._score_parts(users_B)
 
     def _score_parts(self, users_B: np.ndarray) -> Tensor:
-        parts = self._parts(users_B)
+        parts = self.parts(users_B)
         if len(parts) == 1:
             return self._score(users_B)
         first_PN = self._score(users_B[parts[0]])
@@ -82,8 +83,14 @@ class RecBoleScorer:
             scores_BN[part_P] = self._score(users_B[part_P])
         return scores_BN
 
-    def _parts(self, users_B: np.ndarray) -> list[np.ndarray]:
-        """The places of users that are scored together, which have histories of like lengths."""
+    def parts(self, users_B: np.ndarray) -> list[np.ndarray]:
+        """The places of users that are scored together, which have histories of like lengths.
+
+        Parameters
+        ----------
+        users_B : ndarray
+            User ids, shape (B,).
+        """
         longest = getattr(self._dataset, "max_item_list_len", None)
         if longest is None or len(users_B) * longest <= POSITIONS_AT_ONCE:
             return [np.arange(len(users_B))]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments import processes
 from experiments.commands.phases import Phases
 from experiments.config.experiment import Experiment
 from experiments.protocol.shared_data import SharedData, shared_data
@@ -17,7 +18,7 @@ from experiments.protocol.slices import definition_hash
 from experiments.runs.folder import LARGEST, RunFolder, run_path
 from experiments.runs.identity import component_sources, config_hash, plain
 from experiments.tracking import Tracker, is_published
-from experiments.training.device import device_name, precision_name
+from experiments.training.device import device_name, own_device, precision_name
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -116,7 +117,7 @@ def identified(experiment: Experiment, shared: SharedData) -> IdentifiedRun:
         If there is no such device.
     """
     config = experiment.config
-    device = device_name(config.device)
+    device = own_device(device_name(config.device))
     precision = precision_name(config.precision, device=device, resolved=experiment.model)
     hashes = {**shared.hashes, "slices": definition_hash(config.protocol.slices)}
     sources = component_sources(experiment)
@@ -128,6 +129,7 @@ def identified(experiment: Experiment, shared: SharedData) -> IdentifiedRun:
         device=device.partition(":")[0],
         threads=config.threads,
         precision=precision,
+        processes=processes.size(),
     )
     return IdentifiedRun(
         experiment=experiment,
@@ -151,6 +153,8 @@ def identified(experiment: Experiment, shared: SharedData) -> IdentifiedRun:
 def reuse(this: IdentifiedRun, console: "Console") -> RunFolder | None:
     """The folder of the run, if it was finished before; it is uploaded where the store lacks it.
 
+    Of several processes the first says and uploads.
+
     Parameters
     ----------
     this : IdentifiedRun
@@ -163,8 +167,8 @@ def reuse(this: IdentifiedRun, console: "Console") -> RunFolder | None:
         A file of the finished run is not what was written.
     """
     folder = this.finished()
-    if folder is None:
-        return None
+    if folder is None or processes.rank() > 0:
+        return folder
     folder.clean()
     console.print(f"{this.label}: finished before, reused ({this.path})", highlight=False)
     tracking = this.experiment.config.tracking

@@ -20,6 +20,7 @@ from experiments.commands.logged import PHASES, Logged, read_logged
 from experiments.commands.train import run
 from experiments.config.experiment import Experiment
 from experiments.config.schema import Config, Format, Mode, TrackingConfig
+from experiments.errors import PaddockError
 from experiments.protocol.shared_data import shared_data
 from experiments.protocol.slices import definition_hash
 from experiments.runs import provenance
@@ -96,6 +97,11 @@ def reproduce(config: Config, *, console: Console) -> Reproduction:
         The run cannot be read, or its configuration is not one of this code.
     """
     logged = read_logged(config)
+    if (several := logged.run.get("processes", 1)) > 1:
+        raise PaddockError(
+            f"run_id={config.run_id} was trained by {several} processes, and mode=reproduce trains in "
+            f"one: give its own command to other folders (runs_dir=, data_dir=): {logged.run['command']}"
+        )
     wanted = replace(
         logged.config(),
         mode=Mode.run,

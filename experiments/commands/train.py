@@ -9,7 +9,7 @@ from rich.console import Console
 from threadpoolctl import threadpool_limits
 
 import experiments.bridge  # noqa: F401  (RecBole's work-rounds, before what imports RecBole)
-from experiments import checkpoint
+from experiments import checkpoint, processes
 from experiments.commands.identified import (
     IdentifiedRun,
     prepared_run,
@@ -22,6 +22,7 @@ from experiments.commands.progress import RunProgress
 from experiments.components.registry import callbacks as plugin_callbacks
 from experiments.config.experiment import Experiment
 from experiments.config.schema import ProtocolConfig, Refit
+from experiments.evaluation.evaluate import Evaluation
 from experiments.evaluation.scoring import evaluation, input_note, validate
 from experiments.files import (
     atomic_folder,
@@ -37,6 +38,7 @@ from experiments.runs.folder import CurveWriter, RunFolder
 from experiments.runs.identity import FORMAT, command, plain
 from experiments.runs.others import unused_runs
 from experiments.tracking import Tracker
+from experiments.training import ranks
 from experiments.training.context import TrainingContext
 from experiments.training.loop import Callbacks
 from experiments.training.memory import keep_freed_memory
@@ -96,12 +98,23 @@ def train_identified(
     config = this.experiment.config
     torch.set_num_threads(config.threads)
     keep_freed_memory()
-    with this.lock(), threadpool_limits(config.threads):
-        meanwhile = this.finished()
+    with (
+        ranks.together(torch.device(this.device)),
+        ranks.first_holds(this.lock()),
+        threadpool_limits(config.threads),
+    ):
+        meanwhile = ranks.from_first(this.finished() if ranks.rank() == 0 else None)
         if meanwhile is None:
-            _say_what_is_unseen(this, console)
-            folder = _begin(this, RunFolder(this.path))
-            _train_and_evaluate(this, folder, phases, console=console, bars=bars)
+            folder = RunFolder(this.path)
+            if ranks.rank() == 0:
+                _say_what_is_unseen(this, console)
+                _begin(this, folder)
+            ranks.from_first(None)  # the folder is there
+            if ranks.rank() == 0:
+                _train_and_evaluate(this, folder, phases, console=console, bars=bars)
+            else:
+                _computed(this, folder, Callbacks(), phases)
+                return folder
     if meanwhile is not None:
         reuse(this, console)
         return meanwhile
@@ -160,8 +173,14 @@ def _begin(this: IdentifiedRun, folder: RunFolder) -> RunFolder:
             "host": provenance.host(),
             "tags": dict(notes),
             "params_trained": None,
+            **_several(),
         },
     )
+
+
+def _several() -> dict[str, int]:
+    """How many processes train the run, where it is not one."""
+    return {"processes": processes.size()} if processes.size() > 1 else {}
 
 
 def _train_and_evaluate(
@@ -182,14 +201,7 @@ def _train_and_evaluate(
         callbacks.on_start(
             RunInfo(folder=folder.path, label=this.label, metric=metric, run=folder.run)
         )
-        with phases("train"):
-            chosen = _train(this, folder, callbacks)
-        with phases("evaluate"):
-            valid = evaluation(chosen.model, chosen.dataset, "valid", shared, config.protocol)
-        with phases("train"):
-            trained = _refit(this, folder, callbacks, chosen)
-        with phases("evaluate"):
-            test = evaluation(trained.model, trained.dataset, "test", shared, config.protocol)
+        chosen, valid, trained, test = _computed(this, folder, callbacks, phases)
         _save_model(folder, trained, this.experiment.model.last)
         with atomic_path(folder.path / "per_user.parquet") as temporary:
             test.per_user.write_parquet(temporary)
@@ -214,6 +226,7 @@ def _train_and_evaluate(
                 "best_epoch": chosen.progress.best_epoch,
                 "epochs": chosen.progress.epoch,
                 "users": test.n_users,
+                **_several(),
                 "scoring_ms_per_user": 1e3 * valid.seconds / valid.n_users,
             }
         )
@@ -223,6 +236,23 @@ def _train_and_evaluate(
         raise
     callbacks.on_end(folder.result, None)
     _note_tracking(folder, tracker.seconds)
+
+
+def _computed(
+    this: IdentifiedRun, folder: RunFolder, callbacks: Callback, phases: Phases
+) -> tuple[Trained, Evaluation, Trained, Evaluation]:
+    """What all processes of a run do: the chosen model, its valid metrics, the tested one, its test."""
+    shared, protocol = this.shared, this.experiment.config.protocol
+    with phases("train"):
+        chosen = _train(this, folder, callbacks)
+    with phases("evaluate"):
+        valid = evaluation(chosen.model, chosen.dataset, "valid", shared, protocol)
+    with phases("train"):
+        trained = _refit(this, folder, callbacks, chosen)
+    with phases("evaluate"):
+        test = evaluation(trained.model, trained.dataset, "test", shared, protocol)
+    ranks.leave()
+    return chosen, valid, trained, test
 
 
 def _train(this: IdentifiedRun, folder: RunFolder, callbacks: Callback) -> Trained:

@@ -3,9 +3,10 @@
 import re
 from typing import Any
 
+from experiments import processes
 from experiments.address import is_http, problem
 from experiments.components.plugins import load_plugins
-from experiments.components.registry import callbacks, strategy_config
+from experiments.components.registry import callbacks, strategies, strategy_config
 from experiments.config.protocol_keys import check_protocol, check_times
 from experiments.config.resolve import ResolvedModel, resolve_model
 from experiments.config.schema import Config, Mode
@@ -59,10 +60,13 @@ def check(config: Config) -> ResolvedModel | None:
         raise PaddockError(
             f"precision={config.precision} is unknown: {nearest(config.precision, PRECISIONS)}"
         )
+    if config.mode is not Mode.run:
+        processes.refuse_several(f"mode={config.mode.value}")
     if config.mode not in (Mode.run, Mode.recommend):
         return None
     callbacks()  # of plug-ins: one that a run could not call is refused here
     resolved = resolve_model(config.model)
+    _check_processes(resolved)
     _check_precision(config.precision, resolved)
     _check_ratings(config, resolved)
     if config.mode is Mode.recommend:
@@ -88,6 +92,21 @@ def _check_addresses(config: Config) -> None:
         raise PaddockError(
             f"dataset.source={source}: name a path, recbole:NAME, or an address with http:// or https://"
         )
+
+
+def _check_processes(resolved: ResolvedModel) -> None:
+    """Refuse a model of which some stage trains in one process alone, where torchrun started several."""
+    if processes.size() == 1:
+        return
+    stages = [resolved, *([resolved.backbone] if resolved.backbone is not None else [])]
+    for name in sorted(set().union(*(stage.strategies for stage in stages))):
+        if not strategy_config(name).several_processes:
+            able = [each for each in strategies() if strategy_config(each).several_processes]
+            raise PaddockError(
+                f"model.strategy={name} trains in one process, and torchrun started "
+                f"{processes.size()}: leave torchrun out; one run over several processes is for the "
+                f"strategies {', '.join(sorted(able))}"
+            )
 
 
 def _check_precision(precision: str, resolved: ResolvedModel) -> None:

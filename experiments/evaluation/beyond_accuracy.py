@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from experiments.evaluation.catalogue import Catalogue
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 @list_measure("coverage", of="counts")
@@ -194,6 +195,29 @@ class ListStatistics:
                 for k in wanted:
                     values_B = measure(items_BK[:, :k], self._catalogue)
                     self._blocks[at(name, k)].append(values_B)
+
+    def collected(self) -> tuple[dict[int, Ints], dict[str, Floats]]:
+        """In how many lists each item is, by cut-off, and the values of the users so far."""
+        none: Floats = np.empty(0)
+        return self._counts, {
+            name: np.concatenate([none, *parts]) for name, parts in self._blocks.items()
+        }
+
+    def put(self, parts: Sequence[tuple[dict[int, Ints], dict[str, Floats]]], order: Ints) -> None:
+        """Replace what was collected by what several of these did.
+
+        Parameters
+        ----------
+        parts : sequence of (counts, values)
+            What each of them collected.
+        order : int64
+            Places of all their users in the order of the phase.
+        """
+        self._counts = {k: np.sum([counts[k] for counts, _ in parts], axis=0) for k in self._counts}
+        self._blocks = {
+            name: [np.concatenate([values[name] for _, values in parts])[order]]
+            for name in self._blocks
+        }
 
     def per_user(self) -> dict[str, Floats]:
         """ "novelty_at_10" -> one value per user, in the order of the blocks."""

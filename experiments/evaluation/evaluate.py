@@ -24,6 +24,7 @@ from experiments.evaluation.beyond_accuracy import ListStatistics, measure_names
 from experiments.evaluation.catalogue import Catalogue
 from experiments.evaluation.counters import CandidateCounter, Counter, FullCounter
 from experiments.evaluation.scores import Ints, any_bad, check_scores, comparable, on_device
+from experiments.evaluation.shares import gather, score_groups, shared_blocks
 from experiments.evaluation.topk import best_items
 from experiments.evaluation.topk import topk as topk
 from experiments.protocol.candidates import Candidates
@@ -39,7 +40,8 @@ _MOST_USERS_OF_CANDIDATES = 64
 class Scorer(Protocol):
     """A trained model, ready to score the phase that it was made for.
 
-    Two more attributes are optional. `full = False` says that the model cannot score all items;
+    Three more attributes are optional. ``parts(users_B)`` gives the places of users that are scored
+    together, which several processes share out among them. `full = False` says that the model cannot score all items;
     then it has ``score_candidates(users_B, items_BC) -> scores_BC``, a tensor with one row for
     every user and his candidates, and only rankings with candidates can be computed.
     """
@@ -161,10 +163,12 @@ def evaluate(
     counters = _counters(task)
     lists = _list_statistics(task)
     step = block or _users_at_a_time(scorer, task.split)
-    with torch.no_grad():
-        for start in range(0, len(users), step):
-            users_B = users[start : start + step]
-            scores_BN = _scores(scorer, users_B, task) if _is_full(scorer) else None
+
+    def count() -> Ints:
+        done = [np.empty(0, dtype=np.int64)]
+        for groups in shared_blocks(scorer, users, step):
+            users_B = np.sort(np.concatenate(groups))
+            scores_BN = _scores(scorer, groups, users_B, task) if _is_full(scorer) else None
             for counter in counters.values():
                 counter.count(scorer, users_B, scores_BN)
             if lists and scores_BN is not None:
@@ -173,8 +177,13 @@ def evaluate(
                 items_BK = best_items(scores_BN, masked, longest)
                 for statistics in lists.values():
                     statistics.add(items_BK)
+            done.append(users_B)
             if progress is not None:
-                progress(start + len(users_B), len(users))
+                progress(sum(map(len, done)), len(users))
+        return np.concatenate(done)
+
+    with torch.no_grad():
+        gather(users, count, counters, lists, task.split.targets(task.phase))
     columns: dict[str, NDArray[Any]] = {"user": users.astype(np.int32)}
     for name, ranking in task.rankings.items():
         values = counters[name].values(users, task.metrics, ranking.cutoffs)
@@ -295,8 +304,10 @@ def _check_rankings(scorer: Scorer, task: RankingTask) -> None:
             )
 
 
-def _scores(scorer: Scorer, users_B: Ints, task: RankingTask) -> torch.Tensor:
-    scores_BN = comparable(scorer.score(users_B))
+def _scores(
+    scorer: Scorer, groups: Sequence[Ints], users_B: Ints, task: RankingTask
+) -> torch.Tensor:
+    scores_BN = comparable(score_groups(scorer.score, groups))
     expected = (len(users_B), task.split.n_items + 1)
     assert scores_BN.shape == expected, f"scores are {tuple(scores_BN.shape)}, not {expected}"
     if any_bad(scores_BN[:, 1:]):

@@ -17,8 +17,10 @@ from torch import Tensor
 
 from experiments.bridge.dataset import TrainingRows
 from experiments.evaluation.prompts import CandidateScorer
+from experiments.evaluation.shares import mine
 from experiments.protocol.candidates import Candidates
 from experiments.protocol.split import Split
+from experiments.training import ranks
 from models.allmrec.frozen_llm import FrozenLLM
 
 USERS_AT_ONCE = 16
@@ -156,11 +158,7 @@ def generation(
     for name, given in candidates.items():
         n = min(model.generation_users, len(given.users))
         rows = np.unique(np.linspace(0, len(given.users) - 1, n).astype(np.int64))
-        outcomes = [
-            outcome
-            for start in range(0, len(rows), USERS_AT_ONCE)
-            for outcome in _written(model, scorer, given, rows[start : start + USERS_AT_ONCE])
-        ]
+        outcomes = _outcomes(model, scorer, given, rows)
         constrained, exact, invalid = (
             float(np.mean(column)) for column in zip(*outcomes, strict=True)
         )
@@ -170,6 +168,21 @@ def generation(
             f"generation_free/{name}/invalid": invalid,
         }
     return measured
+
+
+def _outcomes(
+    model: AbstractRecommender, scorer: CandidateScorer, given: Candidates, rows: NDArray[np.int64]
+) -> list[_Outcome]:
+    """The outcomes of rows of the candidate file, in order; processes share them out."""
+
+    def written() -> dict[int, list[_Outcome]]:
+        return {
+            start: list(_written(model, scorer, given, rows[start : start + USERS_AT_ONCE]))
+            for start in mine(range(0, len(rows), USERS_AT_ONCE))
+        }
+
+    by_start = {start: each for part in ranks.gathered(written) for start, each in part.items()}
+    return [outcome for start in sorted(by_start) for outcome in by_start[start]]
 
 
 def _written(

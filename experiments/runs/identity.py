@@ -12,12 +12,13 @@ from typing import Any
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import OmegaConf
 
+from experiments import processes
 from experiments.components.registry import functions
 from experiments.config.compose import compose
 from experiments.config.experiment import Experiment
 from experiments.config.schema import Config, Inputs, Refit
 from experiments.files import hash_of
-from experiments.paths import program
+from experiments.paths import launched
 from paddock import ListMeasure, Metric, Split
 
 FORMAT = 2
@@ -79,6 +80,7 @@ def config_hash(
     device: str,
     threads: int,
     precision: str = "float32",
+    processes: int = 1,
 ) -> str:
     """The hash that two runs share if only their seeds differ.
 
@@ -96,9 +98,13 @@ def config_hash(
         Where it is computed: the order of floating-point sums depends on both.
     precision
         Of the training steps.
+    processes
+        That train together: gradients are summed, and dropout is drawn, in each of them.
     """
-    # A run in float32 is the same whether or not there was a choice.
-    chosen = {} if precision == "float32" else {"precision": precision}
+    # A run in float32, or of one process, is the same whether or not there was a choice.
+    chosen: dict[str, Any] = {} if precision == "float32" else {"precision": precision}
+    if processes > 1:
+        chosen["processes"] = processes
     return hash_of(
         {
             **chosen,
@@ -159,7 +165,7 @@ def component_sources(experiment: Experiment) -> dict[str, str]:
 
 
 def command(config: Config, *, choices: Mapping[str, str], places: Sequence[str] = ()) -> str:
-    """The shortest command that composes to this configuration, seed included.
+    """The shortest command that composes to this configuration, seed and number of processes included.
 
     Parameters
     ----------
@@ -173,7 +179,7 @@ def command(config: Config, *, choices: Mapping[str, str], places: Sequence[str]
     chosen = [f"{group}={choices[group]}" for group in GROUPS]
     found_in = [*places, *([f"plugins={spelled(config.plugins)}"] if config.plugins else [])]
     usual, wanted = _flat(dict(_usual((*found_in, *chosen)))), _flat(plain(config))
-    arguments = [*program("run"), *found_in, *chosen, f"seed={config.seed}"]
+    arguments = [*launched("run", processes.size()), *found_in, *chosen, f"seed={config.seed}"]
     for key, value in wanted.items():
         if key.partition(".")[0] in WITHOUT_EFFECT or key == "seed":
             continue

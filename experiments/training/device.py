@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments import processes
 from experiments.components.registry import strategy_config
 from experiments.config.resolve import ResolvedModel
 from experiments.errors import PaddockError
@@ -47,6 +48,29 @@ def device_name(name: str) -> str:
             f"device={name}: there are {torch.cuda.device_count()} GPUs; choose cpu or auto"
         )
     return name
+
+
+def own_device(name: str) -> str:
+    """The device of this process, of several that train one run: each has a GPU of its own.
+
+    Parameters
+    ----------
+    name : str
+        As `device_name` gives it.
+
+    Raises
+    ------
+    PaddockError
+        If one GPU is named, or this machine has fewer than processes.
+    """
+    if processes.size() == 1 or name == "cpu":
+        return name
+    if ":" in name:
+        raise PaddockError(
+            f"device={name} is one GPU, and each of {processes.size()} processes takes one of its "
+            "own: choose device=cuda"
+        )
+    return device_name(f"{name}:{processes.local_rank()}")
 
 
 def may_have_gpu(devices: Path = Path("/dev")) -> bool:

@@ -1,13 +1,15 @@
 """The loop around a strategy: epochs, validation, early stopping, checkpoints.
 
 A checkpoint holds everything that the loop changes and is written between two epochs. A killed run
-therefore goes on from its last checkpoint and gives the same numbers, bit for bit on a CPU.
+therefore goes on from its last checkpoint and gives the same numbers, bit for bit on a CPU. Of several
+processes the first writes it, with the random states of all, and all of them read it.
 """
 
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from torch import nn
 
 from experiments import checkpoint
 from experiments.integrity import Damaged, say_once
+from experiments.training import ranks
 from experiments.training.state import (
     Tensors,
     load_model_state,
@@ -243,7 +246,7 @@ class Loop:
         saved_at = time.monotonic()
         while self.progress.epoch < self.schedule.epochs and not self.progress.stopped:
             self.callbacks.on_epoch(self._epoch())
-            if time.monotonic() - saved_at >= self.checkpoint_seconds:
+            if ranks.from_first(time.monotonic() - saved_at >= self.checkpoint_seconds):
                 self._save()
                 saved_at = time.monotonic()
         if self.schedule.keep == "best" and self._best is not None:
@@ -285,10 +288,12 @@ class Loop:
         return metrics
 
     def _save(self) -> None:
-        generators = self.strategy.generators
+        states = ranks.gathered(partial(random_state, self.strategy.generators))
+        if ranks.rank() > 0:
+            return
         sections = {
             "model": model_state(self.model),
-            "random": random_state(generators),
+            **{_random(number): state for number, state in enumerate(states)},
             **{
                 f"optimizer.{name}": optimizer_state(value)
                 for name, value in self.strategy.optimizers.items()
@@ -301,7 +306,7 @@ class Loop:
 
     def _resume(self) -> bool:
         """Go back to the checkpoint, if there is a whole one of this stage of this run."""
-        if not self.path.exists():
+        if not ranks.from_first(self.path.exists()):
             return False
         try:
             sections, notes = checkpoint.load(self.path)
@@ -315,5 +320,10 @@ class Loop:
         for name, value in self.strategy.optimizers.items():
             load_optimizer_state(value, *sections[f"optimizer.{name}"])
         self._best = sections.get("best")
-        load_random_state(self.strategy.generators, *sections["random"])
+        load_random_state(self.strategy.generators, *sections[_random(ranks.rank())])
         return True
+
+
+def _random(process: int) -> str:
+    """The section of a checkpoint with the random states of a process."""
+    return f"random.{process}" if process else "random"

@@ -3,8 +3,8 @@
 P positions, D width, N items (padding included, its row is 0), K negatives.
 """
 
-from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +12,45 @@ from torch import Tensor
 
 from paddock.layers import ROWS_MULTIPLE, onednn_products
 
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(states_PD, weight_ND, targets_P) -> mean loss of a position."""
+
+class Among(NamedTuple):
+    """Positions as a part of a batch, for which negatives are drawn as a whole.
+
+    Attributes
+    ----------
+    places_P : Tensor
+        The number of each position among those of the batch, shape (P,), int64.
+    positions : int
+        Positions of the batch.
+    """
+
+    places_P: Tensor
+    positions: int
+
+    @classmethod
+    def rows(cls, rows: slice, valid_BL: Tensor) -> "Among":
+        """The valid positions of some rows.
+
+        Parameters
+        ----------
+        rows : slice
+            Rows of the batch.
+        valid_BL : Tensor
+            Which positions of the batch count, bool, shape (B, L).
+        """
+        number_BL = valid_BL.flatten().cumsum(0).view_as(valid_BL) - 1
+        return cls(number_BL[rows][valid_BL[rows]], int(valid_BL.sum()))
+
+
+class Loss(Protocol):
+    """The mean loss of a position."""
+
+    def __call__(
+        self, states_PD: Tensor, weight_ND: Tensor, targets_P: Tensor, *, among: Among | None = None
+    ) -> Tensor:
+        """A scalar; `among` says of which batch the positions are a part, None that they are all."""
+        ...
+
 
 LOGITS_AT_ONCE = {"cpu": 1 << 22, "cuda": 1 << 27}
 """Logits of the full softmax held at a time: few enough for the cache of a CPU, many enough for few kernels on a GPU."""
@@ -42,7 +79,7 @@ def next_item_loss(
 
     Returns
     -------
-    callable
+    Loss
         (states_PD, weight_ND, targets_P) -> mean loss of a position.
     """
     if name == "softmax":
@@ -122,7 +159,9 @@ def _negative_logs(
     return losses_P1
 
 
-def full_softmax(states_PD: Tensor, weight_ND: Tensor, targets_P: Tensor) -> Tensor:
+def full_softmax(
+    states_PD: Tensor, weight_ND: Tensor, targets_P: Tensor, *, among: Among | None = None
+) -> Tensor:
     """Cross-entropy over all items.
 
     Padding is one of the items, as in RecBole's `loss_type: CE`.
@@ -135,6 +174,8 @@ def full_softmax(states_PD: Tensor, weight_ND: Tensor, targets_P: Tensor) -> Ten
         Embedding of each item, shape (N, D); row 0 is padding.
     targets_P : Tensor
         The next item of each position, shape (P,), int64.
+    among : Among, optional
+        Of no effect: nothing is drawn.
 
     Returns
     -------
@@ -151,6 +192,7 @@ def _sampled_softmax(
     *,
     negatives: int,
     generator: torch.Generator,
+    among: Among | None = None,
 ) -> Tensor:
     drawn_K = _uniform((negatives,), len(weight_ND), generator).to(targets_P.device)
     against_PK = states_PD @ weight_ND[drawn_K].T
@@ -168,9 +210,13 @@ def _binary(
     negatives: int,
     t: float,
     generator: torch.Generator,
+    among: Among | None = None,
 ) -> Tensor:
     n_items = len(weight_ND)
-    drawn_PK = _uniform((len(targets_P), negatives), n_items, generator).to(targets_P.device)
+    positions = len(targets_P) if among is None else among.positions
+    drawn_PK = _uniform((positions, negatives), n_items, generator).to(targets_P.device)
+    if among is not None:
+        drawn_PK = drawn_PK[among.places_P]
     # A draw that hits the target moves on by one item, which keeps K negatives for everyone.
     drawn_PK = torch.where(drawn_PK == targets_P[:, None], drawn_PK % (n_items - 1) + 1, drawn_PK)
     wanted_P = (states_PD * weight_ND[targets_P]).sum(dim=1)

@@ -5,6 +5,7 @@ import math
 import torch
 
 from experiments.errors import PaddockError
+from experiments.training import ranks
 from experiments.training.strategy import Task, check_loss
 
 KINDS: dict[str, type[torch.optim.Optimizer]] = {
@@ -77,7 +78,7 @@ class Steps:
         Parameters
         ----------
         loss : Tensor
-            The batch's loss, a scalar.
+            The batch's loss, a scalar; of several processes, this one's part of it.
         epoch : int
             Finished epochs of the stage.
         done : int
@@ -90,12 +91,13 @@ class Steps:
         PaddockError
             If training diverged.
         """
-        value = check_loss(loss.item(), model=self._model, epoch=epoch)
+        value = check_loss(ranks.total(loss), model=self._model, epoch=epoch)
         share = (epoch + done / batches) / self._epochs
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate * rate_at(share, schedule=self._schedule)
         self.optimizer.zero_grad()
         loss.backward()
+        ranks.add_gradients(self._model.parameters())
         if self._clip:
             torch.nn.utils.clip_grad_norm_(self._model.parameters(), **self._clip)
         self.optimizer.step()

@@ -24,6 +24,7 @@ from experiments.files import hash_of
 from experiments.integrity import Damaged, say_once
 from experiments.locks import lock
 from experiments.runs.folder import RunFolder, find_runs
+from experiments.training import ranks
 from experiments.training.context import TrainingContext
 from experiments.training.loop import StageProgress
 from experiments.training.state import load_model_state, model_state
@@ -210,6 +211,8 @@ def product_of(
     }
     if epochs is not None:
         content |= {"selection": None, "chosen_epochs": epochs}
+    if ranks.size() > 1:
+        content["processes"] = ranks.size()
     if context.precision != torch.float32:
         content["precision"] = str(context.precision)
     identity = hash_of(content)

@@ -16,8 +16,9 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from experiments.bridge.dataset import TrainingRows
 from experiments.components.registry import strategies
 from experiments.config.resolve import BACKBONE, ResolvedModel
+from experiments.errors import PaddockError
 from experiments.files import hash_of
-from experiments.training import reuse
+from experiments.training import ranks, reuse
 from experiments.training.build import Built, build
 from experiments.training.context import TrainingContext
 from experiments.training.loop import Loop, Metrics, Schedule, StageProgress
@@ -180,7 +181,8 @@ class _Stages:
         stages = dict(self.resolved.stages)
         if self.resolved.backbone is not None:
             stages = {BACKBONE: self.resolved.backbone.values, **stages}
-        _remove_partial_files(self.context.folder)
+        if ranks.rank() == 0:
+            _remove_partial_files(self.context.folder)
         previous: tuple[Any, Any] | None = None
         for number, (name, values) in enumerate(stages.items()):
             built = build(values, self.context)
@@ -204,7 +206,32 @@ class _Stages:
     def _stage(self, number: int, name: str, values: dict[str, Any], built: Built) -> StageProgress:
         """Find the stage's weights, or train them; the model holds them afterwards."""
         product = self._product(number, name, values)
-        with product.held():
+        with ranks.first_holds(product.held()):
+            progress = self._found(name, product, built)
+            if progress is not None and product.shared:
+                self.reused[self._title(name)] = progress.seconds
+            if progress is None:
+                loop = self._loop(name, values, built, product.identity)
+                self.callbacks.on_stage(loop.stage, loop.schedule.epochs)
+                progress = loop.run()
+                if ranks.rank() == 0:
+                    product.save(built.model, progress)
+                ranks.from_first(None)  # the others may read it next
+        # A shared product counts the epochs of the run that made it.
+        self.step = max(self.step, progress.step)
+        kept = progress.best_epoch if values["keep"] == "best" else progress.epoch
+        self.chosen[name] = kept
+        if name == BACKBONE:
+            self.backbone = product.identity
+        return progress
+
+    def _found(self, name: str, product: reuse.Product, built: Built) -> StageProgress | None:
+        """The progress of the training that made the stage's weights, which the model holds then.
+
+        The first process decides whether there are any, and leaves them where the others load them.
+        """
+        progress = None
+        if ranks.rank() == 0:
             progress = product.load(built.model)
             if progress is None and name == BACKBONE and self.training.runs_dir is not None:
                 progress = product.take(
@@ -212,19 +239,12 @@ class _Stages:
                     runs_dir=self.training.runs_dir,
                     dataset=self.context.data.name,
                 )
-            if progress is not None and product.shared:
-                self.reused[self._title(name)] = progress.seconds
-            if progress is None:
-                loop = self._loop(name, values, built, product.identity)
-                self.callbacks.on_stage(loop.stage, loop.schedule.epochs)
-                progress = loop.run()
-                product.save(built.model, progress)
-        # A shared product counts the epochs of the run that made it.
-        self.step = max(self.step, progress.step)
-        kept = progress.best_epoch if values["keep"] == "best" else progress.epoch
-        self.chosen[name] = kept
-        if name == BACKBONE:
-            self.backbone = product.identity
+        progress = ranks.from_first(progress)
+        if progress is not None and ranks.rank() > 0 and product.load(built.model) is None:
+            raise PaddockError(
+                f"{product.path} is read by process 0 and not by process {ranks.rank()}: "
+                "all processes need one file system"
+            )
         return progress
 
     def _product(self, number: int, name: str, values: dict[str, Any]) -> reuse.Product:
@@ -260,10 +280,13 @@ class _Stages:
         )
 
     def _loop(self, name: str, values: dict[str, Any], built: Built, identity: str) -> Loop:
+        strategy = make_strategy(values["strategy"], built, self.context)
+        ranks.same_weights(built.model)
+        ranks.seed_apart(self.context.seed)
         return Loop(
             stage=self._title(name),
             model=built.model,
-            strategy=make_strategy(values["strategy"], built, self.context),
+            strategy=strategy,
             schedule=self._schedule(name, values),
             metric=self.training.metric,
             validate=partial(self._validated, dataset=built.dataset),

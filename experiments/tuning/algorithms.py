@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 SAMPLERS = ("tpe", "gp", "random", "grid")
-PRUNERS = ("median", "hyperband", "none")
+PRUNERS = ("median", "halving", "hyperband", "none")
 LAUNCHERS = ("local", "slurm", "submitit")
 REDUCTION = 3
-"""Hyperband's eta: of so many trials one goes on (Li et al., JMLR 2018, section 2.6, takes 3 or 4)."""
+"""Eta of halving and hyperband: of so many trials one goes on (Li et al., JMLR 2018, section 2.6, takes
+3 or 4)."""
 
 
 def sampler(name: str, *, seed: int) -> "BaseSampler":
@@ -61,6 +62,12 @@ def pruner(study: StudyConfig, *, epochs: int) -> "BasePruner":
     if study.pruner == "median":
         return pruners.MedianPruner(
             n_startup_trials=study.startup_trials, n_warmup_steps=study.warmup_epochs
+        )
+    if study.pruner == "halving":
+        # Asynchronous: a trial is compared at its rung with those that were there before it, and goes
+        # on or ends at once. None waits in between, so that none is trained again.
+        return pruners.SuccessiveHalvingPruner(
+            min_resource=max(1, study.warmup_epochs), reduction_factor=REDUCTION
         )
     if study.pruner == "hyperband":
         return pruners.HyperbandPruner(

@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from experiments import processes
 from experiments.commands.run import (
     chosen_files,
     hydra_arguments,
@@ -44,7 +45,8 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     asked = list(sys.argv[1:])
     try:
-        with answering(), explained(TuneConfig):
+        with answering(), processes.quiet(), explained(TuneConfig):
+            processes.refuse_several("a study")
             asked = [concealed_override(each) for each in asked]
             sys.argv[1:] = hydra_arguments(asked)
             hydra.main(config_path=str(CONF), config_name="tune", version_base="1.3")(task)()

@@ -22,8 +22,9 @@ class StudyConfig:
     sampler, seed
         Which values are tried: tpe, gp, random, or grid (every combination once).
     pruner, startup_trials, warmup_epochs
-        Which trials end early: median, hyperband or none. The median prunes nothing before so many
-        trials have finished, nor before so many epochs of a trial.
+        Which trials end early: median, halving, hyperband or none. The median prunes nothing before
+        so many trials have finished, nor before so many epochs of a trial; the first rung of the
+        others is that epoch.
     storage
         sqlite:///FILE on one machine, postgresql://USER@HOST/NAME on many.
     heartbeat_seconds

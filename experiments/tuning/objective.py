@@ -3,16 +3,12 @@
 Only the valid part is ever scored: a study never sees the test part.
 """
 
-import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from optuna import TrialPruned
 from optuna.trial import Trial
@@ -26,6 +22,7 @@ from experiments.training.context import TrainingContext
 from experiments.training.device import precision_of
 from experiments.training.loop import Callbacks
 from experiments.training.stages import Training, train
+from experiments.tuning.scratch import scratch
 from experiments.tuning.study import TuningStudy
 from experiments.tuning.trials import DEFAULTS, DRAWN, EPOCHS, STOPPED_BY
 from paddock import Callback
@@ -156,25 +153,3 @@ class _Reports(Callback):
         trial.set_user_attr(STOPPED_BY, stopped_by)
         self.tell_epochs()
         raise TrialPruned
-
-
-@contextmanager
-def scratch(parent: Path) -> Iterator[Path]:
-    """Give a folder for the files of one trial, and remove it with them.
-
-    Parameters
-    ----------
-    parent
-        The folder of the study; what dead workers left below it is removed as well.
-    """
-    root = parent / "scratch"
-    if root.exists():
-        for left in root.iterdir():
-            if not psutil.pid_exists(int(left.name)):
-                shutil.rmtree(left, ignore_errors=True)
-    path = root / str(os.getpid())
-    path.mkdir(parents=True, exist_ok=True)
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)

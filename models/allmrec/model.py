@@ -184,13 +184,35 @@ class ALLMRec(SequentialRecommender):
         Tensor
             A scalar.
         """
+        if self._stage == "llm":
+            return self.prompt_loss(interaction, slice(None))[0]
         states_BD = self._states(interaction, train=True)
-        if self._stage == "align":
-            return self.alignment_loss(
-                states_BD, interaction[self.POS_ITEM_ID], interaction[self.NEG_ITEM_ID]
-            )
+        return self.alignment_loss(
+            states_BD, interaction[self.POS_ITEM_ID], interaction[self.NEG_ITEM_ID]
+        )
+
+    def prompt_loss(self, interaction: Interaction, some: slice) -> tuple[Tensor, Tensor]:
+        """The loss of some rows of a batch in stage llm; the average user is that of all its rows.
+
+        Parameters
+        ----------
+        interaction : Interaction
+            Users, histories, candidates and targets, B rows.
+        some : slice
+            The rows whose answers count.
+
+        Returns
+        -------
+        loss : Tensor
+            Mean over the tokens of these rows' answers, a scalar.
+        tokens_B : Tensor
+            Tokens of the answer of each row of the batch, shape (B,).
+        """
+        states_BD = self._states(interaction, train=True)
         self.average_user.add(states_BD)
-        return self.answer_loss(states_BD, self._rows(interaction))
+        rows = self._rows(interaction)
+        loss = self.answer_loss(states_BD[some], Rows(*(each[some] for each in rows)))
+        return loss, rows.length_B - rows.prompt_B
 
     def alignment_loss(self, states_BD: Tensor, wanted_B: Tensor, against_B: Tensor) -> Tensor:
         """The loss of stage align: recommendation, matching and both reconstructions (eq. 2 to 6).

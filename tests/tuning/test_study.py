@@ -127,6 +127,62 @@ def _pruned_at(trial: FrozenTrial, before: list[FrozenTrial], startup: int, warm
     return steps[-1]
 
 
+COUNT = """
+from pathlib import Path
+
+from paddock import Callback
+
+
+class Count(Callback):
+    def _note(self, word):
+        with Path(__file__).with_name("trained").open("a") as counted:
+            counted.write(word + "\\n")
+
+    def on_stage(self, stage, epochs):
+        self._note("begin")
+
+    def on_batch(self, done, total):
+        if done == total:
+            self._note("epoch")
+"""
+
+
+def test_successive_halving_trains_nothing_twice(tuner: Tuner, tmp_path: Path) -> None:
+    """A trial that is promoted goes on where it is: what was trained is counted beside the study."""
+    plugin = tmp_path / "counting"
+    plugin.mkdir()
+    (plugin / "count.py").write_text(COUNT)
+    tuner(
+        *TUNED,
+        *("study.pruner=halving", "study.warmup_epochs=1", "study.n_trials=12"),
+        *("study.sampler=random", "study.final_seeds=0", "model.stopping_step=0"),
+        f"plugins=[{plugin}]",
+    )
+    trials = tuner.trials
+    trained = (plugin / "trained").read_text().split()
+    assert len(trials) == 12
+    assert trained.count("begin") == 12
+    assert trained.count("epoch") == sum(len(trial.intermediate_values) for trial in trials)
+    for trial in trials:
+        assert sorted(trial.intermediate_values) == [*range(1, (trial.last_step or 0) + 1)]
+        assert trial.last_step == (12 if trial.number == 0 else _halved_at(trial, trials))
+    assert {trial.last_step for trial in trials} > {1, 12}
+
+
+def _halved_at(trial: FrozenTrial, trials: list[FrozenTrial]) -> int:
+    """The rung at which a trial is below the best third of those that came there before it."""
+    for rung in (1, 3, 9):
+        value = trial.intermediate_values[rung]
+        there = [
+            other.intermediate_values[rung]
+            for other in trials[: trial.number + 1]
+            if rung in other.intermediate_values
+        ]
+        if value < sorted(there, reverse=True)[max(len(there) // 3, 1) - 1]:
+            return rung
+    return 12
+
+
 def test_equal_failures_stop_the_study(tuner: Tuner) -> None:
     overrides = [
         *(*SMALL, "study.n_trials=20", "~search.train_batch_size", "model.train_batch_size=512"),

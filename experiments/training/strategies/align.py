@@ -1,8 +1,10 @@
 """The strategy `align`: A-LLMRec's stage 1, item and text embeddings are mapped into a joint space."""
 
+import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
+from experiments.training import ranks
 from experiments.training.state import seed_everything
 from experiments.training.strategies.targets import AdamSteps, Targets
 from experiments.training.strategy import Task, Tick, descend
@@ -16,6 +18,7 @@ class AlignConfig(EpochConfig):
     name = "align"
     needs = "alignment"
     needed = "a model with a joint space of items and texts"
+    several_processes = True
 
     train_batch_size: int = key(2048, "Users of a batch.", least=1, search=choices(16, 32, 64, 128))
     learning_rate: float = key(1e-3, "Adam's step size.", above=0, search=log_uniform(1e-5, 1e-2))
@@ -62,7 +65,8 @@ class Align:
         return descend(losses, self._steps, epoch=epoch, batches=len(columns[0]), tick=tick)
 
     def _batch_loss(self, users_B: Tensor, places_B: Tensor, negatives_B: Tensor) -> Tensor:
-        batch = self._targets.batch(users_B, places_B)
-        batch.update(Interaction({self._model.NEG_ITEM_ID: negatives_B}))
+        part = ranks.part(len(users_B))
+        batch = self._targets.batch(users_B[part.rows], places_B[part.rows])
+        batch.update(Interaction({self._model.NEG_ITEM_ID: negatives_B[part.rows]}))
         loss: Tensor = self._model.calculate_loss(batch.to(self._device))
-        return loss
+        return part.weighed(loss, torch.ones_like(users_B))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from experiments.errors import PaddockError
+from experiments.training import ranks
 from experiments.training.cuts import window_batches
 from experiments.training.losses import full_softmax
 from experiments.training.optimizers import Steps
@@ -28,6 +29,7 @@ class MaskedConfig(StepConfig):
     needs = "masked items"
     needed = "a model that predicts masked items, as BERT4Rec does"
     mixed_precision = True
+    several_processes = True
     only = {"loss_type": ("CE",)}
 
     learning_rate: float = key(
@@ -92,11 +94,14 @@ class Masked:
         return descend(losses, self._steps, epoch=epoch, batches=len(batches), tick=tick)
 
     def _batch_loss(self, items_BL: Tensor, masked_BL: Tensor) -> Tensor:
+        part, masks_B = ranks.part(len(items_BL)), masked_BL.sum(1)
+        items_BL, masked_BL = items_BL[part.rows], masked_BL[part.rows]
         shown_BL = items_BL.masked_fill(masked_BL, self._model.mask_token)
         with mixed(items_BL.device, self._precision):
             encoded_PD = self._model.encode(shown_BL)[masked_BL]
             states_PE, weight_NE = self._model.logit_factors(encoded_PD)
-            return full_softmax(states_PE, weight_NE, items_BL[masked_BL])
+            loss = full_softmax(states_PE, weight_NE, items_BL[masked_BL])
+        return part.weighed(loss, masks_B)
 
     def _batches(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Windows as (first row, number of items), grouped by length, in random order."""

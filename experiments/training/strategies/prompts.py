@@ -6,6 +6,7 @@ B rows of a batch, C candidates.
 import torch
 from recbole.data.interaction import Interaction
 
+from experiments.training import ranks
 from experiments.training.state import seed_everything
 from experiments.training.strategies.targets import AdamSteps, Targets
 from experiments.training.strategy import Task, Tick, descend
@@ -22,6 +23,7 @@ class LLMPromptsConfig(EpochConfig):
     name = "llm"
     needs = "prompts"
     needed = "a model that is made with a language model"
+    several_processes = True
 
     train_batch_size: int = key(2048, "Prompts of a batch.", least=1)
     learning_rate: float = key(1e-3, "Adam's step size.", above=0, search=log_uniform(1e-5, 1e-2))
@@ -70,11 +72,17 @@ class LLMPrompts:
         batches = -(-len(users) // self._batch_size)
         columns = (each.split(AHEAD * self._batch_size) for each in (users, places, negatives))
         losses = (
-            self._model.calculate_loss(batch)
+            self._batch_loss(batch)
             for many in zip(*columns, strict=True)
             for batch in self._batches(*many)
         )
         return descend(losses, self._steps, epoch=epoch, batches=batches, tick=tick)
+
+    def _batch_loss(self, batch: Interaction) -> torch.Tensor:
+        part = ranks.part(len(batch))
+        loss, tokens_B = self._model.prompt_loss(batch, part.rows)
+        weighed: torch.Tensor = part.weighed(loss, tokens_B)
+        return weighed
 
     def _batches(
         self, users: torch.Tensor, places: torch.Tensor, negatives: torch.Tensor

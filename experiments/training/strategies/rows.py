@@ -14,6 +14,7 @@ from recbole.trainer import Trainer
 from recbole.utils import get_trainer
 
 from experiments.errors import PaddockError
+from experiments.training import ranks
 from experiments.training.optimizers import Steps
 from experiments.training.precision import mixed
 from experiments.training.strategy import Task, Tick, descend
@@ -29,6 +30,7 @@ class RowsConfig(StepConfig):
     needs = "rows"
     needed = "an autoencoder of the users' items"
     mixed_precision = True
+    several_processes = True
 
     train_batch_size: int = key(2048, "Users of a batch.", least=1)
 
@@ -75,18 +77,28 @@ class Rows:
             return descend(losses, self._steps, epoch=epoch, batches=len(batches), tick=tick)
 
     def _batch_loss(self, users_B: torch.Tensor) -> torch.Tensor:
-        batch = Interaction({self._model.USER_ID: users_B.to(self._device)})
+        part = ranks.part(len(users_B))
+        batch = Interaction({self._model.USER_ID: users_B[part.rows].to(self._device)})
         with mixed(batch[self._model.USER_ID].device, self._precision):
             loss: torch.Tensor = self._model.calculate_loss(batch)
-        return loss
+        return part.weighed(loss, torch.ones_like(users_B))
 
     def _batches(self) -> tuple[torch.Tensor, ...]:
         order_U = torch.randperm(len(self._users_U), generator=self.generators["rows"])
         return self._users_U[order_U].tensor_split(-(-len(order_U) // self._batch_size))
 
 
+USERS_AVERAGED = ("MacridVAE", "MultiDAE", "MultiVAE")
+"""Models whose loss is a mean over the users of a batch, which do not affect each other."""
+
+
 def _check(task: Task) -> None:
     name = type(task.model).__name__
+    if ranks.size() > 1 and name not in USERS_AVERAGED:
+        raise PaddockError(
+            f"{name} computes a batch as a whole and trains in one process; of the models of "
+            f"model.strategy=rows {', '.join(USERS_AVERAGED)} train in several: leave torchrun out"
+        )
     if not isinstance(task.model, AutoEncoderMixin):
         raise PaddockError(
             f"model.strategy=rows needs an autoencoder of the users' items; {name} is none: "

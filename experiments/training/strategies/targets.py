@@ -9,6 +9,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from experiments.errors import PaddockError
+from experiments.training import ranks
 from experiments.training.negatives import NegativeSampler
 from experiments.training.strategy import Task, check_loss
 
@@ -183,7 +184,7 @@ class AdamSteps:
         Parameters
         ----------
         loss : Tensor
-            The batch's loss, a scalar.
+            The batch's loss, a scalar; of several processes, this one's part of it.
         epoch : int
             Finished epochs of the stage.
         done : int
@@ -196,7 +197,7 @@ class AdamSteps:
         PaddockError
             If the loss is infinite or not a number.
         """
-        value = check_loss(loss.item(), model=self._model, epoch=epoch)
+        value = check_loss(ranks.total(loss), model=self._model, epoch=epoch)
         if not loss.requires_grad:
             return value
         (optimizer,) = self.optimizers.values()
@@ -207,6 +208,7 @@ class AdamSteps:
         group = min(self._accumulate, batches - done // self._accumulate * self._accumulate)
         (loss / group).backward()
         if last:
+            ranks.add_gradients(self._weights)
             if self._clip:
                 torch.nn.utils.clip_grad_norm_(self._weights, **self._clip)
             optimizer.step()

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from experiments.errors import PaddockError
+from experiments.training import ranks
 from experiments.training.cuts import window_batches
-from experiments.training.losses import next_item_loss
+from experiments.training.losses import Among, next_item_loss
 from experiments.training.optimizers import Steps
 from experiments.training.precision import mixed
 from experiments.training.strategy import Task, Tick, descend
@@ -29,6 +30,7 @@ class WindowsConfig(StepConfig):
     needs = "states"
     needed = "a causal model with a state for every position"
     mixed_precision = True
+    several_processes = True
     only = {"loss_type": ("CE",)}
 
     learning_rate: float = key(
@@ -112,10 +114,15 @@ class Windows:
         return descend(losses, self._steps, epoch=epoch, batches=len(batches), tick=tick)
 
     def _batch_loss(self, inputs_BL: torch.Tensor, targets_BL: torch.Tensor) -> torch.Tensor:
-        valid_BL = targets_BL != 0
+        part = ranks.part(len(inputs_BL))
+        whole_BL = targets_BL != 0
+        valid_BL, targets_BL = whole_BL[part.rows], targets_BL[part.rows]
+        among = None if part.whole else Among.rows(part.rows, whole_BL)
+        weight_ND = self._model.item_embedding.weight
         with mixed(inputs_BL.device, self._precision):
-            states_PD = self._model.states(inputs_BL)[valid_BL]
-            return self._loss(states_PD, self._model.item_embedding.weight, targets_BL[valid_BL])
+            states_PD = self._model.states(inputs_BL[part.rows])[valid_BL]
+            loss = self._loss(states_PD, weight_ND, targets_BL[valid_BL], among=among)
+        return part.weighed(loss, whole_BL.sum(1))
 
     def _batches(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Windows as (first row, number of targets), grouped by length, in random order."""
