@@ -1,11 +1,12 @@
 """Columns of numbers on the disk: appended to, read piece by piece, and laid out as an Arrow file."""
 
+import io
 import mmap
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import pyarrow as pa
@@ -127,33 +128,28 @@ def _read(stream: BinaryIO, place: int, dtype: np.dtype, rows: int) -> np.ndarra
     return values
 
 
-class _Holes:
+class _Holes(io.RawIOBase):
     """A file that Arrow writes, with holes where the given buffers would stand."""
-
-    closed = False
 
     def __init__(self, stream: BinaryIO, buffers: Mapping[int, str]) -> None:
         self._stream = stream
         self._buffers = dict(buffers)
         self.offsets: dict[str, int] = {}
 
-    def write(self, data: object) -> int:
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
         buffer = pa.py_buffer(data)
         name = self._buffers.get(buffer.address)
         if name is None or name in self.offsets or buffer.size == 0:
-            return self._stream.write(data)  # type: ignore[arg-type]
+            return self._stream.write(data)
         self.offsets[name] = self._stream.tell()
         self._stream.seek(buffer.size, 1)
         return buffer.size
 
-    def flush(self) -> None:
-        self._stream.flush()
-
     def tell(self) -> int:
         return self._stream.tell()
-
-    def close(self) -> None:
-        pass
 
 
 def _lay_out(path: Path, types: Mapping[str, np.dtype], rows: int) -> dict[str, int]:

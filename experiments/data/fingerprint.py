@@ -72,7 +72,7 @@ class Fingerprint:
         if values.dtype == pl.String:
             # No cell of an atomic file holds a line end.
             values = values.fill_null("")
-            self._begin(name, values.str.len_bytes().sum() + max(len(values) - 1, 0))
+            self._begin(name, int(values.str.len_bytes().sum()) + max(len(values) - 1, 0))
             for start in range(0, len(values), _STRINGS):
                 text = "\n".join(values.slice(start, _STRINGS).to_list())
                 self._digest.update(("\n" if start else "").encode() + text.encode())

@@ -176,7 +176,7 @@ def core(rows: Rows, filters: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray
 
 def types_of(rows: Rows) -> dict[str, np.dtype]:
     """The columns that are kept, with their types."""
-    types = {"user": np.dtype(np.int32), "item": np.dtype(np.int32)}
+    types: dict[str, np.dtype] = {"user": np.dtype(np.int32), "item": np.dtype(np.int32)}
     if rows.times is not None:
         types["time"] = np.dtype(rows.times.dtype)
     if rows.rated:
