@@ -36,7 +36,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.measure import Measured, Seconds
-from benchmarks.process import ONE_THREAD, ROOT, python_output
+from benchmarks.process import ROOT, one_thread, python_output
 from experiments.commands.train import run
 from experiments.config.compose import compose, typed
 from experiments.config.experiment import Experiment
@@ -213,7 +213,7 @@ def recbole_trials(
     with subprocess.Popen(
         [str(python), "-W", "ignore", "-m", "benchmarks.tuning_peer", asked],
         cwd=ROOT,
-        env=os.environ | ONE_THREAD,
+        env=one_thread(),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
