@@ -1,13 +1,12 @@
 """Two processes, RecBole's and ours, that train by turns: neither works while the other is timed."""
 
 import json
-import os
 import subprocess
 import sys
 from types import TracebackType
 from typing import Any
 
-from benchmarks.process import ONE_THREAD, ROOT
+from benchmarks.process import ROOT, one_thread
 
 
 class Side:
@@ -19,12 +18,13 @@ class Side:
         The model's class and its hyper-parameters.
     """
 
-    def __init__(self, side: str, overrides: list[str]) -> None:
+    def __init__(self, side: str, overrides: list[str], *, device: str = "cpu") -> None:
         self._name = side
+        arguments = ["-m", "benchmarks.side", side, json.dumps(overrides), device]
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "benchmarks.side", side, json.dumps(overrides)],
+            [sys.executable, "-W", "ignore", *arguments],
             cwd=ROOT,
-            env=os.environ | ONE_THREAD,
+            env=one_thread(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

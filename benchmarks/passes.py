@@ -2,6 +2,7 @@
 
     python -m benchmarks passes
     python -m benchmarks.passes --models SASRec,BPR --datasets ml-100k,ml-1m --seconds 20
+    python -m benchmarks.passes --device cuda --precision bfloat16
 
 Both sides have the same hyper-parameters, the same loss, the same targets and as many targets a step.
 The sequential models differ in what a target sees: RecBole reads a padded row for every prefix, a
@@ -13,6 +14,9 @@ Two processes of one thread take turns. Of RecBole's passes that would take long
 the batches of so many CPU seconds are timed and scaled up to the pass. RecBole's rows come from
 Paddock's bridge, and it is spared autograd's anomaly detection, which importing its sequential models
 turns on.
+
+With `--device cuda` both sides train on that GPU, and seconds are of the wall; RecBole has products of float32,
+ours of `--precision`.
 """
 
 import argparse
@@ -21,12 +25,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from benchmarks.data import available
 from benchmarks.data import overrides as dataset_overrides
 from benchmarks.measure import Measured, Seconds
 from benchmarks.pair import Side
 from experiments.config.compose import compose, typed
+from experiments.config.values import PRECISIONS
 from experiments.protocol.shared_data import shared_data
 
 REPEATS = 3
@@ -60,35 +66,48 @@ def measure(
     *,
     seconds: float = SECONDS,
     repeats: int = REPEATS,
+    device: str = "cpu",
+    precision: str = "float32",
 ) -> Iterator[Measured]:
     """Every model on every data set that is at hand."""
+    on = {"device": device, "precision": precision}
     for dataset in datasets or available():
         for model in models or CASES:
             print(f"passes: {model} on {dataset}", file=sys.stderr)
-            yield _measure(model, dataset, seconds=seconds, repeats=repeats)
+            yield _measure(model, dataset, seconds=seconds, repeats=repeats, **on)
 
 
-def _measure(model: str, dataset: str, *, seconds: float, repeats: int) -> Measured:
-    case = CASES[model]
+def _measure(
+    model: str, dataset: str, *, seconds: float, repeats: int, device: str, precision: str
+) -> Measured:
+    case, gpu = CASES[model], device != "cpu"
     common = [*dataset_overrides(dataset), f"model={case.yaml}", *case.overrides]
     ours, theirs = list(common), list(common)
     if case.windows:
         ours.append(f"model.train_batch_size={windows_for(RECBOLE_BATCH, common)}")
         theirs.append(f"model.train_batch_size={RECBOLE_BATCH}")
-    measured = Measured(name=f"{model} pass {dataset}, seconds a pass, one thread")
-    with Side("recbole", theirs) as recbole, Side("paddock", ours) as paddock:
+    ours.append(f"precision={precision}")
+    where = f" {device} {precision}" if (device, precision) != ("cpu", "float32") else ""
+    measured = Measured(name=f"{model} pass {dataset}{where}, seconds a pass, one thread")
+    with (
+        Side("recbole", theirs, device=device) as recbole,
+        Side("paddock", ours, device=device) as paddock,
+    ):
         answers: dict[str, list[dict[str, float]]] = {"recbole": [], "paddock": []}
         for repeat in range(repeats):
             sides = [("recbole", recbole, seconds), ("paddock", paddock, None)]
             for name, side, most in sides if repeat % 2 == 0 else reversed(sides):
                 answers[name].append(side.turn(most))
             measured.add(*(_seconds(answers[name][-1]) for name in ("recbole", "paddock")))
+        if gpu:  # whose time the process's clock does not tell
+            measured.theirs_cpu, measured.ours_cpu = [], []
         measured.facts = {
             "recbole": recbole.facts,
             "paddock": paddock.facts,
             "recbole_share_timed": [answer["share"] for answer in answers["recbole"]],
             "batches": {name: given[-1]["batches"] for name, given in answers.items()},
             "peak_megabytes": {name: given[-1]["peak"] for name, given in answers.items()},
+            "device": torch.cuda.get_device_name(device) if gpu else "cpu",
         }
     return measured
 
@@ -127,6 +146,8 @@ def main() -> None:
     parser.add_argument("--datasets", help="some of those at hand")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="CPU seconds of RecBole's")
     parser.add_argument("--repeats", type=int, default=REPEATS)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N, of both sides")
+    parser.add_argument("--precision", default="float32", choices=PRECISIONS, help="of ours")
     given = parser.parse_args()
     report(
         measure(
@@ -134,6 +155,8 @@ def main() -> None:
             given.datasets and given.datasets.split(","),
             seconds=given.seconds,
             repeats=given.repeats,
+            device=given.device,
+            precision=given.precision,
         )
     )
 

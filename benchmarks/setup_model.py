@@ -18,6 +18,7 @@ from experiments.config.schema import Config
 from experiments.protocol.shared_data import SharedData, shared_data
 from experiments.training.build import Built, build
 from experiments.training.context import TrainingContext
+from experiments.training.device import precision_of
 from experiments.training.stages import make_strategy
 from experiments.training.state import seed_everything
 from experiments.training.strategy import Strategy
@@ -43,20 +44,26 @@ class Setup(NamedTuple):
         return make_strategy(self.values["strategy"], built, self.context)
 
 
-def _context(shared: SharedData, folder: Path, *, seed: int) -> TrainingContext:
-    return TrainingContext(
-        data=shared.data, split=shared.split, seed=seed, device=CPU, folder=folder
-    )
-
-
-def untrained(overrides: list[str], folder: Path, *, seed: int = 1) -> Setup:
-    """The model that these overrides name, on the CPU; of a model with stages, the first one's."""
+def untrained(
+    overrides: list[str], folder: Path, *, seed: int = 1, device: torch.device = CPU
+) -> Setup:
+    """The model that these overrides name; of a model with stages, the first one's."""
     config, shared, values = _start(overrides)
-    context = _context(shared, folder, seed=seed)
+    resolved = resolve_model(config.model)
+    context = TrainingContext(
+        data=shared.data,
+        split=shared.split,
+        seed=seed,
+        device=device,
+        folder=folder,
+        precision=precision_of(config.precision, device=device, resolved=resolved),
+    )
     return Setup(config, shared, *build(values, context), values, context)
 
 
-def untrained_peer(overrides: list[str], folder: Path, *, seed: int = 1) -> Setup:
+def untrained_peer(
+    overrides: list[str], folder: Path, *, seed: int = 1, device: torch.device = CPU
+) -> Setup:
     """RecBole's own class for the model that these overrides name, with RecBole's rows and loop.
 
     The hyper-parameters are ours; those that only a strategy of ours reads say nothing to RecBole.
@@ -65,10 +72,12 @@ def untrained_peer(overrides: list[str], folder: Path, *, seed: int = 1) -> Setu
     values = values | {"strategy": "recbole"}
     known = {key: value for key, value in values.items() if key not in ENGINE_KEYS}
     seed_everything(seed)
-    recbole = recbole_config(values["name"], known, seed=seed, device=CPU, folder=str(folder))
+    recbole = recbole_config(values["name"], known, seed=seed, device=device, folder=str(folder))
     dataset = recbole_dataset(recbole, data=shared.data, split=shared.split)
-    model = recbole_class(values["name"])(recbole, dataset)
-    context = _context(shared, folder, seed=seed)
+    model = recbole_class(values["name"])(recbole, dataset).to(device)
+    context = TrainingContext(
+        data=shared.data, split=shared.split, seed=seed, device=device, folder=folder
+    )
     return Setup(config, shared, model, dataset, recbole, values, context)
 
 

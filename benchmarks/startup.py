@@ -4,9 +4,12 @@
 
 A finished run that is asked for again, a grid of finished runs, the leaderboard of many run folders,
 help. The finished runs are copies of one run of Pop on the tiny data set, under the names of other
-models and seeds, so that only their making is spared and not what finds them. How long Python takes
-to import Hydra alone, and torch with RecBole, stands beside: a machine with other work slows all of
-them alike.
+models and seeds, so that only their making is spared and not what finds them. Each command runs once
+before it is measured, so that all bytecode is there, as it is on a user's machine.
+
+The goals are CPU seconds of a machine on which importing torch and RecBole alone takes four of them.
+What that import takes here over four is the machine's ratio; every goal is shown times it as well.
+How long Python takes to import Hydra alone stands beside: it says whether small imports scale alike.
 """
 
 import argparse
@@ -16,12 +19,10 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.measure import machine, spread
 from benchmarks.process import python_output
@@ -49,6 +50,9 @@ MODELS = (
 )
 REPEATS, CELLS, FOLDERS = 3, 200, 2000
 
+GOALS_IMPORT = 4.0
+"""CPU seconds that importing torch and RecBole takes where the goals were set."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
@@ -59,15 +63,18 @@ class Command:
     arguments : sequence of str
         Of Python.
     goal : float, optional
-        CPU seconds that it may take on an idle core.
+        CPU seconds that it may take where importing torch and RecBole takes `GOALS_IMPORT`.
     before : callable, optional
         What is done before each time.
+    warm_up : sequence of str, optional
+        Arguments of a smaller command that runs the same code; by default the command itself.
     """
 
     name: str
     arguments: Sequence[str]
     goal: float | None = None
     before: Callable[[], object] = lambda: None
+    warm_up: Sequence[str] | None = None
 
 
 class Folders:
@@ -107,11 +114,13 @@ class Folders:
         seeds = [str(seed) for seed in range(1, cells // len(MODELS) + 1)]
         for model in MODELS:
             self._copies("cells", [self._identity(model)], seeds)
+        yield Command(name=f"a finished run among {len(MODELS) * len(seeds)}", arguments=self._one)
         grid = ["-m", f"model={','.join(MODELS)}", f"seed={','.join(seeds)}"]
         yield Command(
             name=f"a grid of {len(MODELS) * len(seeds)} finished runs",
             arguments=self.arguments("cells", *grid),
             goal=15.0,
+            warm_up=self.arguments("cells", "-m", "model=pop", "seed=1,2"),
         )
         models = [
             (MODELS[number % len(MODELS)], f"{number:064x}"[::-1]) for number in range(folders // 5)
@@ -149,21 +158,27 @@ class Folders:
                     RunFolder(path).write_result(result)
 
 
+def yardstick() -> Command:
+    """The import whose seconds tell how fast the machine is."""
+    modules = "torch, recbole.config, recbole.data, recbole.model"
+    return Command(name="import torch, recbole, alone", arguments=["-c", f"import {modules}"])
+
+
 def helps() -> list[Command]:
-    """Commands that need no run, and what importing alone costs."""
-    imports = "torch, recbole.config, recbole.data, recbole.model"
+    """Commands that need no run, and what importing Hydra alone costs."""
     return [
+        Command(name="import hydra, alone", arguments=["-c", "import hydra"]),
         Command(name="run.py --help", arguments=["run.py", "--help"]),
         Command(name="run.py --cfg job", arguments=["run.py", "--cfg", "job"]),
         Command(name="tune.py --help", arguments=["tune.py", "--help"]),
         Command(name="python -m reports --help", arguments=["-m", "reports", "--help"]),
-        Command(name="import hydra, alone", arguments=["-c", "import hydra"]),
-        Command(name="import torch, recbole, alone", arguments=["-c", f"import {imports}"]),
     ]
 
 
 def measure(command: Command, *, repeats: int) -> dict[str, Any]:
     """Wall and CPU seconds of a command, the children of its process included."""
+    command.before()
+    python_output(*(command.warm_up or command.arguments))
     wall: list[float] = []
     cpu: list[float] = []
     for _ in range(repeats):
@@ -180,8 +195,20 @@ def measure(command: Command, *, repeats: int) -> dict[str, Any]:
     }
 
 
+def scaled(one: dict[str, Any], ratio: float) -> dict[str, Any]:
+    """What `measure` gave, with its goal times the machine's ratio, where it has a goal."""
+    goal = one["goal_cpu_seconds"]
+    return one | {"goal_times_ratio": None if goal is None else goal * ratio}
+
+
+def line(*cells: object) -> str:
+    """One line of the table: the command, then seconds to the right."""
+    shown = [f"{cell:.2f}" if isinstance(cell, float) else str(cell or "") for cell in cells]
+    return "".join([f"{shown[0]:<36}", *(f"{each:>14}" for each in shown[1:])]).rstrip()
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print a table, and write benchmarks/out/startup.json."""
+    """Measure, print each line as it is known, and write benchmarks/out/startup.json."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.startup",
         description=__doc__,
@@ -191,20 +218,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cells", type=int, default=CELLS, help="finished runs of the grid")
     parser.add_argument("--folders", type=int, default=FOLDERS, help="runs of the leaderboard")
     given = parser.parse_args(arguments)
-    table = Table(title="Seconds of a whole process, medians")
-    for column in ("Command", "Wall", "CPU", "Goal (CPU)"):
-        table.add_column(column, justify="left" if column == "Command" else "right")
-    found = []
+    found: list[dict[str, Any]] = []
+    ratio = 1.0
     with TemporaryDirectory() as work:
         made = Folders(Path(work)).commands(cells=given.cells, folders=given.folders)
-        for command in (*helps(), *made):
-            found.append(one := measure(command, repeats=given.repeats))
-            goal = "" if command.goal is None else f"{command.goal:g}"
-            medians = [f"{one[key]['median']:.2f}" for key in ("seconds", "cpu_seconds")]
-            table.add_row(command.name, *medians, goal)
+        for command in chain([yardstick()], helps(), made):  # each made when its turn comes
+            one = measure(command, repeats=given.repeats)
+            if not found:
+                ratio = one["cpu_seconds"]["median"] / GOALS_IMPORT
+                print(f"This machine's ratio: {ratio:.2f} (imports torch and RecBole in", end=" ")
+                print(f"{one['cpu_seconds']['median']:.2f} CPU s, the goals' in {GOALS_IMPORT:g})")
+                print(line("Seconds of a process, medians", "wall", "CPU", "goal", "goal x ratio"))
+            found.append(one := scaled(one, ratio))
+            medians = [one[key]["median"] for key in ("seconds", "cpu_seconds")]
+            goals = [one[key] for key in ("goal_cpu_seconds", "goal_times_ratio")]
+            print(line(command.name, *medians, *goals), flush=True)
     content = {"commands": found, "load": os.getloadavg(), "packages": packages()}
+    content["yardstick"] = {
+        "command": found[0]["name"],
+        "cpu_seconds": found[0]["cpu_seconds"]["median"],
+        "cpu_seconds_where_goals_were_set": GOALS_IMPORT,
+        "ratio": ratio,
+    }
     write_json(OUT, content | {"host": machine()})
-    Console(width=100).print(table)
 
 
 def _cpu_of_children() -> float:

@@ -5,7 +5,8 @@
 
 Two workers against one, on ml-100k with BPR: both train the same draws (random sampler, nothing
 pruned, equal epochs), and what is timed lies between the first trial's begin and the last one's end,
-so that the start of the processes counts on neither side.
+so that the start of the processes counts on neither side. Beside them two processes with a study each,
+half as long, share nothing but the machine: what they lose against one is no storage's and no lock's.
 
 tune.py against HyperTuning: the same space, data set and split, one thread each, and the same
 seconds of the wall from the first trial's begin. RecBole's is hyperopt's TPE (bayes) or its random
@@ -26,6 +27,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,7 +36,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.measure import Measured, Seconds
-from benchmarks.process import ONE_THREAD, ROOT, python_output
+from benchmarks.process import ROOT, one_thread, python_output
 from experiments.commands.train import run
 from experiments.config.compose import compose, typed
 from experiments.config.experiment import Experiment
@@ -87,11 +89,13 @@ def workers() -> Measured:
             "load_before": [],
             "trials_a_minute": {"one": [], "two": []},
             "cpu_seconds": {"one": [], "two": []},
+            "seconds_of_two_studies": [],
         },
     )
     for _ in range(TURNS):
         measured.facts["load_before"].append(os.getloadavg()[0])
         one, two = (_study_seconds(number) for number in (1, 2))
+        measured.facts["seconds_of_two_studies"].append(_seconds_apart())
         # Not `add`: the table would tell CPU seconds, and the wall's are what workers save.
         measured.theirs.append(one.wall)
         measured.ours.append(two.wall)
@@ -104,17 +108,32 @@ def workers() -> Measured:
 def _study_seconds(number: int) -> Seconds:
     """Wall seconds of the trials; CPU seconds of all processes, their start included."""
     before = _cpu_of_children()
+    trials = _equal_trials(N_TRIALS, workers=number)
+    return Seconds(wall=_wall_of(trials), cpu=_cpu_of_children() - before)
+
+
+def _seconds_apart() -> float:
+    """Wall seconds of as many trials by two studies of one worker each, at the same time."""
+    with ThreadPoolExecutor(2) as pool:
+        halves = list(pool.map(_equal_trials, [N_TRIALS // 2] * 2))
+    return _wall_of([trial for half in halves for trial in half])
+
+
+def _equal_trials(n_trials: int, *, workers: int = 1) -> list[Any]:
     with TemporaryDirectory() as folder:
         trials = _tune(
             Path(folder),
-            *("model=bpr", "dataset=ml-100k", f"study.workers={number}"),
-            *("study.sampler=random", "study.pruner=none", f"study.n_trials={N_TRIALS}"),
+            *("model=bpr", "dataset=ml-100k", f"study.workers={workers}"),
+            *("study.sampler=random", "study.pruner=none", f"study.n_trials={n_trials}"),
             *(f"model.epochs={EPOCHS}", "model.stopping_step=0"),
         )
-    assert len(trials) == N_TRIALS, trials
+    assert len(trials) == n_trials, trials
+    return trials
+
+
+def _wall_of(trials: list[Any]) -> float:
     begin = min(trial.datetime_start for trial in trials)
-    wall = (max(trial.datetime_complete for trial in trials) - begin).total_seconds()
-    return Seconds(wall=wall, cpu=_cpu_of_children() - before)
+    return float((max(trial.datetime_complete for trial in trials) - begin).total_seconds())
 
 
 def _cpu_of_children() -> float:
@@ -194,7 +213,7 @@ def recbole_trials(
     with subprocess.Popen(
         [str(python), "-W", "ignore", "-m", "benchmarks.tuning_peer", asked],
         cwd=ROOT,
-        env=os.environ | ONE_THREAD,
+        env=one_thread(),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -10,9 +10,12 @@ import logging
 import re
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from experiments.errors import FailedError
 from experiments.files import atomic_path, sha256_of_file
@@ -26,6 +29,9 @@ MOST_BYTES = 2**28
 """Of a sealed file, which holds names and numbers."""
 
 _END = re.compile(rb',\n  "seal": "([0-9a-f]{64})"\n}\n\Z')
+
+_BEYOND_64_BITS = re.compile(rb": -?[0-9]{19}")
+"""Begins what may be such an integer, in a file of `write_sealed`."""
 
 
 class Damaged(FailedError):
@@ -122,7 +128,7 @@ def read_sealed(source: Path, *, remedy: str, of: str = "", needed: bool = False
         if _size(source, remedy=remedy) > MOST_BYTES:
             raise Damaged(f"{source} is larger than any that Paddock writes; {remedy}")
         raw = source.read_bytes()
-        content = json.loads(raw)
+        content = _parsed(raw)
     except FileNotFoundError:
         raise Damaged(f"{source} is missing; {remedy}") from None
     except OSError as error:
@@ -164,6 +170,17 @@ def say_unchecked(kind: str) -> None:
         "a run folder", "a prepared data set" or "a checkpoint".
     """
     _log.warning("%s that is read was made by an earlier version, without hashes to check", kind)
+
+
+def _parsed(raw: bytes) -> Any:
+    """JSON by orjson, which is several times as fast, and by Python where that takes more.
+
+    Python takes NaN, which a metric may be, and keeps integers beyond 64 bits.
+    """
+    if not _BEYOND_64_BITS.search(raw):
+        with suppress(orjson.JSONDecodeError):
+            return orjson.loads(raw)
+    return json.loads(raw)
 
 
 def _size(path: Path, *, remedy: str) -> int:

@@ -7,6 +7,7 @@ torch nor RecBole.
 
 from paddock.callbacks import Callback, RunInfo
 from paddock.components import (
+    ITEM_TEXTS,
     ListMeasure,
     Metric,
     ModelConfig,
@@ -34,6 +35,7 @@ from paddock.keys import (
 
 __all__ = [
     "EVALUATION",
+    "ITEM_TEXTS",
     "Callback",
     "Key",
     "ListMeasure",

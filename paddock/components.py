@@ -12,6 +12,10 @@ from typing import Any, ClassVar, TypeVar
 
 from paddock.keys import Key, Range, Schema
 
+ITEM_TEXTS = "item_texts"
+"""Key of RecBole's config under which a model with a key of the schema "text_encoder" finds the
+embeddings of the items' texts: float32, items (padding included) by the encoder's width."""
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 

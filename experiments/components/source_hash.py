@@ -72,14 +72,20 @@ def imported_sources(file: Path, module: str, within: str) -> dict[str, Path]:
             continue
         found[name] = path
         package = name if path.stem == "__init__" else name.rpartition(".")[0]
-        for node in ast.walk(_tree(path)):
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                waiting += [
-                    (imported, source)
-                    for imported, source in _imported(node, path, package)
-                    if any(_is_in(imported, place) for place in (within, *OURS))
-                ]
+        for node in _imports(path.read_text(encoding="utf-8"), path):
+            waiting += [
+                (imported, source)
+                for imported, source in _imported(node, path, package)
+                if any(_is_in(imported, place) for place in (within, *OURS))
+            ]
     return found
+
+
+@cache
+def _imports(text: str, file: Path) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """The imports of a source, which every run of a grid asks for."""
+    walked = ast.walk(_parsed(text, file))
+    return tuple(node for node in walked if isinstance(node, ast.Import | ast.ImportFrom))
 
 
 def _imported(
@@ -125,10 +131,6 @@ def hash_of_source(text: str, file: Path) -> str:
         If it cannot be parsed.
     """
     return hashlib.sha256(canonical(_parsed(text, file)).encode()).hexdigest()
-
-
-def _tree(file: Path) -> ast.Module:
-    return _parsed(file.read_text(encoding="utf-8"), file)
 
 
 def _parsed(text: str, file: Path) -> ast.Module:

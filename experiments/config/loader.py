@@ -17,6 +17,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
@@ -119,11 +120,7 @@ class Loader(ConfigLoaderImpl):
         seeds = [found for each in sweep_overrides if (found := _SEED.fullmatch(each))]
         if len(seeds) != 1:
             return super().load_sweep_config(master_config, sweep_overrides)
-        others = ("" if _SEED.fullmatch(each) else each for each in sweep_overrides)
-        key = (*master_config.hydra.overrides.hydra, *others)
-        if key not in self._jobs:
-            self._jobs[key] = super().load_sweep_config(master_config, sweep_overrides)
-        job = copy.deepcopy(self._jobs[key])
+        job = copy.deepcopy(self._of_any_seed(master_config, sweep_overrides))
         # Values that depend on the seed are interpolated when they are read.
         job.seed = int(seeds[0][1])
         parsed = [each for each in self._parse(sweep_overrides) if not each.is_hydra_override()]
@@ -137,6 +134,21 @@ class Loader(ConfigLoaderImpl):
         )
         return job
 
+    def compose_job(self, master_config: DictConfig, sweep_overrides: list[str]) -> None:
+        """Compose a job of a grid only to see that it can be, without the copy that a run needs."""
+        if sum(bool(_SEED.fullmatch(each)) for each in sweep_overrides) == 1:
+            self._of_any_seed(master_config, sweep_overrides)
+        else:
+            super().load_sweep_config(master_config, sweep_overrides)
+
+    def _of_any_seed(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """The job with the seed that was asked for first; nobody may change it."""
+        others = ("" if _SEED.fullmatch(each) else each for each in sweep_overrides)
+        key = (*master_config.hydra.overrides.hydra, *others)
+        if key not in self._jobs:
+            self._jobs[key] = super().load_sweep_config(master_config, sweep_overrides)
+        return self._jobs[key]
+
     def _parse(self, overrides: Sequence[str]) -> list[Override]:
         parser = OverridesParser.create()
         for each in overrides:
@@ -145,6 +157,17 @@ class Loader(ConfigLoaderImpl):
         return [self._parsed[each] for each in overrides]
 
 
+def _compose_each(self: Sweeper, batch: Sequence[Sequence[str]]) -> None:
+    """Compose every job of a grid before the first runs, as `Sweeper.validate_batch_is_legal` does."""
+    assert self.hydra_context is not None
+    assert self.config is not None
+    loader = self.hydra_context.config_loader
+    asked = loader.compose_job if isinstance(loader, Loader) else loader.load_sweep_config
+    for overrides in batch:
+        asked(self.config, list(overrides))
+
+
 def install() -> None:
     """Have Hydra load configurations by `Loader`, in this process."""
     hydra_internals.ConfigLoaderImpl = Loader  # type: ignore[misc]
+    Sweeper.validate_batch_is_legal = _compose_each  # type: ignore[method-assign]

@@ -224,7 +224,8 @@ def _load(path: Path, meta: Meta) -> Candidates:
             table = file.read()
         stated = json.loads((table.schema.metadata or {})[_META])
         users, targets = (_numbers(table[name].combine_chunks()) for name in ("user", "target"))
-        flat = _numbers(table["candidates"].combine_chunks().flatten())
+        # Not by `flatten`, which imports pyarrow.compute.
+        flat = _numbers(table["candidates"].combine_chunks().values)
         items_TC = flat.reshape(len(users), -1)
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise FailedError(

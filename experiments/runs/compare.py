@@ -395,6 +395,8 @@ def collapsed(configuration: Configuration[AnyRun]) -> list[tuple[int, float]]:
     values = np.array(configuration.values(metric))
     if len(values) < 3 or (better := parse(metric).better) == NEITHER:
         return []
+    if values.min() >= COLLAPSED * values.max():
+        return []  # as nearly always: no value is half of another
     found = []
     for place, seed in enumerate(configuration.seeds):
         value, others = values[place], np.delete(values, place)

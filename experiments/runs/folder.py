@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from filelock import Timeout
 
@@ -49,6 +50,8 @@ _NEEDED = ("config_hash", "dataset", "model", "model_key", "protocol", "seed", "
 _TYPES: Mapping[str, type] = {
     **dict.fromkeys(_NEEDED, str),
     "seed": int,
+    "folder_id": str,
+    "supersedes": list,
     **dict.fromkeys(("config", "files", "hashes", "tags"), dict),
 }
 """The types of what run.json says."""
@@ -122,16 +125,17 @@ class RunFolder:
             The folder.
         run : mapping of str to object
             The content of run.json. `state`, `started`, `finished` and `tags` are filled in, and
-            `supersedes`: the MLflow runs of what is removed here.
+            `folder_id`, drawn at random for the folder's first run and kept by those that replace
+            it, and `supersedes`: the MLflow runs of what is removed here.
         """
         folder = cls(path)
-        earlier = folder._superseded()
-        earlier |= {ids["run_id"] for ids in (folder.tracking, folder.published) if "run_id" in ids}
+        earlier, folder_id = folder._superseded()
         superseded = {"supersedes": sorted(earlier)} if earlier else {}
         # run.json goes first: without it the folder is no run, and no reader sees a mixture.
         for name in ("run.json", *_PRODUCTS):
             (folder.path / name).unlink(missing_ok=True)
         begun: dict[str, Any] = {"started": _utc_now(), "tags": {}, "params_trained": None}
+        begun["folder_id"] = folder_id
         ends = {"state": "running", "finished": None}
         write_sealed(folder.path / "run.json", begun | dict(run) | ends | superseded)
         return folder
@@ -261,12 +265,13 @@ class RunFolder:
         if "files" not in run:
             say_unchecked("a run folder")
         for name, written in run.get("files", {}).items():
-            if Path(name).is_absolute() or ".." in Path(name).parts:
+            inner = Path(name)
+            if inner.is_absolute() or ".." in inner.parts:
                 raise Damaged(
                     f"{self.path / 'run.json'} names {name!r}, which is outside of its folder; "
                     f"{self._remedy}"
                 )
-            check(self.path / name, written, remedy=self._remedy, largest=largest)
+            check(self.path / inner, written, remedy=self._remedy, largest=largest)
 
     def reaching_out(self) -> Path | None:
         """What in the folder or beside it leads elsewhere: a link, a pipe, a device; None usually.
@@ -376,14 +381,17 @@ class RunFolder:
         """
         write_sealed(self.path / "published.json", content)
 
-    def _superseded(self) -> set[str]:
-        """The MLflow runs that followed this folder, as far as it can be read."""
+    def _superseded(self) -> tuple[set[str], str]:
+        """The MLflow runs that followed this folder and its id, as far as it can be read."""
         try:
-            earlier = set(self.run.get("supersedes", [])) if self.exists else set()
+            run = self.run if self.exists else {}
         except Damaged:
-            earlier = set()
+            run = {}
         known = (self.tracking, self.published)
-        return earlier | {ids["run_id"] for ids in known if "run_id" in ids}
+        earlier = set(run.get("supersedes", [])) | {
+            ids["run_id"] for ids in known if "run_id" in ids
+        }
+        return earlier, run.get("folder_id") or uuid4().hex
 
     def _read_if_there(self, name: str) -> dict[str, Any]:
         """The content of a file that only says where the store has the run: damaged, it is not there."""
@@ -445,7 +453,24 @@ def find_runs(
     finished : bool, optional
         True: only finished runs. False: only the others.
     """
-    found: list[tuple[str, str, RunFolder]] = []
+    return list(read_runs(runs_dir, dataset, protocol, model, finished))
+
+
+def read_runs(
+    runs_dir: str | Path,
+    dataset: str | None = None,
+    protocol: str | None = None,
+    model: str | None = None,
+    finished: bool | None = None,
+) -> dict[RunFolder, dict[str, Any]]:
+    """The run folders of `find_runs`, each with the content of its run.json, which takes long to read.
+
+    Parameters
+    ----------
+    runs_dir, dataset, protocol, model, finished
+        As for `find_runs`.
+    """
+    found: list[tuple[str, str, RunFolder, dict[str, Any]]] = []
     for path in Path(runs_dir).glob("*/*/*/seed-*/run.json"):
         folder = RunFolder(path.parent)
         try:
@@ -461,8 +486,9 @@ def find_runs(
             and model in (None, run["model_key"], run["model"])
             and finished in (None, run["state"] == "finished")
         ):
-            found.append((run["started"], str(path), folder))
-    return [folder for *_, folder in sorted(found, key=lambda entry: entry[:2], reverse=True)]
+            found.append((run["started"], str(path), folder, run))
+    newest = sorted(found, key=lambda entry: entry[:2], reverse=True)
+    return {folder: run for *_, folder, run in newest}
 
 
 def _wrong(run: Mapping[str, Any]) -> str | None:

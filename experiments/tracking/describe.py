@@ -16,6 +16,9 @@ _PARAMS_PER_CALL = 100
 COLLAPSED = "paddock.collapsed"
 """The tag of a parent that names its collapsed seeds; empty where such a seed was trained again."""
 
+FOLDER_ID = "paddock.folder_id"
+"""The tag by which a run is known that was uploaded from a folder before it was moved."""
+
 REFITTED = "paddock.refitted"
 
 NOT_LOGGED = ("tracking", "grid_seeds")
@@ -48,6 +51,7 @@ def child_tags(folder: RunFolder, run: Mapping[str, Any], parent_id: str) -> dic
         "paddock.model_key": run["model_key"],
         "paddock.dirty": str(bool(git.get("dirty"))).lower(),
         "paddock.folder": origin(folder),
+        FOLDER_ID: run.get("folder_id"),
         **_hash_tags(run),
         **_refit_tag(run),
         "paddock.processes": run.get("processes"),
@@ -106,6 +110,34 @@ def made_by(child: Any, folder: RunFolder, run: Mapping[str, Any]) -> bool:
     tags = child.data.tags
     return tags.get("paddock.folder") == origin(folder) and tags.get("paddock.seed") == str(
         run["seed"]
+    )
+
+
+def replaces(run: Mapping[str, Any], child: Any) -> bool:
+    """Whether a run says that it replaces an MLflow run, and that one came from its folder.
+
+    A folder from elsewhere may name any MLflow run: only what was uploaded from the same folder, for
+    the same model, data, protocol and seed, is its own to replace.
+
+    Parameters
+    ----------
+    run : mapping
+        The content of run.json.
+    child : mlflow.entities.Run
+        One of the store's, of the same data set and protocol.
+    """
+    own = {
+        FOLDER_ID: run.get("folder_id") or None,
+        "paddock.config_hash": run["config_hash"],
+        "paddock.model": run["model"],
+        "paddock.model_key": run["model_key"],
+        "paddock.seed": str(run["seed"]),
+        **_hash_tags(run),
+    }
+    return (
+        child.info.run_id in run.get("supersedes", [])
+        and own[FOLDER_ID] is not None
+        and own.items() <= child.data.tags.items()
     )
 
 

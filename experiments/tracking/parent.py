@@ -14,6 +14,7 @@ from experiments.tracking.describe import (
     made_by,
     parent_params,
     parent_tags,
+    replaces,
     send_params,
 )
 from experiments.tracking.notes import displayed, note_tags, parent_note
@@ -122,7 +123,7 @@ def refresh_parent(store: Store, folder: RunFolder, *, experiment_id: str, child
         runs = runs_of(client, experiment_id, run["config_hash"])
         for other in children(runs):
             if other.info.run_id != child_id and (
-                other.info.run_id in run.get("supersedes", []) or made_by(other, folder, run)
+                replaces(run, other) or made_by(other, folder, run)
             ):
                 delete_models(client, other)
                 client.delete_run(other.info.run_id)

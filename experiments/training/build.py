@@ -17,6 +17,10 @@ from experiments.training.context import TrainingContext
 from experiments.training.memory import check_memory
 from experiments.training.reuse import load_product
 from experiments.training.state import seed_everything
+from paddock import ITEM_TEXTS
+
+TEXT_ENCODER = "text_encoder"
+"""Key of a model that reads embeddings of the items' texts."""
 
 PARTS = "parts"
 """Key of a config under which a model finds its frozen networks."""
@@ -67,6 +71,8 @@ def build(values: dict[str, Any], context: TrainingContext, *, parts: Any = None
     )
     if parts is not None:
         config[PARTS] = parts
+    elif values.get(TEXT_ENCODER) is not None:
+        config[ITEM_TEXTS] = _item_texts(values[TEXT_ENCODER], context)
     dataset = recbole_dataset(
         config,
         data=context.data,
@@ -81,6 +87,13 @@ def build(values: dict[str, Any], context: TrainingContext, *, parts: Any = None
             f"{values['name']} has no solution: {error}; raise model.reg_weight"
         ) from error
     return Built(model, dataset, config)
+
+
+def _item_texts(keys: dict[str, Any], context: TrainingContext) -> Any:
+    from experiments.config.language_keys import TextEncoderConfig
+    from experiments.language.encoder import item_embeddings
+
+    return item_embeddings(TextEncoderConfig.of(keys), context.data, device=context.device)
 
 
 def frozen_parts(values: dict[str, Any], context: TrainingContext) -> Any:

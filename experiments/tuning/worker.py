@@ -66,9 +66,8 @@ def work(
     torch.set_num_threads(config.threads)
     keep_freed_memory()
     objective = Objective(study=study, device=device_of(config.device))
-    # What is imported stays: collecting after a trial need not look at it again.
-    gc.collect()
-    gc.freeze()
+    _keep_imported()
+    trained = False
     with threadpool_limits(config.threads), _terminable():
         if launcher := os.environ.get(LAUNCHER):
             end_with(int(launcher))
@@ -78,10 +77,19 @@ def work(
                 taken = study.queue.take()
                 if isinstance(taken, TakenTrial):
                     on_trial_end(_run(study, taken, objective))
+                    if not trained:
+                        _keep_imported()  # the first trial imports RecBole
+                        trained = True
             if taken is QueueState.all_running:
                 time.sleep(WAIT_SECONDS)
             elif isinstance(taken, QueueState):
                 return taken
+
+
+def _keep_imported() -> None:
+    """Let collecting after a trial not look again at what is imported, which stays."""
+    gc.collect()
+    gc.freeze()
 
 
 def _run(study: TuningStudy, taken: TakenTrial, objective: Objective) -> int:

@@ -129,6 +129,20 @@ def test_jobs_of_a_grid_are_composed_as_by_hydra() -> None:
         assert ours == theirs, job
 
 
+def test_what_cannot_be_composed_is_refused_before_a_grid() -> None:
+    master = hydra(Loader).config_loader.load_configuration("config", GRID, RunMode.MULTIRUN)
+    told = []
+    for kind in (ConfigLoaderImpl, Loader):
+        loader = hydra(kind).config_loader
+        ask = loader.compose_job if isinstance(loader, Loader) else loader.load_sweep_config
+        ask(master, ["model=pop", "seed=1", "dataset=tiny"])
+        for job in (["model=pop", "seed=1", "threads=many"], ["model=pop", "threads=many"]):
+            with pytest.raises(HydraException) as refused:
+                ask(master, job)
+            told.append(str(refused.value))
+    assert told[:2] == told[2:]
+
+
 def test_help_is_hydras_own(paddock: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = paddock("--help")
     monkeypatch.setattr("hydra._internal.hydra.ConfigLoaderImpl", ConfigLoaderImpl)

@@ -133,6 +133,16 @@ def test_a_run_of_an_earlier_version_still_reads(run: RunFolder, tmp_path: Path)
     assert not row.left_out
 
 
+@pytest.mark.parametrize("text", ["2", "2.5", "1e400", "NaN", "-Infinity", "[1, null]"])
+@pytest.mark.parametrize("number", [1, -(2**63), 2**64 - 1, 2**64, -(2**70), 0.1, 5e-324])
+def test_sealed_content_is_what_python_reads(text: str, number: float, tmp_path: Path) -> None:
+    path = tmp_path / "sealed.json"
+    write_sealed(path, {"a": json.loads(text), "b": {"c": number, "d": [number]}})
+    theirs = json.loads(path.read_text())
+    del theirs["seal"]
+    assert repr(read_sealed(path, remedy="")) == repr(theirs)
+
+
 def test_a_seal_tells_every_changed_byte(tmp_path: Path) -> None:
     path = tmp_path / "sealed.json"
     write_sealed(path, {"é": [1.5, None], "a": {"b": "text"}})

@@ -1,12 +1,13 @@
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from experiments.errors import PaddockError
-from experiments.runs.folder import find_runs
+from experiments.runs.folder import find_runs, read_runs
 from experiments.runs.leaderboard import Row, leaderboard, render
 
 from .run_folders import HASHES, begin_run, make_run, result_of
@@ -300,6 +301,23 @@ def test_an_unknown_metric_is_named_with_those_that_exist(tmp_path):
     make_run(tmp_path)
     with pytest.raises(PaddockError, match=r"'test/full/mrr'.*test/full/ndcg_at_10"):
         leaderboard(find_runs(tmp_path), metrics=["test/full/mrr"])
+
+
+def test_run_json_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = [make_run(tmp_path, seed=seed) for seed in (1, 2)]
+    opened: list[str] = []
+    own = Path.read_bytes
+
+    def counted(path: Path) -> bytes:
+        opened.append(str(path))
+        return own(path)
+
+    monkeypatch.setattr(Path, "read_bytes", counted)
+    (row,) = leaderboard(read_runs(tmp_path, finished=True), metrics=[NDCG])
+    assert row.seeds == (1, 2)
+    assert sorted(opened) == sorted(
+        str(folder.path / name) for folder in folders for name in ("run.json", "result.json")
+    )
 
 
 def test_an_empty_leaderboard_says_so(tmp_path):

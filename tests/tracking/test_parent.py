@@ -3,7 +3,7 @@ import pytest
 
 from experiments.tracking import Tracker, publish
 from experiments.tracking.describe import child_params, parent_params
-from tests.runs.run_folders import begin_run, make_run, result_of
+from tests.runs.run_folders import HASHES, begin_run, make_run, result_of
 
 from .mlflow_state import assert_mirrors, client_of, runs_by_kind
 
@@ -68,6 +68,40 @@ def test_a_repetition_on_another_node_of_a_cluster_replaces_the_seed(
     assert_mirrors(folder, tracking)
     name = "test/c20/hit_at_1"
     assert parent.data.metrics[name] == result_of(79)["metrics"][name]
+
+
+def test_a_run_of_a_folder_that_was_moved_is_replaced(tracking, tmp_path):
+    old = make_run(tmp_path / "runs", seed=1)
+    publish(old, tracking)
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    folder = make_run(tmp_path / "moved", seed=1, result=result_of(77))
+    publish(folder, tracking)
+    _, (child,) = runs_by_kind(tracking)
+    assert_mirrors(folder, tracking)
+    assert child.data.tags["paddock.folder_id"] == folder.run["folder_id"]
+
+
+@pytest.mark.parametrize(
+    "claimed",
+    [
+        {},
+        {"folder_id": ""},
+        {"seed": 3},
+        {"hashes": HASHES | {"split": "6" * 64}},
+        {"model": "BPR"},
+    ],
+    ids=["another folder", "no folder", "another seed", "another split", "another model"],
+)
+def test_a_folder_from_elsewhere_deletes_no_run_that_it_names(tracking, tmp_path, claimed):
+    mine = [make_run(tmp_path / "mine", seed=seed) for seed in (1, 2)]
+    kept = {publish(folder, tracking) for folder in mine}
+    foreign = make_run(tmp_path / "foreign", seed=1, result=result_of(77))
+    same_folder = {"folder_id": mine[0].run["folder_id"]} if claimed else {}
+    foreign.update(supersedes=sorted(kept), **(same_folder | claimed))
+    foreign.write_result(result_of(77))
+    publish(foreign, tracking)
+    _, children = runs_by_kind(tracking)
+    assert kept < {child.info.run_id for child in children}
 
 
 def test_the_same_seed_from_two_machines_counts_once(tracking, tmp_path):

@@ -1,7 +1,7 @@
 """Run folders, read as plain values that compare."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,19 +34,21 @@ class FolderRun(Run):
         return self.run_id
 
 
-def read_runs(folders: Sequence[RunFolder]) -> list[FolderRun]:
+def entries(
+    folders: Iterable[RunFolder] | Mapping[RunFolder, Mapping[str, Any]],
+) -> list[FolderRun]:
     """The runs of the folders, those that do not count included.
 
     Parameters
     ----------
-    folders : sequence of RunFolder
-        Run folders.
+    folders : iterable of RunFolder
+        Run folders; of a mapping, run.json is not read again.
     """
-    return [_read(folder) for folder in folders]
+    read = folders if isinstance(folders, Mapping) else {}
+    return [_entry(folder, read.get(folder) or folder.run) for folder in folders]
 
 
-def _read(folder: RunFolder) -> FolderRun:
-    run = folder.run
+def _entry(folder: RunFolder, run: Mapping[str, Any]) -> FolderRun:
     result: Mapping[str, Any] = {}
     unfit = "" if run["state"] == "finished" else "not finished"
     if not unfit:

@@ -1,8 +1,9 @@
 """The rows of the leaderboard: one per configuration, sorted, marked and labelled."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from experiments.runs.compare import (
     marks,
 )
 from experiments.runs.folder import RunFolder
-from experiments.runs.leaderboard.entries import FolderRun, read_runs
+from experiments.runs.leaderboard.entries import FolderRun, entries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,7 @@ class Row:
 
 
 def leaderboard(
-    folders: Sequence[RunFolder],
+    folders: Iterable[RunFolder] | Mapping[RunFolder, Mapping[str, Any]],
     *,
     metrics: Sequence[str] | None = None,
     where_known: Sequence[str] = (),
@@ -75,8 +76,8 @@ def leaderboard(
 
     Parameters
     ----------
-    folders : sequence of RunFolder
-        Run folders.
+    folders : iterable of RunFolder
+        Run folders; `experiments.runs.folder.read_runs` gives them with what run.json says.
     metrics : sequence of str, optional
         Full names, such as "test/full/ndcg_at_10". By default those of `default_columns`.
     where_known : sequence of str
@@ -95,7 +96,7 @@ def leaderboard(
     PaddockError
         A metric that no run reports.
     """
-    runs = read_runs(folders)
+    runs = entries(folders)
     own = next((run for run in runs if of is not None and run.run_id == str(of.path)), None)
     found = comparable(runs, like=own)
     groups = (found.configurations, found.apart)

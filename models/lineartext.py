@@ -1,0 +1,76 @@
+"""Linear transitions whose weights are drawn to the likeness of the items' texts.
+
+N items (padding included), W width of an embedding.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.slist import SLIST, SLISTConfig
+from paddock import ITEM_TEXTS, key, uniform
+
+
+class LinearTextConfig(SLISTConfig):
+    """Linear transitions with a prior from item texts, in closed form."""
+
+    text_encoder: dict = key(doc="The sentence encoder.", schema="text_encoder")
+    text_weight: float = key(
+        0.4, "alpha, how far the weights are drawn to K.", least=0, search=uniform(0.0, 1.0)
+    )
+    text_power: float = key(
+        3.0,
+        "Power of the likeness: the greater, the fewer neighbours.",
+        above=0,
+        search=uniform(1.0, 6.0),
+    )
+
+
+class LinearText(SLIST):
+    """SLIST with a ridge towards the texts: lambda ||B - alpha K||^2 in place of lambda ||B||^2.
+
+    K is the cosine of two items' text embeddings, centred, where it is positive, to a power; an item is
+    not like itself. Where data say little of an item, its transitions are those to like texts, and items
+    that nobody has are ranked too.
+
+    Parameters
+    ----------
+    config : recbole.config.Config
+        SLIST's keys, `text_weight`, `text_power`, and the embeddings under `ITEM_TEXTS`, shape (N, W).
+    dataset : recbole.data.dataset.Dataset
+        The training part.
+    """
+
+    def __init__(self, config, dataset) -> None:  # type: ignore[no-untyped-def]
+        super().__init__(config, dataset)
+        self._texts_NW = config[ITEM_TEXTS]
+        self.text_weight = config["text_weight"]
+        self.text_power = config["text_power"]
+
+    def _prior(self) -> NDArray[np.float32]:
+        prior_NN = text_kernel(self._texts_NW, power=self.text_power)
+        prior_NN *= self.text_weight
+        return prior_NN
+
+
+def text_kernel(texts_NW: torch.Tensor, *, power: float) -> NDArray[np.float32]:
+    """max(0, cosine)^power of centred embeddings, without the diagonal.
+
+    Parameters
+    ----------
+    texts_NW : Tensor
+        Row 0 is padding, which is like nothing.
+    power : float
+        As of `LinearTextConfig`.
+
+    Returns
+    -------
+    ndarray
+        float32, shape (N, N).
+    """
+    centred_NW = texts_NW.float().clone()
+    centred_NW[1:] -= centred_NW[1:].mean(dim=0)
+    centred_NW[0] = 0.0
+    directions_NW = torch.nn.functional.normalize(centred_NW, dim=1)
+    kernel_NN = (directions_NW @ directions_NW.T).clamp_(min=0.0).pow_(power).fill_diagonal_(0.0)
+    return kernel_NN.numpy()

@@ -1,0 +1,171 @@
+"""Linear similarities and transitions of items (SLIST of Choi et al., WWW 2021).
+
+B batch, L longest history, U users and N items (padding included).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import SequentialRecommender
+from recbole.utils import InputType
+from torch import Tensor
+
+from models._transitions import Equations, oldest, recency
+from paddock import ModelConfig, choices, key, log_uniform
+
+
+class SLISTConfig(ModelConfig):
+    """Linear transitions from a recency-weighted history to the next item, and similarities; in closed form."""
+
+    offers = ("solution",)
+    strategies = ("solved",)
+    closed_form = True
+
+    MAX_ITEM_LIST_LENGTH: int = key(50, "Items of a history that are read, the last ones.", least=1)
+    reg_weight: float = key(
+        10.0, "lambda, the weight of the squared weights.", above=0, search=log_uniform(0.1, 1e3)
+    )
+    similarity_weight: float = key(
+        0.0,
+        "Share of the similarities (SLIS); the rest is transitions (SLIT).",
+        least=0,
+        most=1,
+        search=choices(0.0, 0.1, 0.2, 0.4),
+    )
+    history_decay: float = key(
+        4.0,
+        "In training, an item counts exp(-a / this), a interactions before the last.",
+        above=0,
+        search=log_uniform(0.5, 20.0),
+    )
+    profile_decay: float = key(
+        3.0, "The same when users are scored.", above=0, search=log_uniform(0.5, 20.0)
+    )
+
+    @classmethod
+    def bytes_needed(cls, values: Mapping[str, Any], *, n_users: int, n_items: int) -> int:
+        """Two matrices of items by items, of float32.
+
+        Parameters
+        ----------
+        values : mapping
+            The resolved configuration.
+        n_users, n_items : int
+            Of the training data, padding included.
+        """
+        return 8 * n_items**2
+
+
+class SLIST(SequentialRecommender):
+    """The next item as a linear function of the weighted history.
+
+    Minimises (1 - beta) ||S B - T||^2 + beta ||X - X B||^2 + lambda ||B||^2: a row of S is the history
+    before a training step, each item weighted by its recency, the row of T the step's item, a row of X all
+    items of a user. These are SLIT, SLIS and their sum of the paper (sections 3.2 to 3.4), without its weights
+    of old sessions; a history is one session, and all steps are single targets as in TALE (KDD 2025).
+
+    Parameters
+    ----------
+    config : recbole.config.Config
+        `reg_weight`, `similarity_weight`, `history_decay` and `profile_decay`.
+    dataset : recbole.data.dataset.Dataset
+        The training part.
+    """
+
+    input_type = InputType.POINTWISE
+
+    def __init__(self, config, dataset) -> None:  # type: ignore[no-untyped-def]
+        super().__init__(config, dataset)
+        self.dummy_param = torch.nn.Parameter(torch.zeros(1))  # tells the model's device
+        self.reg_weight = config["reg_weight"]
+        self.similarity_weight = config["similarity_weight"]
+        self.history_decay = config["history_decay"]
+        self.profile_decay = config["profile_decay"]
+        self.weights_NN = np.zeros((self.n_items, 0), np.float32)
+        self.other_parameter_name = ["weights_NN"]
+
+    def solve(self, users_R: NDArray[np.integer], items_R: NDArray[np.integer]) -> None:
+        """Find the weights.
+
+        Parameters
+        ----------
+        users_R, items_R : ndarray of int
+            The training interactions, those of a user together and in time order.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            If the equations have no solution.
+        """
+        equations = Equations(
+            users_R,
+            items_R,
+            n_items=self.n_items,
+            decay=self.history_decay,
+            similarity=self.similarity_weight,
+        )
+        self.weights_NN = equations.solve(self.reg_weight, self._prior())
+
+    def _prior(self) -> NDArray[np.float32] | None:
+        """What the weights are drawn to, shape (N, N); None: zeros."""
+        return None
+
+    def full_sort_predict(self, interaction: Interaction) -> Tensor:
+        """Scores of all items.
+
+        Parameters
+        ----------
+        interaction : Interaction
+            Histories and their lengths in RecBole's fields, B rows.
+
+        Returns
+        -------
+        Tensor
+            Shape (B, N).
+        """
+        items_BL = interaction[self.ITEM_SEQ].cpu().numpy()
+        lengths_B1 = interaction[self.ITEM_SEQ_LEN].cpu().numpy()[:, None]
+        ages_BL = lengths_B1 - 1 - np.arange(items_BL.shape[1])
+        read_BL = (ages_BL >= 0) & (ages_BL <= oldest(self.profile_decay)) & (items_BL > 0)
+        rows, _ = np.nonzero(read_BL)
+        profile_BN = sp.csr_matrix(
+            (recency(ages_BL[read_BL], self.profile_decay), (rows, items_BL[read_BL])),
+            shape=(len(items_BL), self.n_items),
+        )
+        return torch.from_numpy(profile_BN @ self.weights_NN).to(self.dummy_param.device)
+
+    def predict(self, interaction: Interaction) -> Tensor:
+        """Scores of pairs of history and item.
+
+        Parameters
+        ----------
+        interaction : Interaction
+            Histories, their lengths and items in RecBole's fields, B rows.
+
+        Returns
+        -------
+        Tensor
+            Shape (B,).
+        """
+        items_B1 = interaction[self.ITEM_ID][:, None]
+        return self.full_sort_predict(interaction).gather(1, items_B1).squeeze(1)
+
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
+        """There is no loss of a batch.
+
+        Parameters
+        ----------
+        interaction : Interaction
+            A batch.
+
+        Raises
+        ------
+        NotImplementedError
+            Always.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is solved, by the strategy solved")
