@@ -1,6 +1,7 @@
 """What types cannot say: every impossible configuration is refused before any data is read."""
 
 import re
+from importlib.util import find_spec
 from typing import Any
 
 from experiments import processes
@@ -11,6 +12,7 @@ from experiments.config.protocol_keys import check_protocol, check_times
 from experiments.config.resolve import ResolvedModel, resolve_model
 from experiments.config.schema import Config, Mode
 from experiments.config.values import PRECISIONS, at_least, nearest
+from experiments.data.sources.locate import OBJECT_STORES, is_url
 from experiments.errors import PaddockError
 
 STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks", "file", "")
@@ -88,9 +90,16 @@ def _check_addresses(config: Config) -> None:
     # What is missing is told by who reads the data.
     if is_http(source) and (reason := problem(source, ("http", "https"))):
         raise PaddockError(f"dataset.source={source}: {reason}")
-    if "://" in source and not is_http(source):
+    if "://" in source and not is_url(source):
         raise PaddockError(
-            f"dataset.source={source}: name a path, recbole:NAME, or an address with http:// or https://"
+            f"dataset.source={source}: name a path, recbole:NAME, or an address with http://, https:// "
+            f"or s3:// (or {', '.join(OBJECT_STORES[1:])})"
+        )
+    artifacts = config.tracking.artifacts or ""
+    if uri is not None and artifacts.startswith("s3://") and find_spec("boto3") is None:
+        raise PaddockError(
+            f"tracking.artifacts={artifacts} needs the package boto3; install it with: pip install "
+            f"'paddock[s3]'"
         )
 
 

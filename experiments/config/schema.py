@@ -91,7 +91,7 @@ class CsvConfig:
 class DatasetConfig:
     """One data set: where its files are, which columns count, which rows are kept.
 
-    `source` is a folder, file or archive, a URL that is downloaded once, or `recbole:NAME` for a
+    `source` is a folder, file or archive, a URL (http, s3) that is downloaded once, or `recbole:NAME` for a
     data set that the installed recbole package carries. `format` is atomic, movielens, amazon,
     steam, csv or json. `prefix` is the common name of atomic files (NAME.inter, NAME.item,
     NAME.user), by default the folder's. `checksum`, as in "md5:..." or "sha256:...", is that of the

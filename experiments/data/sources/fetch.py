@@ -8,28 +8,27 @@ import hashlib
 import re
 import time
 from pathlib import Path
-from types import TracebackType
 from urllib.parse import unquote, urlsplit
 
 import requests
 import urllib3
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
 from experiments import files
+from experiments.data.sources import objects
+from experiments.data.sources.locate import is_web
+from experiments.data.sources.transfer import (
+    CHUNK,
+    AgainError,
+    DownloadBar,
+    begin_anew,
+    facts_of,
+    keep,
+    resume,
+)
 from experiments.errors import PaddockError
 from experiments.locks import lock
 from experiments.passwords import concealed, hidden, revealed
-from experiments.terminal import make_console
-from experiments.visible import visible
 
-_CHUNK = 1 << 18
 _BROKEN = (
     requests.ConnectionError,
     requests.Timeout,
@@ -37,53 +36,6 @@ _BROKEN = (
     ConnectionError,
 )
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
-
-
-class _AgainError(Exception):
-    """The transfer ended early; another try may go on."""
-
-
-class _DownloadBar:
-    """A bar on the terminal, on stderr; a line at the start where there is no terminal."""
-
-    def __init__(self, name: str, *, shown: bool) -> None:
-        self._console = make_console(stderr=True)
-        self._name = visible(name)
-        self._announced = False
-        self._progress = Progress(
-            TextColumn("{task.description}", style="bold", markup=False),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=not shown or not self._console.is_terminal,
-        )
-        self._task = self._progress.add_task(f"Downloading {self._name}", total=None)
-
-    def __enter__(self) -> "_DownloadBar":
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-
-    def begin(self, done: int, total: int | None) -> None:
-        """Say how many bytes are there already and how many there will be."""
-        self._progress.update(self._task, completed=done, total=total)
-        if not self._console.is_terminal and not self._announced:
-            self._announced = True
-            size = "" if total is None else f" ({total / 1e6:.1f} MB)"
-            self._console.print(f"Downloading {self._name}{size}", highlight=False)
-
-    def advance(self, done: int) -> None:
-        """Say how many bytes are there."""
-        self._progress.update(self._task, completed=done)
 
 
 def fetch(
@@ -101,7 +53,8 @@ def fetch(
     Parameters
     ----------
     url : str
-        With or without the password that was taken out of it; it is kept and shown without.
+        Of a web server, or of an object store (`experiments.data.sources.objects`). With or without the
+        password that was taken out of it; it is kept and shown without.
     folder : Path
         The file is kept below it, at the host and path of the URL.
     checksum : str, optional
@@ -127,20 +80,21 @@ def fetch(
         with lock(target.with_name(f".{target.name}.lock")):
             if not target.is_file():
                 part = target.with_name(f".{target.name}.part")
-                with _DownloadBar(target.name, shown=progress) as bar:
+                with DownloadBar(target.name, shown=progress) as bar:
                     _load(url, part, bar, timeout=timeout, tries=tries, pause=pause)
                 _check_content(url, part)
                 if checksum:
                     _check(url, part, checksum)
                 part.replace(target)
-                _facts(part).unlink(missing_ok=True)
+                facts_of(part).unlink(missing_ok=True)
     return target
 
 
 def _target(url: str, folder: Path) -> Path:
     parts = urlsplit(url)
     names = [unquote(name) for name in parts.path.split("/")]
-    safe = [re.sub(r"[^\w.+@=-]", "_", name).lstrip(".") for name in (parts.netloc, *names)]
+    host = parts.netloc if is_web(url) else f"{objects.store_of(url)}-{parts.netloc}"
+    safe = [re.sub(r"[^\w.+@=-]", "_", name).lstrip(".") for name in (host, *names)]
     if parts.query:
         safe[-1] = f"{files.hash_of(parts.query)[:8]}-{safe[-1]}"
     found = [name for name in safe if name]
@@ -149,21 +103,20 @@ def _target(url: str, folder: Path) -> Path:
     return folder.joinpath(*found)
 
 
-def _facts(part: Path) -> Path:
-    return part.with_name(f"{part.name}.json")
-
-
 def _load(
-    url: str, part: Path, bar: _DownloadBar, *, timeout: float, tries: int, pause: float
+    url: str, part: Path, bar: DownloadBar, *, timeout: float, tries: int, pause: float
 ) -> None:
     """Bring the whole file into `part`, over as many tries as bring bytes."""
     failed = 0
     while True:
         before = part.stat().st_size if part.is_file() else 0
         try:
-            _transfer(url, part, bar, timeout)
+            if is_web(url):
+                _transfer(url, part, bar, timeout)
+            else:
+                objects.transfer(url, part, bar, timeout)
             return
-        except (*_BROKEN, _AgainError) as error:
+        except (*_BROKEN, AgainError) as error:
             after = part.stat().st_size if part.is_file() else 0
             failed = 0 if after > before else failed + 1
             if failed == tries:
@@ -176,9 +129,10 @@ def _load(
             raise PaddockError(f"{url} cannot be downloaded: {hidden(str(error))}") from None
 
 
-def _transfer(url: str, part: Path, bar: _DownloadBar, timeout: float) -> None:
+def _transfer(url: str, part: Path, bar: DownloadBar, timeout: float) -> None:
     """One request: the rest of the file where the server goes on with the same one, else all."""
-    start, headers = _resume(part)
+    start, validator = resume(part)
+    headers = {"Range": f"bytes={start}-", "If-Range": validator} if validator else {}
     with requests.get(
         revealed(url),
         headers={"Accept-Encoding": "identity", **headers},
@@ -186,11 +140,11 @@ def _transfer(url: str, part: Path, bar: _DownloadBar, timeout: float) -> None:
         timeout=timeout,
     ) as answer:
         if answer.status_code in _PASSING:
-            raise _AgainError(f"the server answers {answer.status_code} {answer.reason}")
+            raise AgainError(f"the server answers {answer.status_code} {answer.reason}")
         if answer.status_code == 416:
             # The part is as long as the file, or longer: it cannot be trusted.
             part.unlink()
-            raise _AgainError("the server has no more bytes than were loaded")
+            raise AgainError("the server has no more bytes than were loaded")
         if answer.status_code in (401, 403):
             raise PaddockError(
                 f"{url}: the server answers {answer.status_code} {answer.reason}; write "
@@ -205,40 +159,15 @@ def _transfer(url: str, part: Path, bar: _DownloadBar, timeout: float) -> None:
         resumed = answer.status_code == 206
         if resumed and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
             part.unlink()
-            raise _AgainError("the server goes on at another byte than was asked for")
+            raise AgainError("the server goes on at another byte than was asked for")
         if not resumed:
             start = 0
-        part.parent.mkdir(parents=True, exist_ok=True)
         if not resumed:
-            part.unlink(missing_ok=True)
             validator = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
-            files.write_json(_facts(part), {"url": url, "validator": validator})
+            begin_anew(url, part, validator)
         length = answer.headers.get("Content-Length")
         total = start + int(length) if length is not None else None
-        bar.begin(start, total)
-        done = start
-        with files.naming(part), part.open("ab" if resumed else "wb") as stream:
-            while chunk := answer.raw.read(_CHUNK):
-                stream.write(chunk)
-                done += len(chunk)
-                bar.advance(done)
-        if total is not None and done < total:
-            raise _AgainError(f"the connection ended after {done} of {total} bytes")
-
-
-def _resume(part: Path) -> tuple[int, dict[str, str]]:
-    """The byte to go on from, and the headers that ask for the rest if the file is the same."""
-    if not part.is_file() or not _facts(part).is_file():
-        return 0, {}
-    try:
-        validator = files.read_json(_facts(part))["validator"]
-    except (PaddockError, KeyError, TypeError):
-        return 0, {}  # a damaged note: the part may be of any file
-    start = part.stat().st_size
-    # A weak tag may stand for files of different bytes, which If-Range refuses.
-    if not validator or validator.startswith("W/") or start == 0:
-        return 0, {}
-    return start, {"Range": f"bytes={start}-", "If-Range": validator}
+        keep(part, start, total, iter(lambda: answer.raw.read(CHUNK), b""), bar)
 
 
 def _check_content(url: str, part: Path) -> None:
@@ -252,7 +181,7 @@ def _check_content(url: str, part: Path) -> None:
     else:
         return
     part.unlink()
-    _facts(part).unlink(missing_ok=True)
+    facts_of(part).unlink(missing_ok=True)
     raise PaddockError(
         f"{url}: {what}; nothing is kept; check the URL in a browser, or get the file by other "
         f"means and write dataset.source=PATH"
@@ -269,7 +198,7 @@ def _check(url: str, part: Path, checksum: str) -> None:
         found = hashlib.file_digest(stream, kind).hexdigest()
     if found != wanted.lower():
         part.unlink()
-        _facts(part).unlink(missing_ok=True)
+        facts_of(part).unlink(missing_ok=True)
         raise PaddockError(
             f"{url}: the {kind} of the download is {found}, not {wanted}; it is deleted; try again, "
             f"or correct dataset.checksum if the file was published anew"

@@ -16,6 +16,7 @@ from experiments.data.sources.locate import (
     files_of_rows,
     find_file,
     is_url,
+    is_web,
     local,
     parquet_parts,
     path_of,
@@ -158,12 +159,19 @@ def _downloaded(
             f"dataset.source: {source} is a folder; name a file, or its files by dataset.files.*"
         )
     else:
-        first = fetch(urljoin(revealed(source), names.inter), folder=folder, progress=progress)
+        first = fetch(_beside(source, names.inter), folder=folder, progress=progress)
     item, user = (
-        fetch(urljoin(revealed(source), name), folder=folder, progress=progress) if name else None
+        fetch(_beside(source, name), folder=folder, progress=progress) if name else None
         for name in (names.item, names.user)
     )
     return Sources(inter=first, item=item, user=user, item_name=_item_name(names))
+
+
+def _beside(source: str, name: str) -> str:
+    """The URL of a file beside another one, or in a folder, with the password of that one."""
+    if is_web(source):
+        return urljoin(revealed(source), name)
+    return f"{source.rpartition('/')[0]}/{name}"
 
 
 def _url_path(url: str) -> str:

@@ -9,12 +9,21 @@ from experiments.errors import PaddockError
 from experiments.paths import SHARE
 
 CARRIED = "recbole:"
+WEB = ("http", "https")
+OBJECT_STORES = ("s3", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "hdfs", "webhdfs")
+"""Schemes of object stores, whose files are downloaded as those of web servers are."""
 _ROWS = (".csv", ".tsv", ".parquet", ".json", ".jsonl", ".dat", ".txt")
 
 
 def is_url(source: str) -> bool:
-    """Whether a source is downloaded."""
-    return source.startswith(("http://", "https://"))
+    """Whether a source is downloaded, from a web server or an object store."""
+    scheme, parted, _ = source.partition("://")
+    return bool(parted) and scheme in (*WEB, *OBJECT_STORES)
+
+
+def is_web(url: str) -> bool:
+    """Whether a URL is that of a web server."""
+    return url.partition("://")[0] in WEB
 
 
 def path_of(source: str) -> Path:
