@@ -95,7 +95,8 @@ class DatasetConfig:
     data set that the installed recbole package carries. `format` is atomic, movielens, amazon,
     steam, csv or json. `prefix` is the common name of atomic files (NAME.inter, NAME.item,
     NAME.user), by default the folder's. `checksum`, as in "md5:..." or "sha256:...", is that of the
-    one file that the URL names.
+    one file that the URL names. `memory`, as in 512MB, is what rows may take while they are prepared, by
+    default a quarter of what is free and at most 1 GB; what is prepared does not depend on it.
     """
 
     name: str = MISSING
@@ -110,6 +111,7 @@ class DatasetConfig:
     filters: FiltersConfig = field(default_factory=FiltersConfig)
     text: TextConfig = field(default_factory=TextConfig)
     licence: str = ""
+    memory: str | None = None
 
 
 @dataclass

@@ -67,42 +67,98 @@ def numbers(file: Table, column: str) -> np.ndarray:
     return _floats(file, column, cells).to_numpy()
 
 
-def times(file: Table, column: str) -> np.ndarray:
-    """The time of each row.
+class Times:
+    """The times of a table that is read piece by piece.
 
     Float32, which RecBole reads times into, is 64 seconds coarse for seconds since 1970. Where a
     column of type time begins with an ISO date, all its cells must be dates.
 
+    What they are is known at the end: int64 where all are whole numbers, else float64, in the unit of
+    the file; dates are seconds since 1970.
+
     Parameters
     ----------
-    file : Table
-        Of R rows.
     column : str
-
-    Returns
-    -------
-    np.ndarray of int64 or float64, shape (R,)
-        Int64 where all are whole numbers. In the unit of the file; dates are seconds since 1970.
-
-    Raises
-    ------
-    PaddockError
-        For a cell that is no time, or too large to be exact.
     """
-    if file.types[column] == "time" and file.cells[column].head(1).str.contains(_DATE).any():
-        return _dates(file, column)
-    if file.types[column] in ("float", "time"):
-        whole = file.cells[column].cast(pl.Int64, strict=False)
-        if whole.null_count() == 0:
-            return whole.to_numpy()
-    values = numbers(file, column)
-    _refuse_first(
-        file,
-        column,
-        pl.Series(np.abs(values) >= _EXACT),
+
+    def __init__(self, column: str) -> None:
+        self._column = column
+        self._dated: bool | None = None
+        self._exact = True
+        self._too_large: PaddockError | None = None
+
+    def read(self, file: Table) -> np.ndarray:
+        """The times of the next piece, 8 bytes each, for `final`.
+
+        Parameters
+        ----------
+        file : Table
+            Of R rows, at least one.
+
+        Returns
+        -------
+        np.ndarray of int64 or float64, shape (R,)
+
+        Raises
+        ------
+        PaddockError
+            For a cell that is no time, or too large to be exact.
+        """
+        column, kind = self._column, file.types[self._column]
+        if self._dated is None:
+            first = file.cells[column].head(1)
+            self._dated = kind == "time" and bool(first.str.contains(_DATE).any())
+        if self._dated:
+            micros = _micros(file, column)
+            self._exact &= not (micros % 1_000_000).any()
+            return micros
+        if kind in ("float", "time"):
+            whole = file.cells[column].cast(pl.Int64, strict=False)
+            if whole.null_count() == 0:
+                values = whole.to_numpy()
+                if self._too_large is None:
+                    self._too_large = _first_error(file, column, *_large(values))
+                return values
+        values = numbers(file, column)
+        self._exact = False
+        _refuse_first(file, column, *_large(values))
+        return values
+
+    @property
+    def dtype(self) -> type[np.int64] | type[np.float64]:
+        """The type of all of them.
+
+        Raises
+        ------
+        PaddockError
+            For a whole number too large to be exact, where others have fractions.
+        """
+        if self._exact:
+            return np.int64
+        if not self._dated and self._too_large is not None:
+            raise self._too_large
+        return np.float64
+
+    def final(self, values: np.ndarray) -> np.ndarray:
+        """The times of a piece, after the last one was read.
+
+        Parameters
+        ----------
+        values : np.ndarray of int64 or float64
+            Of `read`, or some of them.
+        """
+        if self._dated:
+            return values // 1_000_000 if self._exact else values / 1e6
+        return values.astype(self.dtype)
+
+
+def _large(values: np.ndarray) -> tuple[pl.Series, str]:
+    """Which are too large to be exact as floats, and the sentence that says so."""
+    # The smallest whole number has no absolute value in its type.
+    return (
+        pl.Series((values >= _EXACT) | (values <= -_EXACT)),
         "too large to be exact beside times with fractions; write all times as whole numbers",
     )
-    return values
 
 
 def features(file: Table) -> pl.DataFrame:
@@ -116,24 +172,6 @@ def features(file: Table) -> pl.DataFrame:
         For a cell that is not of its column's type.
     """
     return pl.DataFrame([_feature(file, column) for column in file.cells.columns])
-
-
-def encode(cells: pl.Series) -> tuple[np.ndarray, pl.Series]:
-    """Number tokens from 0 in the order of their first appearance.
-
-    Parameters
-    ----------
-    cells : polars.Series of String, shape (R,)
-
-    Returns
-    -------
-    codes : np.ndarray of int32, shape (R,)
-    tokens : polars.Series, shape (N,)
-        The token of each code.
-    """
-    dictionary = cells.to_arrow().dictionary_encode()
-    known = pl.Series(cells.name, dictionary.dictionary, dtype=pl.String)
-    return dictionary.indices.to_numpy(), known
 
 
 def first_true(flags: pl.Series) -> int | None:
@@ -158,8 +196,8 @@ def _feature(file: Table, column: str) -> pl.Series:
     return values
 
 
-def _dates(file: Table, column: str) -> np.ndarray:
-    """Seconds since 1970 of ISO dates with or without a time of day: int64 when all are whole."""
+def _micros(file: Table, column: str) -> np.ndarray:
+    """Microseconds since 1970 of ISO dates with or without a time of day, int64."""
     cells = file.cells[column].str.replace("Z$", "").str.replace("T", " ")
     days = cells.str.to_datetime("%Y-%m-%d", strict=False, time_unit="us")
     exact = cells.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="us")
@@ -167,8 +205,7 @@ def _dates(file: Table, column: str) -> np.ndarray:
     _refuse_first(
         file, column, moments.is_null(), "no date such as 2017-12-31 or 2017-12-31 23:59:59"
     )
-    micros = moments.dt.epoch("us").to_numpy()
-    return micros // 1_000_000 if not (micros % 1_000_000).any() else micros / 1e6
+    return moments.dt.epoch("us").to_numpy()
 
 
 def _floats(file: Table, column: str, cells: pl.Series) -> pl.Series:
@@ -185,10 +222,18 @@ def _floats(file: Table, column: str, cells: pl.Series) -> pl.Series:
 
 def _refuse_first(file: Table, column: str, bad: pl.Series, problem: str) -> None:
     """Refuse the first cell where `bad` is true."""
+    error = _first_error(file, column, bad, problem)
+    if error is not None:
+        raise error
+
+
+def _first_error(file: Table, column: str, bad: pl.Series, problem: str) -> PaddockError | None:
+    """What refuses the first cell where `bad` is true; None where none is."""
     row = first_true(bad)
-    if row is not None:
-        value = file.cells[column][row]
-        raise file.error(row, column, f"{shown('' if value is None else value)} is {problem}")
+    if row is None:
+        return None
+    value = file.cells[column][row]
+    return file.error(row, column, f"{shown('' if value is None else value)} is {problem}")
 
 
 def _retype(file: Table, column: str, kind: str, what: str) -> PaddockError:

@@ -1,39 +1,52 @@
 """Which interactions are kept, and in which order."""
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 import polars as pl
 
 
 def k_core(
-    users: np.ndarray, items: np.ndarray, *, min_user_interactions: int, min_item_interactions: int
-) -> np.ndarray:
-    """The rows left when users and items with too few rows are dropped again and again.
+    pairs: Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]],
+    *,
+    users: int,
+    items: int,
+    min_user_interactions: int,
+    min_item_interactions: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What is left when users and items with too few rows are dropped again and again.
 
     The result is the largest set of rows in which every user and every item has its minimum; it does
-    not depend on which of them are dropped first. Rows count, repeated pairs too.
+    not depend on which of them are dropped first. Rows count, repeated pairs too. A row is kept where both
+    its user and its item are.
 
     Parameters
     ----------
-    users, items : np.ndarray of int, shape (R,)
-        Codes from 0.
+    pairs : callable
+        Gives the codes of users and items of all rows, piece by piece, from the first one each time.
+    users, items : int
+        How many of each there are; codes from 0.
     min_user_interactions, min_item_interactions : int
         0 and 1 keep all.
 
     Returns
     -------
-    rows : np.ndarray of int64, shape (K,)
-        Ascending row numbers.
+    user_rows, item_rows : np.ndarray of int64, shapes (users,) and (items,)
+        Rows of each that are kept; 0 for those that are dropped.
     """
-    rows = np.arange(len(users), dtype=np.int64)
+    keep_user, keep_item = np.ones(users, dtype=bool), np.ones(items, dtype=bool)
     while True:
-        keep = np.ones(len(rows), dtype=bool)
-        for codes, minimum in ((users, min_user_interactions), (items, min_item_interactions)):
-            if minimum > 1:
-                kept = codes[rows]
-                keep &= np.bincount(kept)[kept] >= minimum
-        if keep.all():
-            return rows
-        rows = rows[keep]
+        user_rows, item_rows = np.zeros(users, dtype=np.int64), np.zeros(items, dtype=np.int64)
+        for piece_users, piece_items in pairs():
+            kept = keep_user[piece_users] & keep_item[piece_items]
+            np.add.at(user_rows, piece_users[kept], 1)
+            np.add.at(item_rows, piece_items[kept], 1)
+        few_users = keep_user & (user_rows < min_user_interactions) & (min_user_interactions > 1)
+        few_items = keep_item & (item_rows < min_item_interactions) & (min_item_interactions > 1)
+        if not few_users.any() and not few_items.any():
+            return user_rows, item_rows
+        keep_user &= ~few_users
+        keep_item &= ~few_items
 
 
 def by_user_and_time(users: np.ndarray, times: np.ndarray | None) -> np.ndarray:

@@ -1,10 +1,13 @@
 """The hash of a prepared data set's content."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import polars as pl
+
+_STRINGS = 1 << 18
+"""Strings that are joined at a time."""
 
 
 class Fingerprint:
@@ -22,7 +25,25 @@ class Fingerprint:
         values : np.ndarray of numbers or bool
         """
         plain = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
-        self._add(f"{name}:{plain.dtype.str}", plain.data.cast("B") if plain.size else b"")
+        self.add_column(name, plain.dtype, plain.size, [plain])
+
+    def add_column(
+        self, name: str, dtype: np.dtype, rows: int, pieces: Iterable[np.ndarray]
+    ) -> None:
+        """Add an array that is read piece by piece, as `add_array` adds one that is held.
+
+        Parameters
+        ----------
+        name : str
+        dtype : np.dtype
+        rows : int
+            Of all pieces together.
+        pieces : iterable of np.ndarray
+        """
+        self._begin(f"{name}:{dtype.str}", rows * dtype.itemsize)
+        for piece in pieces:
+            if piece.size:
+                self._digest.update(piece.data.cast("B"))
 
     def add_frame(self, name: str, frame: pl.DataFrame, types: Mapping[str, str]) -> None:
         """Add a frame with its name, and of each column name, type and values.
@@ -50,12 +71,15 @@ class Fingerprint:
             values = values.filter(lengths > 0).explode()
         if values.dtype == pl.String:
             # No cell of an atomic file holds a line end.
-            self._add(name, "\n".join(values.fill_null("").to_list()).encode())
+            values = values.fill_null("")
+            self._begin(name, int(values.str.len_bytes().sum()) + max(len(values) - 1, 0))
+            for start in range(0, len(values), _STRINGS):
+                text = "\n".join(values.slice(start, _STRINGS).to_list())
+                self._digest.update(("\n" if start else "").encode() + text.encode())
         else:
             self.add_array(name, values.fill_null(0.0).cast(pl.Float64).to_numpy())
 
-    def _add(self, label: str, content: bytes | memoryview) -> None:
+    def _begin(self, label: str, size: int) -> None:
         # Lengths in front keep the end of one value apart from the start of the next.
         head = label.encode()
-        self._digest.update(f"{len(head)} {len(content)} ".encode() + head)
-        self._digest.update(content)
+        self._digest.update(f"{len(head)} {size} ".encode() + head)

@@ -14,12 +14,16 @@ from experiments import files
 from experiments.data import prepared
 from experiments.data.prepared import Prepared, open_prepared
 from experiments.data.readers.formats import check_format, reader_settings
-from experiments.data.sources.find import Sources, dataset_name, find_sources
+from experiments.data.sources.find import Sources, dataset_name, find_sources, setting
 from experiments.errors import PaddockError
 from experiments.integrity import Damaged, say_once
 from experiments.locks import lock
+from experiments.memory import bytes_of, free_bytes
 
 __all__ = ["dataset_name", "prepare"]
+
+MEMORY = 10**9
+"""Bytes that rows may take while they are sorted, where `dataset.memory` does not say it; more is hardly faster."""
 
 
 def prepare(dataset: Any, *, data_dir: Path | str, progress: bool = True) -> Prepared:
@@ -41,6 +45,8 @@ def prepare(dataset: Any, *, data_dir: Path | str, progress: bool = True) -> Pre
     """
     data_dir = Path(data_dir)
     check_format(dataset.format)
+    said = setting(dataset, "memory")
+    memory = bytes_of(str(said), "dataset.memory") if said else None
     sources = find_sources(dataset, data_dir=data_dir, progress=progress)
     recipe = _recipe(dataset, sources)
     folder = data_dir / f"{recipe['name']}-{files.hash_of(recipe)[:12]}"
@@ -50,7 +56,7 @@ def prepare(dataset: Any, *, data_dir: Path | str, progress: bool = True) -> Pre
             found = _whole(folder)
             if found is None:
                 _sweep(folder)
-                _make(recipe, sources, folder)
+                _make(recipe, sources, folder, memory or min(free_bytes() // 4, MEMORY))
     return found or open_prepared(folder)
 
 
@@ -65,17 +71,17 @@ def _whole(folder: Path) -> Prepared | None:
         return None
 
 
-def _make(recipe: dict[str, Any], sources: Sources, folder: Path) -> None:
+def _make(recipe: dict[str, Any], sources: Sources, folder: Path, memory: int) -> None:
     """Write the product, in the place of a damaged one if there is one; the caller holds the lock."""
     from experiments.data.write import write
 
     if not folder.exists():
         with files.atomic_folder(folder) as unfinished:
-            write(recipe, sources, unfinished)
+            write(recipe, sources, unfinished, memory=memory)
         return
     # Candidates, stages and embeddings lie beside the columns, each with a hash of its own: they stay.
     with TemporaryDirectory(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent) as made:
-        write(recipe, sources, Path(made))
+        write(recipe, sources, Path(made), memory=memory)
         (folder / prepared.MANIFEST).unlink(missing_ok=True)
         for name in (*prepared.COLUMNS, prepared.MANIFEST):
             (Path(made) / name).replace(folder / name)
@@ -96,8 +102,8 @@ def _recipe(dataset: Any, sources: Sources) -> dict[str, Any]:
         "name": dataset_name(dataset),
         "licence": dataset.licence or "",
         "sources": [
-            {"file": path.name, "sha256": files.sha256_of_file(path), "bytes": path.stat().st_size}
-            for path in sources.present
+            {"file": name, "sha256": files.sha256_of_file(path), "bytes": path.stat().st_size}
+            for name, path in sources.files
         ],
         "columns": {
             "user": columns.user,

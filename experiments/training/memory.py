@@ -2,10 +2,9 @@
 
 import ctypes
 import sys
-from contextlib import suppress
-from pathlib import Path
 
 from experiments.errors import PaddockError
+from experiments.memory import free_bytes
 
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
@@ -51,20 +50,3 @@ def check_memory(needed: int, *, what: str) -> None:
             f"{what} needs {needed / 1e9:,.1f} GB of memory, of which {free / 1e9:,.1f} GB are free: "
             "take another model, leave rare items out (dataset.min_item_interactions), or a larger machine"
         )
-
-
-def free_bytes(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Memory that a process can still have, on the machine and in its container.
-
-    Parameters
-    ----------
-    cgroup : Path
-        Where the container's limits stand, if there are any (Linux, version 2 of control groups).
-    """
-    import psutil
-
-    free = int(psutil.virtual_memory().available)
-    with suppress(OSError, ValueError):  # "max" is no limit
-        limit = int((cgroup / "memory.max").read_text())
-        free = min(free, limit - int((cgroup / "memory.current").read_text()))
-    return free

@@ -416,13 +416,18 @@ class TestCore:
         self, pairs: list[tuple[int, int]], min_user: int, min_item: int
     ) -> None:
         frame = pd.DataFrame(pairs, columns=["user", "item"], dtype=np.int64)
-        rows = k_core(
-            frame["user"].to_numpy(),
-            frame["item"].to_numpy(),
+        users, items = frame["user"].to_numpy(), frame["item"].to_numpy()
+        user_rows, item_rows = k_core(
+            lambda: [(users[:20], items[:20]), (users[20:], items[20:])],
+            users=8,
+            items=8,
             min_user_interactions=min_user,
             min_item_interactions=min_item,
         )
-        assert rows.tolist() == _naive_core(frame, min_user, min_item)
+        core = _naive_core(frame, min_user, min_item)
+        assert np.flatnonzero((user_rows[users] > 0) & (item_rows[items] > 0)).tolist() == core
+        assert user_rows.tolist() == np.bincount(users[core], minlength=8).tolist()
+        assert item_rows.tolist() == np.bincount(items[core], minlength=8).tolist()
 
     def test_movielens(self, ml100k: Prepared, ml100k_frame: pd.DataFrame, tmp_path: Path) -> None:
         dataset = composed("ml-100k")

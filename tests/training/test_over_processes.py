@@ -136,7 +136,7 @@ def test_a_run_goes_on_after_a_process_is_killed(model: str, rank: int, tmp_path
     process = started(arguments(model, rough))
     while (epochs_in(rough) or 0) < 3:
         assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.005)
+        time.sleep(0.05)
     others = psutil.Process(process.pid).children(recursive=True)
     kill(rank, process)
     process.communicate(timeout=300)

@@ -11,8 +11,8 @@ carriage return too, which is a character of a cell here, and polars knows neith
 nor the row that it refuses.
 """
 
-import mmap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +71,32 @@ def read_atomic_files(
         return read_atomic(path, required={column: f"dataset.columns.{role}"})
 
     user, item = features(sources.user, "user"), features(sources.item, "item")
-    return Tables(read_atomic(sources.inter, required=required, rest=False), item, user)
+    return Tables(stream_atomic(sources.inter, required=required), item, user)
 
 
 def read_atomic(path: Path, *, required: Mapping[str, str], rest: bool = True) -> Table:
-    """Read an atomic file whose every line has been checked for its shape, not for its values.
+    """Read an atomic file whose every line is checked for its shape, not for its values.
+
+    Parameters
+    ----------
+    path : Path
+    required : mapping of str to str
+        Columns that must be there, each with the configuration key that asks for it.
+    rest : bool
+        Whether the other columns are read too.
+
+    Raises
+    ------
+    PaddockError
+        Naming file, line, column and value.
+    """
+    table = stream_atomic(path, required=required, rest=rest)
+    cells = pl.concat([table.cells, *(piece.cells for piece in table.pieces())])
+    return replace(table, cells=cells, stream=None)
+
+
+def stream_atomic(path: Path, *, required: Mapping[str, str], rest: bool = False) -> Table:
+    """An atomic file whose rows are read, and their shape checked, when they are asked for.
 
     Parameters
     ----------
@@ -95,32 +116,39 @@ def read_atomic(path: Path, *, required: Mapping[str, str], rest: bool = True) -
             f"{path}, line 1: the file is empty (0 bytes); its first line must name the columns, "
             f"such as {_example(required)}"
         )
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        header, body = _split_header(path, data)
-        types = _parse_header(path, header)
-        for column, key in required.items():
-            require(path, column, key, types)
-        rows = _check_lines(path, data, body, list(types))
+    with path.open("rb") as stream:
+        header, body = _header(path, stream.readline())
+    types = _parse_header(path, header)
+    for column, key in required.items():
+        require(path, column, key, types)
     wanted = [name for name in types if rest or name in required]
-    if rows == 0:
-        empty = pl.DataFrame(schema=dict.fromkeys(wanted, pl.String))
-        return Table(path=path, types=types, cells=empty, line_of=_line_of)
-    cells = (
-        pl.scan_csv(
-            path,
-            separator="\t",
-            quote_char=None,
-            has_header=False,
-            skip_lines=1,
-            n_rows=rows,
-            schema=dict.fromkeys(types, pl.String),
-            glob=False,
-        )
-        .select(wanted)
-        .collect()
-    )
-    assert cells.height == rows, (cells.height, rows)
-    return Table(path=path, types=types, cells=cells, line_of=_line_of)
+    empty = pl.DataFrame(schema=dict.fromkeys(wanted, pl.String))
+    table = Table(path=path, types=types, cells=empty, line_of=_line_of)
+
+    def pieces() -> Iterator[Table]:
+        rows, offset = 0, body
+        for chunk in _chunks(path, body):
+            line = rows + _FIRST_ROW
+            check_text(path, chunk, offset=offset, line=line, columns=list(types))
+            found = _check_cells(path, chunk, line=line, columns=list(types))
+            cells = (
+                pl.scan_csv(
+                    chunk,
+                    separator="\t",
+                    quote_char=None,
+                    has_header=False,
+                    n_rows=found,
+                    schema=dict.fromkeys(types, pl.String),
+                )
+                .select(wanted)
+                .collect()
+            )
+            assert cells.height == found, (cells.height, found)
+            yield table.piece(cells, rows)
+            rows += found
+            offset += len(chunk) + 1
+
+    return replace(table, stream=pieces)
 
 
 def _line_of(row: int) -> int:
@@ -137,14 +165,12 @@ def _example(required: Mapping[str, str]) -> str:
     )
 
 
-def _split_header(path: Path, data: mmap.mmap) -> tuple[str, int]:
+def _header(path: Path, first: bytes) -> tuple[str, int]:
     """The header's text and the offset of the line below it."""
-    end = data.find(b"\n")
-    body = len(data) if end < 0 else end + 1
-    start = len(_BOM) if data[: len(_BOM)] == _BOM else 0
-    line = data[start:body].rstrip(b"\r\n")
+    start = len(_BOM) if first[: len(_BOM)] == _BOM else 0
+    line = first[start:].rstrip(b"\r\n")
     check_text(path, line, offset=start, line=1, columns=[])
-    return line.decode(), body
+    return line.decode(), len(first)
 
 
 def _parse_header(path: Path, header: str) -> dict[str, str]:
@@ -179,22 +205,21 @@ def _parse_header(path: Path, header: str) -> dict[str, str]:
     return types
 
 
-def _check_lines(path: Path, data: mmap.mmap, body: int, columns: list[str]) -> int:
-    """Count the rows below the header, all of which have as many cells as it and are UTF-8."""
-    end = len(data)
-    while end > body and data[end - 1] in b"\r\n":
-        end -= 1
-    rows = 0
-    start = body
-    while start < end:
-        stop = data.find(b"\n", min(start + _CHUNK, end), end)
-        stop = end if stop < 0 else stop
-        chunk = data[start:stop]
-        line = rows + _FIRST_ROW
-        check_text(path, chunk, offset=start, line=line, columns=columns)
-        rows += _check_cells(path, chunk, line=line, columns=columns)
-        start = stop + 1
-    return rows
+def _chunks(path: Path, body: int) -> Iterator[bytes]:
+    """Whole lines, without the end of the last one; blank lines at the end of the file are none."""
+    with path.open("rb") as stream:
+        stream.seek(body)
+        held = b""
+        while chunk := stream.read(_CHUNK) + stream.readline():
+            # Whether blank lines are the file's last ones is known when others follow.
+            if held and chunk.strip(b"\r\n"):
+                yield held.removesuffix(b"\n")
+                held = chunk
+            else:
+                held += chunk
+        last = held.rstrip(b"\r\n")
+        if last:
+            yield last
 
 
 def _check_cells(path: Path, chunk: bytes, *, line: int, columns: list[str]) -> int:

@@ -10,9 +10,9 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, cast
 
@@ -20,7 +20,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pc
 
-from experiments.data.readers.parquet import as_texts, open_parquet
+from experiments.data.readers.parquet import ParquetParts, Piece, as_texts
 from experiments.data.readers.table import (
     Table,
     Tables,
@@ -39,7 +39,6 @@ SEPARATORS = ("\t", ",", ";", "|", "::")
 _UNIT = "\x1f"
 """What stands for a separator of two characters, which parsers do not know."""
 _BLOCK = 1 << 24
-_Read = Callable[[list[str]], pl.DataFrame]
 _DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)
 _BREAKS = r"\s*[\t\r\n]+\s*"
 
@@ -108,6 +107,7 @@ def read_csv(
         types=interaction_types(columns),
         dialect=dialect,
         tidy=False,
+        stream=True,
     )
     return Tables(interactions, features(sources.item, "item"), features(sources.user, "user"))
 
@@ -121,8 +121,9 @@ def read_delimited(
     dialect: Dialect,
     complete: bool = True,
     tidy: bool = True,
+    stream: bool = False,
 ) -> Table:
-    """Read columns of a CSV, TSV or Parquet file.
+    """Read columns of a CSV, TSV or Parquet file, or of a folder of Parquet files.
 
     Parameters
     ----------
@@ -138,37 +139,52 @@ def read_delimited(
         As of `Table`.
     tidy : bool
         Whether line breaks and tabs inside of cells become blanks.
+    stream : bool
+        Whether rows are read when they are asked for (`Table.stream`), instead of now.
 
     Raises
     ------
     PaddockError
         Naming file, line, column and value.
     """
-    if path.suffix == ".parquet":
-        known, read, line_of = open_parquet(path)
+    file: ParquetParts | _Text
+    if path.is_dir() or path.suffix == ".parquet":
+        file = ParquetParts(path)
     else:
-        source = _Text(path, dialect, [(columns or {}).get(c, c) for c in required])
-        known, read, line_of = source.header, source.read, source.line_of
+        file = _Text(path, dialect, [(columns or {}).get(c, c) for c in required])
+    known = file.header
     names = dict(columns) if columns is not None else {name: name for name in known}
     for column, key in required.items():
         require(path, names.get(column, column), key, known)
-    cells = read([name for name in names.values() if name in known])
     found = {column: name for column, name in names.items() if name in known}
-    kinds = {
-        column: (types or {}).get(column, _type(cells.schema[name]))
-        for column, name in found.items()
-    }
-    texts = as_texts(path, cells, found, flat=types or {})
-    if tidy:
-        texts = texts.with_columns(pl.col(pl.String).str.replace_all(_BREAKS, " "))
-    return Table(
+
+    def texts(cells: pl.DataFrame) -> pl.DataFrame:
+        plain = as_texts(path, cells, found, flat=types or {})
+        return (
+            plain.with_columns(pl.col(pl.String).str.replace_all(_BREAKS, " ")) if tidy else plain
+        )
+
+    empty = file.empty([*found.values()])
+    table = Table(
         path=path,
-        types=kinds,
-        cells=texts,
-        line_of=line_of,
+        types={
+            column: (types or {}).get(column, _type(empty.schema[name]))
+            for column, name in found.items()
+        },
+        cells=texts(empty),
+        line_of=file.line_of,
         complete=complete,
         names=found,
     )
+
+    def pieces() -> Iterator[Table]:
+        for piece in file.pieces([*found.values()]):
+            part = replace(table, path=piece.path, line_of=piece.line_of)
+            yield part.piece(texts(piece.cells), piece.start)
+
+    if stream:
+        return replace(table, stream=pieces)
+    return replace(table, cells=pl.concat([table.cells, *(piece.cells for piece in pieces())]))
 
 
 def _type(dtype: pl.DataType) -> str:
@@ -239,8 +255,18 @@ class _Text:
             return cast(BinaryIO, gzip.open(self._path))
         return self._path.open("rb")
 
-    def read(self, names: list[str]) -> pl.DataFrame:
-        """The cells of some columns, as strings."""
+    def empty(self, names: list[str]) -> pl.DataFrame:
+        """No row of some columns."""
+        return pl.DataFrame(schema=dict.fromkeys(names, pl.String))
+
+    def pieces(self, names: list[str]) -> Iterator[Piece]:
+        """The cells of some columns, as strings, block by block."""
+        start = 0
+        for cells in self._blocks(names):
+            yield Piece(self._path, cells, start, self.line_of)
+            start += cells.height
+
+    def _blocks(self, names: list[str]) -> Iterator[pl.DataFrame]:
         refused: list[Any] = []
 
         def refuse(row: Any) -> str:
@@ -277,15 +303,14 @@ class _Text:
                     ),
                 ) as batches,
             ):
-                frames = [cast(pl.DataFrame, pl.from_arrow(batch)) for batch in batches]
+                for batch in batches:
+                    yield cast(pl.DataFrame, pl.from_arrow(batch))
         except pa.ArrowInvalid as error:
             self._explain(error, refused)
         except _DAMAGED as error:
             raise self._damaged(error) from None
         except UnicodeDecodeError as error:
             raise PaddockError(f"{self._path}: {error}; save the file as UTF-8") from None
-        empty = pl.DataFrame(schema=dict.fromkeys(names, pl.String))
-        return pl.concat([empty, *frames])
 
     def _explain(self, error: pa.ArrowInvalid, refused: list[Any]) -> NoReturn:
         """Say where the parser stopped, in lines: it counts rows, and tells them apart from cells."""

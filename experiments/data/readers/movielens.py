@@ -69,6 +69,7 @@ def _ratings(path: Path, required: Mapping[str, str]) -> Table:
         required=required,
         types={"rating": "float", "timestamp": "time"},
         tidy=False,
+        stream=True,
         dialect=_dialect(path, RATINGS),
     )
 

@@ -1,7 +1,7 @@
 """The cells of one source file, whatever its format, and the errors that refuse one."""
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +10,9 @@ import numpy as np
 import polars as pl
 
 from experiments.errors import PaddockError
+
+PIECE_ROWS = 1 << 19
+"""Rows that are held at a time where a table is read piece by piece."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,9 @@ class Table:
         that was collected apart from the interactions is not complete.
     names : mapping of str to str
         What the file itself calls a column, where that differs.
+    stream : callable, optional
+        Gives the rows piece by piece, each time that it is called from the first one. `cells` has no row
+        then, but all columns.
     """
 
     path: Path
@@ -38,6 +44,27 @@ class Table:
     line_of: Callable[[int], int]
     complete: bool = True
     names: Mapping[str, str] = field(default_factory=dict)
+    stream: "Callable[[], Iterator[Table]] | None" = None
+
+    def pieces(self) -> "Iterator[Table]":
+        """The rows as tables of some, in their order, which keep their lines; none is empty."""
+        if self.stream is None:
+            starts = range(0, self.cells.height, PIECE_ROWS)
+            yield from (self.piece(self.cells.slice(start, PIECE_ROWS), start) for start in starts)
+        else:
+            yield from (piece for piece in self.stream() if piece.cells.height)
+
+    def piece(self, cells: pl.DataFrame, start: int) -> "Table":
+        """A table of some of this one's rows.
+
+        Parameters
+        ----------
+        cells : polars.DataFrame
+        start : int
+            The row that is the first of them.
+        """
+        line_of = self.line_of
+        return replace(self, cells=cells, line_of=lambda row: line_of(row + start), stream=None)
 
     def line(self, row: int) -> int:
         """The line of a row; row 0 is the first that holds data."""

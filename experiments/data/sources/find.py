@@ -13,9 +13,11 @@ from experiments.data.sources.locate import (
     CARRIED,
     carried_folder,
     content,
+    files_of_rows,
     find_file,
     is_url,
     local,
+    parquet_parts,
     path_of,
 )
 from experiments.data.sources.unpack import is_archive, unpack
@@ -30,7 +32,7 @@ class Sources:
     Attributes
     ----------
     inter : Path
-        The file of the interactions.
+        The file of the interactions, or the folder of its Parquet files.
     item, user : Path or None
         The files of the items and users, where there are such.
     item_name : str
@@ -46,6 +48,18 @@ class Sources:
     def present(self) -> list[Path]:
         """The files that there are: of interactions, items, users."""
         return [path for path in (self.inter, self.item, self.user) if path is not None]
+
+    @property
+    def files(self) -> list[tuple[str, Path]]:
+        """Every file with its name, those of a folder by their paths in it, in the order they are read."""
+        found = []
+        for path in self.present:
+            if path.is_dir():
+                parts = parquet_parts(path)
+                found += [(part.relative_to(path).as_posix(), part) for part in parts]
+            else:
+                found.append((path.name, path))
+        return found
 
 
 def dataset_name(dataset: Any) -> str:
@@ -182,7 +196,7 @@ def _named(place: Path, names: SimpleNamespace) -> Sources:
     folder = place if place.is_dir() else place.parent
     inter: Path | None = place
     if place.is_dir():
-        inter = find_file(folder, names.inter)
+        inter = find_file(folder, names.inter) or _parts_folder(folder, names.inter)
         if inter is None:
             raise PaddockError(
                 f"dataset.source: {folder} has no file {names.inter or 'of rows'!r}; "
@@ -195,6 +209,14 @@ def _named(place: Path, names: SimpleNamespace) -> Sources:
         user=find_file(folder, names.user) if names.user else None,
         item_name=_item_name(names),
     )
+
+
+def _parts_folder(folder: Path, name: str | None) -> Path | None:
+    """The folder itself, or that of the name in it, where it holds Parquet files and no others of rows."""
+    place = folder / (name or "")
+    if not place.is_dir() or any(path.suffix != ".parquet" for path in files_of_rows(place)):
+        return None
+    return place if parquet_parts(place) else None
 
 
 def _file_names(dataset: Any) -> SimpleNamespace:

@@ -1,6 +1,7 @@
 """Folders and files of data on this machine, found by what the configuration calls them."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 from experiments.data.sources.unpack import is_archive
@@ -81,7 +82,7 @@ def find_file(folder: Path, name: str | None) -> Path | None:
         None where there is none, or without a name several.
     """
     if name is None:
-        rows = [path for path in sorted(folder.iterdir()) if _holds_rows(path)]
+        rows = files_of_rows(folder)
         return rows[0] if len(rows) == 1 else None
     last = Path(name).name
     bare = last.removesuffix(".gz")
@@ -91,6 +92,36 @@ def find_file(folder: Path, name: str | None) -> Path | None:
     below = [path for wanted in (last, bare, f"{bare}.gz") for path in folder.rglob(wanted)]
     below = [path for path in below if path.is_file()]
     return min(below, key=lambda path: (len(path.parts), path)) if below else None
+
+
+def files_of_rows(folder: Path) -> list[Path]:
+    """The files in a folder that hold rows by their names, sorted."""
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path.name.removesuffix(".gz").endswith(_ROWS)
+    ]
+
+
+def parquet_parts(folder: Path) -> list[Path]:
+    """The Parquet files in and below a folder, in the order of their paths, part-2 before part-10.
+
+    Names that begin with a dot or an underscore are left out, as other readers of such folders do.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+
+    def plain(path: Path) -> bool:
+        return not any(part[0] in "._" for part in path.relative_to(folder).parts)
+
+    def order(path: Path) -> list[tuple[int, str]]:
+        pieces = re.split(r"(\d+)", str(path.relative_to(folder)))
+        return [(int(piece) if piece.isdecimal() else -1, piece) for piece in pieces]
+
+    found = (path for path in folder.rglob("*.parquet") if path.is_file() and plain(path))
+    return sorted(found, key=order)
 
 
 def carried_folder(name: str) -> Path:
@@ -121,7 +152,3 @@ def content(folder: Path) -> str:
         return "it is empty"
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
     return f"it holds {', '.join(names[:20])}{more}"
-
-
-def _holds_rows(path: Path) -> bool:
-    return path.is_file() and path.name.removesuffix(".gz").endswith(_ROWS)
