@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from benchmarks.measure import Seconds, now, peak_megabytes, since
-from benchmarks.setup_model import untrained, untrained_peer
+from benchmarks.setup_model import CPU, untrained, untrained_peer
 from experiments.training.memory import keep_freed_memory
 from experiments.training.strategy import Strategy
 
@@ -28,7 +28,7 @@ class EnoughMeasured(Exception):
     """Ends a pass whose seconds are used up."""
 
 
-def turn(strategy: Strategy, seconds: float | None, device: torch.device) -> dict[str, Any]:
+def turn(strategy: Strategy, seconds: float | None, device: torch.device = CPU) -> dict[str, Any]:
     """One pass, or the seconds that it would take by those of its first batches.
 
     On a GPU, `seconds` are of the wall, and its work has ended whenever the clock is read. Of a pass

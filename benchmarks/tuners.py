@@ -40,7 +40,7 @@ from benchmarks.process import ONE_THREAD, ROOT
 from experiments.files import read_json, write_json
 from experiments.runs.provenance import packages
 
-RESULTS = Path(__file__).resolve().parent / "tuners" / "ml-100k.json"
+RESULTS = Path(__file__).resolve().parent / "out" / "tuners-ml-100k.json"
 MODELS = ("BPR", "MultiVAE", "LightGCN")
 PRUNERS = ("none", "median", "halving")
 RECBOLE = "recbole"

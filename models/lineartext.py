@@ -16,10 +16,10 @@ class LinearTextConfig(SLISTConfig):
 
     text_encoder: dict = key(doc="The sentence encoder.", schema="text_encoder")
     text_weight: float = key(
-        0.4, "alpha, how far the weights are drawn to K.", least=0, search=uniform(0.0, 1.0)
+        0.2, "alpha, how far the weights are drawn to K.", least=0, search=uniform(0.0, 1.0)
     )
     text_power: float = key(
-        3.0,
+        2.0,
         "Power of the likeness: the greater, the fewer neighbours.",
         above=0,
         search=uniform(1.0, 6.0),

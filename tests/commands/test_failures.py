@@ -82,8 +82,12 @@ def test_a_full_disk(paddock: CommandLine, data: Path, full: Path) -> None:
     assert not any(run.finished for run in paddock.runs)
 
 
-def test_a_limit_on_the_size_of_files(paddock: CommandLine, data: Path) -> None:
+def test_a_limit_on_the_size_of_files(
+    paddock: CommandLine, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The rest is written by libraries that wrap the system's error: checkpoints, Parquet."""
+    # Python does not look whether it wrote all of a module's bytecode.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     paddock.data_dir = data
     for size, name in ((600, "seed-1/"), (6000, "seed-1/")):

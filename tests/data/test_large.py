@@ -122,7 +122,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 prepare(dataset_of(Path({str(source)!r})), data_dir=Path({str(tmp_path)!r}))
 """
         done = subprocess.run(
-            [sys.executable, "-c", code],
+            [sys.executable, "-B", "-c", code],  # bytecode would be cut too
             cwd=ROOT,
             capture_output=True,
             text=True,
