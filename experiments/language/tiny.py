@@ -100,6 +100,8 @@ def _build(
     )
     model = LlamaForCausalLM(config).float()
     _pretrain(model, tokenizer, keys, titles=titles, texts=texts, words=words)
+    # Of several processes of a run, any may hold the lock; transformers would let the first alone write.
+    vars(model)["should_save_on_this_rank"] = bool
     model.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
 
