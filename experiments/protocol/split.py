@@ -264,7 +264,7 @@ def split_interactions(data: Interactions, protocol: ProtocolConfig) -> Split:
     part = component.load()(data, protocol)
     _check(name, data, part)
     content = hashlib.sha256(f"{data.hash}\n{name}\n".encode())
-    content.update(np.ascontiguousarray(part))
+    content.update(np.ascontiguousarray(part).data)
     split = Split(
         name=name,
         n_users=data.n_users,
