@@ -2,10 +2,11 @@
 
 import importlib
 import json
-import resource
 import sys
 import time
 from pathlib import Path
+
+from benchmarks.measure import peak_megabytes
 
 
 def recbole(folder: Path, out: Path) -> tuple[float, list[int]]:
@@ -56,8 +57,7 @@ def main() -> None:
     side, folder, out = sys.argv[1:4]
     run = {"recbole": recbole, "paddock": paddock}[side]
     seconds, parts = run(Path(folder), Path(out))
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"seconds": seconds, "parts": parts, "megabytes": kilobytes / 1024}))
+    print(json.dumps({"seconds": seconds, "parts": parts, "megabytes": peak_megabytes()}))
 
 
 if __name__ == "__main__":
