@@ -16,7 +16,7 @@ from rich.progress import Progress
 from experiments.commands.progress import RunProgress
 from experiments.commands.recommend import show
 from experiments.config.schema import Format
-from experiments.data.sources.fetch import _DownloadBar
+from experiments.data.sources.transfer import DownloadBar
 from experiments.errors import PaddockError
 from experiments.failures import answering
 from experiments.runs.leaderboard import leaderboard, render
@@ -151,7 +151,7 @@ def test_progress_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     for title in HOSTILE:
         console = terminal()
         bar = RunProgress(label=title, metric="m", bars=True, console=console)
-        download = _DownloadBar(title, shown=True)
+        download = DownloadBar(title, shown=True)
         bar.on_stage("train", 3)
         for progress in (bar._progress, download._progress):
             assert isinstance(progress, Progress)

@@ -324,6 +324,7 @@ GROUND = (
     "experiments.locks",
     "experiments.passwords",
     "experiments.paths",
+    "experiments.processes",
     "experiments.terminal",
     "experiments.visible",
 )
