@@ -54,8 +54,8 @@ def build(values: dict[str, Any], context: TrainingContext, *, parts: Any = None
     Raises
     ------
     PaddockError
-        If the model needs more memory than is free, solves an equation without a solution, or names
-        columns that the users do not have.
+        If the model needs more memory than is free, solves an equation without a solution, or reads
+        texts or columns of the users that the data set does not have.
     """
     from recbole.utils import get_model
 
@@ -98,8 +98,14 @@ def build(values: dict[str, Any], context: TrainingContext, *, parts: Any = None
 
 def _item_texts(keys: dict[str, Any], context: TrainingContext) -> Any:
     from experiments.config.language_keys import TextEncoderConfig
-    from experiments.language.encoder import item_embeddings
+    from experiments.language.embeddings import item_embeddings
+    from experiments.language.encoder import texts_or_titles
 
+    if not any(text.strip() for text in texts_or_titles(context.data)):
+        raise PaddockError(
+            f"{context.data.name} has no text of any item, which the model reads: name the column, "
+            "as in dataset.text.title=title"
+        )
     return item_embeddings(TextEncoderConfig.of(keys), context.data, device=context.device)
 
 
