@@ -10,6 +10,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from experiments.bridge.config import recbole_config
 from experiments.bridge.dataset import TrainingRows, recbole_dataset
 from experiments.bridge.inputs import reads_histories
+from experiments.bridge.user_features import user_features
 from experiments.components.registry import strategy_config
 from experiments.config import models
 from experiments.config.resolve import BACKBONE, ENGINE_KEYS, MEMBERS
@@ -18,10 +19,13 @@ from experiments.training.context import TrainingContext
 from experiments.training.memory import check_memory
 from experiments.training.reuse import load_product
 from experiments.training.state import seed_everything
-from paddock import ITEM_TEXTS
+from paddock import ITEM_TEXTS, USER_FEATURES
 
 TEXT_ENCODER = "text_encoder"
 """Key of a model that reads embeddings of the items' texts."""
+
+USER_COLUMNS = "user_columns"
+"""Key of a model that reads the users' own columns: the names of those, or null for all."""
 
 PARTS = "parts"
 """Key of a config under which a model finds its frozen networks."""
@@ -52,7 +56,7 @@ def build(values: dict[str, Any], context: TrainingContext, *, parts: Any = None
     ------
     PaddockError
         If the model needs more memory than is free, solves an equation without a solution, or reads
-        texts that the data set does not have.
+        texts or columns of the users that the data set does not have.
     """
     from recbole.utils import get_model
 
@@ -77,6 +81,8 @@ def build(values: dict[str, Any], context: TrainingContext, *, parts: Any = None
         config[PARTS] = parts
     elif values.get(TEXT_ENCODER) is not None:
         config[ITEM_TEXTS] = _item_texts(values[TEXT_ENCODER], context)
+    if USER_COLUMNS in values:
+        config[USER_FEATURES] = user_features(context.data, values[USER_COLUMNS])
     dataset = recbole_dataset(
         config,
         data=context.data,
