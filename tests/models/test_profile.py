@@ -61,7 +61,7 @@ def test_features_have_a_place_for_every_value_and_one_for_unknown() -> None:
 def test_a_person_of_no_data_set_has_features_too() -> None:
     encoder = ProfileEncoder(COLUMNS)
     given = encoder.vector({"age": "50", "sex": "x", "skin": ["red", "blue"]})
-    expected = [16 / np.std([20, 50, 32]), 0, 0, 0, 1, 0, 0, 1, 0]
+    expected = np.array([16 / np.std([20, 50, 32]), 0, 0, 0, 1, 0, 0, 1, 0])
     np.testing.assert_allclose(given, expected, rtol=1e-6)
     np.testing.assert_array_equal(encoder.vector({"age": "", "sex": None}), encoder.vector({}))
     np.testing.assert_array_equal(
@@ -128,9 +128,9 @@ def test_the_optimum_of_one_column_is_the_share_of_each_item(  # type: ignore[no
         np.testing.assert_allclose(found[user - 1], expected / expected.sum(), atol=2e-3)
 
 
-def test_hidden_values_teach_what_is_unknown(
+def test_hidden_values_teach_what_is_unknown(  # type: ignore[no-untyped-def]
     trained, tiny_data: Prepared, tiny_split: Split
-) -> None:  # type: ignore[no-untyped-def]
+) -> None:
     """A person of whom nothing is known is given the popular items."""
     made = trained(
         epochs=300, eval_step=300, learning_rate=0.02, mlp_hidden_size=[], column_dropout=0.5
