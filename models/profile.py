@@ -35,7 +35,7 @@ class ProfileConfig(ModelConfig):
         0.1, "Dropout of the hidden layers.", least=0, below=1, search=uniform(0.0, 0.5)
     )
     column_dropout: float = key(
-        0.2,
+        0.5,
         "Share of the values that training takes for unknown, so that what is missing is learned too.",
         least=0,
         below=1,
