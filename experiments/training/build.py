@@ -9,10 +9,11 @@ from recbole.model.abstract_recommender import AbstractRecommender
 
 from experiments.bridge.config import recbole_config
 from experiments.bridge.dataset import TrainingRows, recbole_dataset
+from experiments.bridge.inputs import reads_histories
 from experiments.bridge.user_features import user_features
 from experiments.components.registry import strategy_config
 from experiments.config import models
-from experiments.config.resolve import BACKBONE, ENGINE_KEYS
+from experiments.config.resolve import BACKBONE, ENGINE_KEYS, MEMBERS
 from experiments.errors import PaddockError
 from experiments.training.context import TrainingContext
 from experiments.training.memory import check_memory
@@ -66,6 +67,8 @@ def build(values: dict[str, Any], context: TrainingContext, *, parts: Any = None
         check_memory(memory, what=f"{values['name']} on {items:,} items")
     if parts is None and BACKBONE in values:
         parts = frozen_parts(values, context)
+    if parts is None and MEMBERS in values:
+        parts = _members(values, context)
     seed_everything(context.seed)
     config = recbole_config(
         values["name"],
@@ -134,3 +137,20 @@ def frozen_parts(values: dict[str, Any], context: TrainingContext) -> Any:
         load_backbone=partial(load_product, backbone, context.data),
         device=context.device,
     )
+
+
+def _members(values: dict[str, Any], context: TrainingContext) -> Any:
+    """The recommenders that a fusion is made of, untrained, each under its name."""
+    from models.fusion import Member
+
+    made = {}
+    for name, own in values[MEMBERS].items():
+        # As of a backbone: the initial weights are always replaced.
+        built = build(own, replace(context, seed=0))
+        made[name] = Member(
+            model=built.model,
+            dataset=built.dataset,
+            load=partial(load_product, built.model, context.data),
+            reads_histories=reads_histories(built.model),
+        )
+    return made
