@@ -21,9 +21,9 @@ from experiments.commands.phases import Phases
 from experiments.commands.progress import RunProgress
 from experiments.components.registry import callbacks as plugin_callbacks
 from experiments.config.experiment import Experiment
-from experiments.config.schema import ProtocolConfig, Refit
+from experiments.config.schema import Refit
 from experiments.evaluation.evaluate import Evaluation
-from experiments.evaluation.scoring import evaluation, input_note, validate
+from experiments.evaluation.scoring import evaluation, input_note, new_items_note, validate
 from experiments.files import (
     atomic_folder,
     atomic_path,
@@ -208,7 +208,7 @@ def _train_and_evaluate(
         folder.update(
             params_trained=sum(w.numel() for w in trained.model.parameters() if w.requires_grad),
             weights=trained.weights,
-            tags=folder.run["tags"] | _input_tags(trained, config.protocol),
+            tags=folder.run["tags"] | _input_tags(trained, this),
         )
         reused = _count_seconds(phases, folder, trained, tracked=tracker.seconds)
         folder.finish(
@@ -301,9 +301,13 @@ def _training(this: IdentifiedRun) -> Training:
     )
 
 
-def _input_tags(trained: Trained, protocol: ProtocolConfig) -> dict[str, str]:
-    note = input_note(trained.model, trained.dataset, protocol)
-    return {} if note is None else {f"{NOTE}inputs": note}
+def _input_tags(trained: Trained, this: IdentifiedRun) -> dict[str, str]:
+    protocol, split = this.experiment.config.protocol, this.shared.split
+    notes = {
+        "inputs": input_note(trained.model, trained.dataset, protocol),
+        "new_items": new_items_note(trained.model, this.experiment.model, split),
+    }
+    return {f"{NOTE}{name}": note for name, note in notes.items() if note is not None}
 
 
 def _count_seconds(phases: Phases, folder: RunFolder, trained: Trained, *, tracked: float) -> float:

@@ -76,7 +76,7 @@ class Split:
     row_users, row_items : int32, (R,)
         As in the prepared data: grouped by user, in time order.
     part : int8, (R,)
-        0 train, 1 valid, 2 test.
+        0 train, 1 valid, 2 test, 3 in no part.
     parts_hash : str
         Of the data, the split's name and `part`; equal on every machine.
     hash : str

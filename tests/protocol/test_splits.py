@@ -18,7 +18,8 @@ from experiments.config.schema import ProtocolConfig
 from experiments.errors import PaddockError
 from experiments.protocol.candidates import candidates
 from experiments.protocol.split import TEST, TRAIN, VALID, split_interactions
-from experiments.protocol.splits.parts import counts_by_ratio
+from experiments.protocol.splits.cold_items import cold_items
+from experiments.protocol.splits.parts import UNUSED, counts_by_ratio
 
 from .toy import PROTOCOLS, random_toy, toy
 
@@ -28,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 GOLDEN = {
     "loo": "4e7e0e562f4a6fef0c7007c07a1cd50cc4e280eb933d95ffa68280ea012ba446",
     "temporal": "003fa7db1b4932227c34f83c1a03ef73131a943258a461454cee24c95b594d29",
+    "cold_items": "fa4d6693f68f4f38ce5784d14dab49fadb47fc2d136881a929f31f5a9d280c61",
     "random": "262ecfec2e1443f601ea4af0186e28f92d5330800cc29c4063ce64ccfed9e99a",
 }
 
@@ -66,7 +68,8 @@ def test_every_split_is_tested():
 @given(interactions())
 def test_every_interaction_is_in_exactly_one_part(name, data):
     split = cut(data, name)
-    rows = np.concatenate([split.rows(part) for part in PARTS])
+    rows = np.concatenate([split.rows(part) for part in (*PARTS, UNUSED)])
+    assert len(split.rows(UNUSED)) == 0 or name == "cold_items"
     assert sorted(rows) == list(range(len(data.items)))
     for user in range(1, data.n_users + 1):
         of_user = data.users == user
@@ -195,6 +198,42 @@ def test_random_counts_per_user_are_recboles(data):
         assert list(np.cumsum(np.bincount(part, minlength=3))[:-1]) == list(ids)
 
 
+@settings(deadline=None)
+@given(interactions())
+def test_cold_items_are_those_of_a_walk_along_each_history(data):
+    split = cut(data, "cold_items")
+    cold = cold_items(data, 0.3, 2024)
+    assert cold[1:].sum() == int(0.3 * data.n_items)
+    for user in range(1, data.n_users + 1):
+        rows = np.flatnonzero(data.users == user)
+        expected = {row: UNUSED if cold[data.items[row]] else TRAIN for row in rows}
+        target = None
+        for row in rows:
+            warm = [each for each in rows if each < row and not cold[data.items[each]]]
+            if cold[data.items[row]] and len(warm) >= 2:
+                target = row
+        if target is not None:
+            expected |= {row: UNUSED for row in rows if row > target} | {target: TEST}
+        trained = [row for row in rows if expected[row] == TRAIN]
+        if len(trained) >= 2:
+            expected[trained[-1]] = VALID
+        assert [split.part[row] for row in rows] == [expected[row] for row in rows]
+    assert not cold[split.train_items].any()
+    assert not cold[split.history("test").items].any()
+    assert cold[split.targets("test").items].all()
+
+
+def test_other_seeds_hold_other_items_out():
+    data = random_toy(3, n_users=60, n_items=200, longest=30, shortest=8)
+    first, other = (cold_items(data, 0.1, seed) for seed in (1, 2))
+    assert first.sum() == other.sum() == 20
+    assert (first != other).any()
+    for share in (0.0, 1.0, -0.5):
+        wrong = replace(PROTOCOLS["cold_items"], settings={"share": share})
+        with pytest.raises(PaddockError, match=r"protocol\.settings\.share="):
+            split_interactions(data, wrong)
+
+
 def test_random_parts_fall_everywhere_and_follow_the_seed():
     data = toy([list(range(1, 11))] * 4000, 10)
     split = split_interactions(data, PROTOCOLS["random"])
@@ -270,5 +309,5 @@ print(*(golden_hash(name) for name in GOLDEN))
 def test_the_tiny_data_set_splits_every_way(tiny_data):
     for name in splits():
         split = split_interactions(tiny_data, PROTOCOLS[name])
-        assert len(np.unique(split.part)) == 3
+        assert set(np.unique(split.part)) - {UNUSED} == set(PARTS)
     assert random_toy(1, n_users=9, n_items=20, longest=9).timestamps is not None

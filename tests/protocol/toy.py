@@ -57,6 +57,9 @@ def loo(data: Toy) -> Split:
 
 PROTOCOLS = {
     "loo": ProtocolConfig(name="loo", split="loo"),
+    "cold_items": ProtocolConfig(
+        name="cold", split="cold_items", seed=2024, settings={"share": 0.3}
+    ),
     "temporal": ProtocolConfig(name="temporal", split="temporal", ratios=[0.8, 0.1, 0.1]),
     "random": ProtocolConfig(name="random", split="random", ratios=[0.8, 0.1, 0.1], seed=2024),
 }

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from paddock import Key
 
 TRAIN, VALID, TEST = 0, 1, 2
+UNUSED = 3
+"""Of an interaction that is in no part: neither training nor a history knows it, and no phase asks for it."""
+
 Phase = Literal["valid", "test"]
 Parts = NDArray[np.int8]
 
