@@ -255,28 +255,37 @@ def _serve(connection: socket.socket) -> _Request | None:
         others = [thread.name for thread in threading.enumerate()[1:]]
         if others:
             raise RuntimeError(f"threads are not forked: {', '.join(others)}")
-        reading, writing = os.pipe()
-        between = os.fork()
-        if between == 0:
-            between = os.getpid()
-            child = os.fork()
-            if child != 0:
-                os.write(writing, struct.pack("!I", child))
-                os._exit(0)
+        child = _forked()
+        if child == 0:
+            connection.close()
             for number, stream in enumerate(streams):
                 os.dup2(stream, number)
-            for each in {*streams, reading, writing} - {0, 1, 2}:
-                os.close(each)
-            connection.close()
-            while os.getppid() == between:
-                time.sleep(0.0005)
+        for stream in {*streams} - {0, 1, 2}:
+            os.close(stream)
+        if child == 0:
             return _Request(*pickle.loads(content))
-        for each in (*streams, writing):
-            os.close(each)
-        # When it has ended, its child is the asker's.
+        connection.sendall(struct.pack("!I", child))
+
+
+def _forked() -> int:
+    """Zero in a child that has fallen to who asked, the child's process identifier here."""
+    reading, writing = os.pipe()
+    between = os.fork()
+    if between == 0:
+        between = os.getpid()
+        child = os.fork()
+        if child != 0:
+            os.write(writing, struct.pack("!I", child))
+            # Whose parent ends gets another.
+            os._exit(0)
+        while os.getppid() == between:
+            time.sleep(0.0005)
+    else:
         os.waitpid(between, 0)
-        connection.sendall(os.read(reading, 4))
-        os.close(reading)
+        child = int(struct.unpack("!I", os.read(reading, 4))[0])
+    os.close(reading)
+    os.close(writing)
+    return child
 
 
 def _become(request: _Request, paths: list[str]) -> None:
