@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models._texts import text_directions
 from models.slist import SLIST, SLISTConfig
 from paddock import ITEM_TEXTS, key, uniform
 
@@ -68,9 +69,6 @@ def text_kernel(texts_NW: torch.Tensor, *, power: float) -> NDArray[np.float32]:
     ndarray
         float32, shape (N, N).
     """
-    centred_NW = texts_NW.float().clone()
-    centred_NW[1:] -= centred_NW[1:].mean(dim=0)
-    centred_NW[0] = 0.0
-    directions_NW = torch.nn.functional.normalize(centred_NW, dim=1)
+    directions_NW = text_directions(texts_NW)
     kernel_NN = (directions_NW @ directions_NW.T).clamp_(min=0.0).pow_(power).fill_diagonal_(0.0)
     return kernel_NN.numpy()

@@ -1,6 +1,6 @@
 """Linear similarities and transitions of items (SLIST of Choi et al., WWW 2021).
 
-B batch, L longest history, U users and N items (padding included).
+B batch, U users and N items (padding included).
 """
 
 from collections.abc import Mapping
@@ -8,14 +8,10 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 from numpy.typing import NDArray
-from recbole.data.interaction import Interaction
-from recbole.model.abstract_recommender import SequentialRecommender
-from recbole.utils import InputType
-from torch import Tensor
 
-from models._transitions import Equations, oldest, recency
+from models._histories import WeightedHistories
+from models._transitions import Equations
 from paddock import ModelConfig, choices, key, log_uniform
 
 
@@ -61,7 +57,7 @@ class SLISTConfig(ModelConfig):
         return 8 * n_items**2
 
 
-class SLIST(SequentialRecommender):
+class SLIST(WeightedHistories):
     """The next item as a linear function of the weighted history.
 
     Minimises (1 - beta) ||S B - T||^2 + beta ||X - X B||^2 + lambda ||B||^2: a row of S is the history
@@ -77,15 +73,11 @@ class SLIST(SequentialRecommender):
         The training part.
     """
 
-    input_type = InputType.POINTWISE
-
     def __init__(self, config, dataset) -> None:  # type: ignore[no-untyped-def]
         super().__init__(config, dataset)
-        self.dummy_param = torch.nn.Parameter(torch.zeros(1))  # tells the model's device
         self.reg_weight = config["reg_weight"]
         self.similarity_weight = config["similarity_weight"]
         self.history_decay = config["history_decay"]
-        self.profile_decay = config["profile_decay"]
         self.weights_NN = np.zeros((self.n_items, 0), np.float32)
         self.other_parameter_name = ["weights_NN"]
 
@@ -115,57 +107,13 @@ class SLIST(SequentialRecommender):
         """What the weights are drawn to, shape (N, N); None: zeros."""
         return None
 
-    def full_sort_predict(self, interaction: Interaction) -> Tensor:
-        """Scores of all items.
+    def scores(self, profile_BN: sp.csr_matrix) -> NDArray[np.float32]:
+        """Scores of all items, shape (B, N).
 
         Parameters
         ----------
-        interaction : Interaction
-            Histories and their lengths in RecBole's fields, B rows.
-
-        Returns
-        -------
-        Tensor
-            Shape (B, N).
+        profile_BN : csr_matrix
+            Weights of the items of each history, float32.
         """
-        items_BL = interaction[self.ITEM_SEQ].cpu().numpy()
-        lengths_B1 = interaction[self.ITEM_SEQ_LEN].cpu().numpy()[:, None]
-        ages_BL = lengths_B1 - 1 - np.arange(items_BL.shape[1])
-        read_BL = (ages_BL >= 0) & (ages_BL <= oldest(self.profile_decay)) & (items_BL > 0)
-        rows, _ = np.nonzero(read_BL)
-        profile_BN = sp.csr_matrix(
-            (recency(ages_BL[read_BL], self.profile_decay), (rows, items_BL[read_BL])),
-            shape=(len(items_BL), self.n_items),
-        )
-        return torch.from_numpy(profile_BN @ self.weights_NN).to(self.dummy_param.device)
-
-    def predict(self, interaction: Interaction) -> Tensor:
-        """Scores of pairs of history and item.
-
-        Parameters
-        ----------
-        interaction : Interaction
-            Histories, their lengths and items in RecBole's fields, B rows.
-
-        Returns
-        -------
-        Tensor
-            Shape (B,).
-        """
-        items_B1 = interaction[self.ITEM_ID][:, None]
-        return self.full_sort_predict(interaction).gather(1, items_B1).squeeze(1)
-
-    def calculate_loss(self, interaction: Interaction) -> Tensor:
-        """There is no loss of a batch.
-
-        Parameters
-        ----------
-        interaction : Interaction
-            A batch.
-
-        Raises
-        ------
-        NotImplementedError
-            Always.
-        """
-        raise NotImplementedError(f"{type(self).__name__} is solved, by the strategy solved")
+        scores_BN: NDArray[np.float32] = profile_BN @ self.weights_NN
+        return scores_BN

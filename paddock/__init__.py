@@ -8,6 +8,7 @@ torch nor RecBole.
 from paddock.callbacks import Callback, RunInfo
 from paddock.components import (
     ITEM_TEXTS,
+    USER_FEATURES,
     ListMeasure,
     Metric,
     ModelConfig,
@@ -15,6 +16,7 @@ from paddock.components import (
     ReportSection,
     Split,
     StrategyConfig,
+    UserColumn,
     list_measure,
     metric,
     reader,
@@ -36,6 +38,7 @@ from paddock.keys import (
 __all__ = [
     "EVALUATION",
     "ITEM_TEXTS",
+    "USER_FEATURES",
     "Callback",
     "Key",
     "ListMeasure",
@@ -47,6 +50,7 @@ __all__ = [
     "Schema",
     "Split",
     "StrategyConfig",
+    "UserColumn",
     "choices",
     "integers",
     "key",

@@ -8,7 +8,7 @@ configuration class is executed, with the names that it uses.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from paddock.keys import Key, Range, Schema
 
@@ -16,7 +16,27 @@ ITEM_TEXTS = "item_texts"
 """Key of RecBole's config under which a model with a key of the schema "text_encoder" finds the
 embeddings of the items' texts: float32, items (padding included) by the encoder's width."""
 
+USER_FEATURES = "user_features"
+"""Key of RecBole's config under which a model with a key `user_columns` finds the columns of the users'
+own file, by name: a `UserColumn` each. The key holds the names of those that are wanted; null: all."""
+
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class UserColumn(NamedTuple):
+    """A column of the users' own file.
+
+    Attributes
+    ----------
+    kind : str
+        "token", "float", "token_seq" or "float_seq", as RecBole's atomic files name types.
+    values : list
+        The value of every user by id, of id 0 (the padding) and where it is missing None: a string, a
+        number, or a list of them.
+    """
+
+    kind: str
+    values: list[Any]
 
 
 class ModelConfig(Schema):

@@ -185,6 +185,9 @@ def one_epoch(configuration: Mapping[str, Any]) -> ResolvedModel:
         values = {**values, "llm": {**values["llm"], "layers": 1, "width": 32, "steps": 20}}
     if values.get("backbone"):
         values = {**values, "backbone": {**values["backbone"], **SHORT}}
+    if values.get("members"):
+        members = {name: {**own, **SHORT} for name, own in values["members"].items()}
+        values = {**values, "members": members}
     if values.get("stages"):
         stages = {name: {**own, **SHORT} for name, own in values["stages"].items()}
         values = {**values, "stages": stages}

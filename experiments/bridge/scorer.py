@@ -53,6 +53,13 @@ class RecBoleScorer:
         self._device = next(iter(model.parameters())).device
         self._full_sort = True
         self._rows = None if trained_rows else rows_of(model, dataset, history)
+        # Members of a fusion are read each in its own way.
+        self._members = {
+            name: RecBoleScorer(
+                member.model, dataset=member.dataset, history=history, trained_rows=trained_rows
+            )
+            for name, member in getattr(model, "members", {}).items()
+        }
 
     @torch.no_grad()
     def score(self, users_B: np.ndarray) -> Tensor:
@@ -69,8 +76,27 @@ class RecBoleScorer:
             Scores of shape (B, N), on the model's device; column 0 is padding and means nothing.
         """
         self._model.eval()
+        if self._members:
+            return self._model.fused(self.members(users_B))
         with attributes(self._model, self._rows), onednn_products():
             return self._score_parts(users_B)
+
+    def members(self, users_B: np.ndarray) -> dict[str, Tensor]:
+        """The scores of each member of a fusion; empty for another model.
+
+        Parameters
+        ----------
+        users_B : ndarray
+            User ids, shape (B,).
+
+        Returns
+        -------
+        dict of str to Tensor
+            Member -> scores of shape (B, N).
+        """
+        if self._members:
+            self._model.load_members()
+        return {name: scorer.score(users_B) for name, scorer in self._members.items()}
 
     def _score_parts(self, users_B: np.ndarray) -> Tensor:
         parts = self.parts(users_B)

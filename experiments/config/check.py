@@ -107,7 +107,7 @@ def _check_processes(resolved: ResolvedModel) -> None:
     """Refuse a model of which some stage trains in one process alone, where torchrun started several."""
     if processes.size() == 1:
         return
-    stages = [resolved, *([resolved.backbone] if resolved.backbone is not None else [])]
+    stages = [resolved, *resolved.frozen.values()]
     for name in sorted(set().union(*(stage.strategies for stage in stages))):
         if not strategy_config(name).several_processes:
             able = [each for each in strategies() if strategy_config(each).several_processes]

@@ -33,7 +33,11 @@ TUNED = frozenset((AUTO, ANY))
 PARTS = ("llm", "text_encoder")
 """Groups that a model is made with: they stand in the defaults of the model's YAML."""
 
-_PART = re.compile(r"^(model\.backbone(?==(?!null$)\w)|llm|text_encoder)=")
+_MODEL = r"model\.(?:backbone|members\.\w+)"
+_PART = re.compile(
+    rf"^(?P<how>\+?)(?:(?P<model>{_MODEL})(?==(?!null$)\w)|(?P<at>{_MODEL}\.)?(?P<part>llm|text_encoder))="
+)
+_NO_MEMBER = re.compile(r"^~(?=model\.members\.\w+$)")
 
 OPTIONAL_GROUP = "experiment"
 """The only group that may be left out."""
@@ -75,7 +79,7 @@ def loosened(overrides: Sequence[str]) -> list[str]:
             raise PaddockError(f"{override}: there is no key before the '='")
     # A range may be declared by a key, where Hydra finds nothing to delete: null leaves it out.
     kept = [re.sub(r"^~search\.([^=]+)$", r"search.\1=null", each) for each in overrides]
-    placed = [_PART.sub(_placed, override) for override in kept]
+    placed = [_PART.sub(_placed, _NO_MEMBER.sub("~model@", override)) for override in kept]
     return [
         re.sub(
             r"^(?=((model|search|grid_seeds|study\.slurm|protocol\.settings)\.[^=]+|grid_seeds)=)",
@@ -88,9 +92,9 @@ def loosened(overrides: Sequence[str]) -> list[str]:
 
 def _placed(found: re.Match[str]) -> str:
     """A group that a model's YAML holds, under the name by which Hydra overrides it."""
-    return (
-        "model@model.backbone=" if found[1] == "model.backbone" else f"{found[1]}@model.{found[1]}="
-    )
+    if found["model"]:
+        return f"{found['how']}model@{found['model']}="
+    return f"{found['how']}{found['part']}@{found['at'] or 'model.'}{found['part']}="
 
 
 def compose(

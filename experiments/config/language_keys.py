@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from paddock import Schema, key
+from paddock import Schema, choices, key
 
 TINY = "tiny"
 """The language model that is built from the data set's own texts, and the encoder without weights."""
@@ -66,17 +66,36 @@ class TextEncoderConfig(Schema):
     revision: str | None = key(None, "A commit of the hub.")
     pooling: str = key(
         "mean",
-        "How token states become one vector, as the model's card says.",
-        choices=("mean", "cls"),
+        "How token states become one vector: as a sentence encoder's card says; last for a causal "
+        "language model.",
+        choices=("mean", "cls", "last"),
     )
     normalise: bool = key(True, "Whether the vector has length 1, as the model's card says.")
     tokens: int = key(256, "The most tokens of a text that are read.", least=1)
     width: int = key(256, "Of the embedding; only tiny takes it.", least=1)
     trained: bool = key(False, "Whether its weights learn with the model that reads it.")
+    whitening: float = key(
+        0.0,
+        "How far the embeddings' principal components are brought to one size: 0 not at all, 1 "
+        "wholly.",
+        least=0,
+        most=1,
+        search=choices(0.0, 0.3, 0.6, 1.0),
+    )
+    dimensions: int | None = key(
+        None, "Principal components that are kept, the largest; null: all.", least=1
+    )
+    control: str = key(
+        "none",
+        "What exposes a gain that is not the texts': embeddings dealt to other items (shuffled), "
+        "or random ones of the same mean and covariance (random).",
+        choices=("none", "shuffled", "random"),
+    )
+    control_seed: int = key(0, "What draws the control.", least=0)
 
     @classmethod
     def check(cls, values: Mapping[str, Any]) -> None:
-        """Refuse to train the encoder without weights.
+        """Refuse to train what has no weights, or what is worked on once it is encoded.
 
         Parameters
         ----------
@@ -86,10 +105,20 @@ class TextEncoderConfig(Schema):
         Raises
         ------
         ValueError
-            If `trained` is set for the tiny encoder.
+            If `trained` is set for the tiny encoder, or beside what changes its embeddings.
         """
         if values["trained"] and values["name"] == TINY:
             raise ValueError(
                 f"trained=true: {TINY} has no weights that could learn; choose another encoder, "
                 "as in text_encoder=minilm"
             )
+        changing = [name for name in TRANSFORMS if values[name] != cls.keys[name].default]
+        if values["trained"] and changing:
+            raise ValueError(
+                f"trained=true: {changing[0]}={values[changing[0]]} is of embeddings that stay as "
+                "they are; leave one of them out"
+            )
+
+
+TRANSFORMS = ("whitening", "dimensions", "control", "control_seed")
+"""Keys of a text encoder that work on its embeddings; the others make them."""

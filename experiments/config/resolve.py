@@ -18,6 +18,12 @@ from paddock.training_keys import PADDOCK_KEYS
 BACKBONE = "backbone"
 """Key of a model whose frozen recommender is trained first, and the name of that stage."""
 
+MEMBERS = "members"
+"""Key of a model that is made of several trained recommenders, each under its name."""
+
+MEMBER = "member "
+"""Begins the name of the stage in which a member is trained."""
+
 STAGES = "stages"
 
 ONE_PASS = {"epochs": 1, "stopping_step": 0, "eval_step": 1, "keep": "last"}
@@ -42,14 +48,15 @@ class ResolvedModel:
         Key -> value, as run.json keeps them; `stages` holds what differs between stages.
     stages : dict of str to dict of str to object
         Stage -> all its values. A model without stages has one, named train.
-    backbone : ResolvedModel or None
-        The frozen recommender that is trained first.
+    frozen : mapping of str to ResolvedModel
+        Stage -> the recommender that is trained in it before the model's own stages, and changes no
+        more: the backbone, or the members.
     """
 
     model: Model
     values: dict[str, Any]
     stages: dict[str, dict[str, Any]]
-    backbone: "ResolvedModel | None" = None
+    frozen: "Mapping[str, ResolvedModel]" = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -78,11 +85,24 @@ class ResolvedModel:
 
     @property
     def sources(self) -> dict[str, str]:
-        """Component -> the hash of its source: of the model and its strategies, of the backbone's."""
+        """Component -> the hash of its source: of the model, its strategies and its frozen recommenders."""
         found = {f"strategy {name}": strategies()[name].source for name in self.strategies}
         if self.model.component is not None:
             found[f"model {self.name}"] = self.model.component.source
-        return found | (self.backbone.sources if self.backbone is not None else {})
+        for each in self.frozen.values():
+            found |= each.sources
+        return found
+
+    def seed_offset(self, stage: str) -> int:
+        """What is added to the run's seed in a stage: members may be of another seed.
+
+        Parameters
+        ----------
+        stage : str
+            Name of a stage.
+        """
+        offsets = self.values.get("seed_offsets") or {}
+        return int(offsets.get(stage.removeprefix(MEMBER), 0)) if stage in self.frozen else 0
 
 
 def resolve_model(given: Mapping[str, Any]) -> ResolvedModel:
@@ -130,14 +150,14 @@ def resolve_model(given: Mapping[str, Any]) -> ResolvedModel:
         )
     if stages is None:
         return ResolvedModel(
-            model=found, values=values, stages={"train": values}, backbone=resolved.backbone
+            model=found, values=values, stages={"train": values}, frozen=resolved.frozen
         )
     own = _checked_stages(stages, values, found)
     return ResolvedModel(
         model=found,
         values={**values, STAGES: own},
         stages={stage: {**values, **differing} for stage, differing in own.items()},
-        backbone=resolved.backbone,
+        frozen=resolved.frozen,
     )
 
 
@@ -184,7 +204,7 @@ class _Checked:
     found: Model
     path: str
     own: Mapping[str, Any] | None = None
-    backbone: ResolvedModel | None = field(default=None, kw_only=True)
+    frozen: dict[str, ResolvedModel] = field(default_factory=dict, kw_only=True)
 
     def values(self, given: Mapping[str, Any], strategy: str) -> dict[str, Any]:
         """The values, each of its key's type."""
@@ -238,15 +258,25 @@ class _Checked:
         if key.schema is None or (value is None and key.optional):
             return checked(path, value, key)
         if key.schema == "model":
-            self.backbone = _backbone(value, path)
-            return self.backbone.values
+            self.frozen[BACKBONE] = _frozen(value, path)
+            return self.frozen[BACKBONE].values
+        if key.schema == "models":
+            return self._members(path, value)
         schema = SCHEMAS[key.schema] if isinstance(key.schema, str) else key.schema
         return checked_schema(path, value, schema)
 
+    def _members(self, path: str, given: Any) -> dict[str, Any]:
+        if not isinstance(given, Mapping) or len(given) < 2:
+            raise PaddockError(f"{path} must name two models or more, as in +{path}.ease=ease")
+        members = {str(name): _frozen(each, f"{path}.{name}") for name, each in given.items()}
+        self.frozen |= {f"{MEMBER}{name}": each for name, each in members.items()}
+        return {name: each.values for name, each in members.items()}
 
-def _backbone(given: Any, path: str) -> ResolvedModel:
+
+def _frozen(given: Any, path: str) -> ResolvedModel:
     """A frozen recommender, which could be trained by itself."""
-    if not isinstance(given, Mapping) or given.get(BACKBONE) or given.get(STAGES):
+    several = (BACKBONE, MEMBERS, STAGES)
+    if not isinstance(given, Mapping) or any(given.get(each) for each in several):
         raise PaddockError(
             f"{path} must hold the keys of a model of one stage, as in {path}=sasrec"
         )

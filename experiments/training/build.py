@@ -9,18 +9,23 @@ from recbole.model.abstract_recommender import AbstractRecommender
 
 from experiments.bridge.config import recbole_config
 from experiments.bridge.dataset import TrainingRows, recbole_dataset
+from experiments.bridge.inputs import reads_histories
+from experiments.bridge.user_features import user_features
 from experiments.components.registry import strategy_config
 from experiments.config import models
-from experiments.config.resolve import BACKBONE, ENGINE_KEYS
+from experiments.config.resolve import BACKBONE, ENGINE_KEYS, MEMBERS
 from experiments.errors import PaddockError
 from experiments.training.context import TrainingContext
 from experiments.training.memory import check_memory
 from experiments.training.reuse import load_product
 from experiments.training.state import seed_everything
-from paddock import ITEM_TEXTS
+from paddock import ITEM_TEXTS, USER_FEATURES
 
 TEXT_ENCODER = "text_encoder"
 """Key of a model that reads embeddings of the items' texts."""
+
+USER_COLUMNS = "user_columns"
+"""Key of a model that reads the users' own columns: the names of those, or null for all."""
 
 PARTS = "parts"
 """Key of a config under which a model finds its frozen networks."""
@@ -50,7 +55,8 @@ def build(values: dict[str, Any], context: TrainingContext, *, parts: Any = None
     Raises
     ------
     PaddockError
-        If the model needs more memory than is free, or solves an equation without a solution.
+        If the model needs more memory than is free, solves an equation without a solution, or reads
+        texts or columns of the users that the data set does not have.
     """
     from recbole.utils import get_model
 
@@ -61,6 +67,8 @@ def build(values: dict[str, Any], context: TrainingContext, *, parts: Any = None
         check_memory(needed, what=f"{values['name']} on {items:,} items")
     if parts is None and BACKBONE in values:
         parts = frozen_parts(values, context)
+    if parts is None and MEMBERS in values:
+        parts = _members(values, context)
     seed_everything(context.seed)
     config = recbole_config(
         values["name"],
@@ -73,6 +81,8 @@ def build(values: dict[str, Any], context: TrainingContext, *, parts: Any = None
         config[PARTS] = parts
     elif values.get(TEXT_ENCODER) is not None:
         config[ITEM_TEXTS] = _item_texts(values[TEXT_ENCODER], context)
+    if USER_COLUMNS in values:
+        config[USER_FEATURES] = user_features(context.data, values[USER_COLUMNS])
     dataset = recbole_dataset(
         config,
         data=context.data,
@@ -91,8 +101,14 @@ def build(values: dict[str, Any], context: TrainingContext, *, parts: Any = None
 
 def _item_texts(keys: dict[str, Any], context: TrainingContext) -> Any:
     from experiments.config.language_keys import TextEncoderConfig
-    from experiments.language.encoder import item_embeddings
+    from experiments.language.embeddings import item_embeddings
+    from experiments.language.encoder import texts_or_titles
 
+    if not any(text.strip() for text in texts_or_titles(context.data)):
+        raise PaddockError(
+            f"{context.data.name} has no text of any item, which the model reads: name the column, "
+            "as in dataset.text.title=title"
+        )
     return item_embeddings(TextEncoderConfig.of(keys), context.data, device=context.device)
 
 
@@ -118,3 +134,20 @@ def frozen_parts(values: dict[str, Any], context: TrainingContext) -> Any:
         load_backbone=partial(load_product, backbone, context.data),
         device=context.device,
     )
+
+
+def _members(values: dict[str, Any], context: TrainingContext) -> Any:
+    """The recommenders that a fusion is made of, untrained, each under its name."""
+    from models.fusion import Member
+
+    made = {}
+    for name, own in values[MEMBERS].items():
+        # As of a backbone: the initial weights are always replaced.
+        built = build(own, replace(context, seed=0))
+        made[name] = Member(
+            model=built.model,
+            dataset=built.dataset,
+            load=partial(load_product, built.model, context.data),
+            reads_histories=reads_histories(built.model),
+        )
+    return made

@@ -15,7 +15,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 
 from experiments.bridge.dataset import TrainingRows
 from experiments.components.registry import strategies
-from experiments.config.resolve import BACKBONE, ResolvedModel
+from experiments.config.resolve import BACKBONE, MEMBER, ResolvedModel
 from experiments.errors import PaddockError
 from experiments.files import hash_of
 from experiments.training import ranks, reuse
@@ -94,10 +94,9 @@ def train(
 ) -> Trained:
     """Train all stages and return the model of the last.
 
-    A model's backbone is its stage before the first. It, and stages that learn nothing of what a
-    later stage adds, are shared by all runs that would train the same (`experiments.training.reuse`).
-
-    The backbone is the stage before the first.
+    A model's backbone or members are stages before the first. They, and stages that learn nothing of
+    what a later stage adds, are shared by all runs that would train the same
+    (`experiments.training.reuse`).
 
     Parameters
     ----------
@@ -153,7 +152,7 @@ def refit(
         training,
         None,
         callbacks,
-        epochs=chosen.epochs,
+        first=chosen,
         step=chosen.progress.step,
     ).run()
 
@@ -164,34 +163,34 @@ REFIT = "refit"
 
 @dataclass
 class _Stages:
-    """The stages of one training; of the second, on train and valid, if `epochs` are given."""
+    """The stages of one training; of the second, on train and valid, if the `first` is given."""
 
     resolved: ResolvedModel
     context: TrainingContext
     training: Training
     validate: Validate | None
     callbacks: Callback
-    epochs: Mapping[str, int] | None = None
-    backbone: str | None = None
+    first: Trained | None = None
+    frozen: dict[str, str] = field(default_factory=dict)
+    """Stage of a backbone or a member -> the identity of its weights."""
     step: int = 0
     reused: dict[str, float] = field(default_factory=dict)
     chosen: dict[str, int] = field(default_factory=dict)
 
     def run(self) -> Trained:
         stages = dict(self.resolved.stages)
-        if self.resolved.backbone is not None:
-            stages = {BACKBONE: self.resolved.backbone.values, **stages}
+        stages = {**{name: own.values for name, own in self.resolved.frozen.items()}, **stages}
         if ranks.rank() == 0:
             _remove_partial_files(self.context.folder)
         previous: tuple[Any, Any] | None = None
         for number, (name, values) in enumerate(stages.items()):
-            built = build(values, self.context)
+            built = build(values, self._context(name))
             if previous is not None:
                 _carry_over(built.model, *previous)
-            if self.backbone is not None:
-                built.model.use_backbone(self.backbone)
+            if name not in self.resolved.frozen:
+                self._put_together(built.model)
             progress = self._stage(number, name, values, built)
-            if name != BACKBONE:
+            if name not in self.resolved.frozen:
                 previous = model_state(built.model)
         alone = self._shared(name, values, before=None).identity if len(stages) == 1 else None
         return Trained(
@@ -202,6 +201,21 @@ class _Stages:
             reused=self.reused,
             epochs=self.chosen,
         )
+
+    def _put_together(self, model: AbstractRecommender) -> None:
+        """Give a model its frozen recommenders, and what the first training chose."""
+        if BACKBONE in self.frozen:
+            model.use_backbone(self.frozen[BACKBONE])
+        elif self.frozen:
+            model.use_members(
+                {stage.removeprefix(MEMBER): own for stage, own in self.frozen.items()}
+            )
+        if self.first is not None and hasattr(model, "take_choices"):
+            model.take_choices(self.first.model)
+
+    def _context(self, name: str) -> TrainingContext:
+        offset = self.resolved.seed_offset(name)
+        return replace(self.context, seed=self.context.seed + offset) if offset else self.context
 
     def _stage(self, number: int, name: str, values: dict[str, Any], built: Built) -> StageProgress:
         """Find the stage's weights, or train them; the model holds them afterwards."""
@@ -221,8 +235,8 @@ class _Stages:
         self.step = max(self.step, progress.step)
         kept = progress.best_epoch if values["keep"] == "best" else progress.epoch
         self.chosen[name] = kept
-        if name == BACKBONE:
-            self.backbone = product.identity
+        if name in self.resolved.frozen:
+            self.frozen[name] = product.identity
         return progress
 
     def _found(self, name: str, product: reuse.Product, built: Built) -> StageProgress | None:
@@ -233,7 +247,8 @@ class _Stages:
         progress = None
         if ranks.rank() == 0:
             progress = product.load(built.model)
-            if progress is None and name == BACKBONE and self.training.runs_dir is not None:
+            frozen = name in self.resolved.frozen
+            if progress is None and frozen and self.training.runs_dir is not None:
                 progress = product.take(
                     built.model,
                     runs_dir=self.training.runs_dir,
@@ -248,8 +263,10 @@ class _Stages:
         return progress
 
     def _product(self, number: int, name: str, values: dict[str, Any]) -> reuse.Product:
-        if name == BACKBONE or reuse.is_shared(values):
-            return self._shared(name, values, before=self.backbone)
+        if name in self.resolved.frozen:
+            return self._shared(name, values, before=None)
+        if reuse.is_shared(values):
+            return self._shared(name, values, before=self.frozen.get(BACKBONE))
         title, seed = self._title(name), self.context.seed
         return reuse.Product(
             path=self.context.folder / f"stage-{number}-{title.replace(' ', '-')}.safetensors",
@@ -259,19 +276,19 @@ class _Stages:
     def _shared(self, name: str, values: dict[str, Any], *, before: str | None) -> reuse.Product:
         return reuse.product_of(
             values,
-            self.context,
+            self._context(name),
             selection=hash_of([self.training.metric, self.training.selection]),
             before=before,
-            epochs=None if self.epochs is None else self.epochs[name],
+            epochs=None if self.first is None else self.first.epochs[name],
         )
 
     def _title(self, name: str) -> str:
         """The stage's name in the learning curve."""
-        return name if self.epochs is None else f"{REFIT} {name}"
+        return name if self.first is None else f"{REFIT} {name}"
 
     def _schedule(self, name: str, values: dict[str, Any]) -> Schedule:
-        if self.epochs is not None:
-            return Schedule(epochs=self.epochs[name], patience=0, eval_step=0, keep="last")
+        if self.first is not None:
+            return Schedule(epochs=self.first.epochs[name], patience=0, eval_step=0, keep="last")
         return Schedule(
             epochs=values["epochs"],
             patience=values["stopping_step"],
@@ -280,9 +297,10 @@ class _Stages:
         )
 
     def _loop(self, name: str, values: dict[str, Any], built: Built, identity: str) -> Loop:
-        strategy = make_strategy(values["strategy"], built, self.context)
+        context = self._context(name)
+        strategy = make_strategy(values["strategy"], built, context)
         ranks.same_weights(built.model)
-        ranks.seed_apart(self.context.seed)
+        ranks.seed_apart(context.seed)
         return Loop(
             stage=self._title(name),
             model=built.model,

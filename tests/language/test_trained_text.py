@@ -155,3 +155,9 @@ def test_an_encoder_without_weights_cannot_learn() -> None:
     given = {"name": "tiny", "trained": True}
     with pytest.raises(PaddockError, match=r"trained=true: tiny has no weights that could learn"):
         checked_schema("model.text_encoder", given, TextEncoderConfig)
+
+
+def test_an_encoder_that_learns_leaves_its_embeddings_as_they_are() -> None:
+    given = {"name": "a-folder", "trained": True, "whitening": 0.5}
+    with pytest.raises(PaddockError, match=r"trained=true: whitening=0.5 is of embeddings that st"):
+        checked_schema("model.text_encoder", given, TextEncoderConfig)

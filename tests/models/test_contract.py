@@ -106,7 +106,9 @@ def one_epoch(key: str) -> ResolvedModel:
     batch = {"train_batch_size": 64}
     stages = {name: {**own, **short, **batch} for name, own in (values.get("stages") or {}).items()}
     backbone = {"backbone": {**values["backbone"], **short}} if "backbone" in values else {}
-    return resolve_model({**values, **short, **backbone, **({"stages": stages} if stages else {})})
+    members = {name: {**own, **short} for name, own in values.get("members", {}).items()}
+    made = {"stages": stages} if stages else {"members": members} if members else {}
+    return resolve_model({**values, **short, **backbone, **made})
 
 
 def scores(trained: Trained, split: Split, users: np.ndarray = USERS) -> Tensor:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from experiments.config.language_keys import TextEncoderConfig
 from experiments.config.resolve import resolve_model
 from experiments.data.prepared import Prepared
-from experiments.language.encoder import item_embeddings
+from experiments.language.embeddings import item_embeddings
 from experiments.protocol.split import Split
 from experiments.training.stages import Trained
 
