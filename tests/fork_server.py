@@ -61,7 +61,7 @@ STARTED_WITH = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
 STARTED_WITH.pop("PYTHONPATH", None)
 
 _READ_AT_IMPORT = (
-    "HF_", "KMP_", "LD_", "MKL_", "MPL", "NUMBA_", "NUMEXPR_", "OMP_", "OPENBLAS_", "POLARS_",
+    "HF_", "LD_", "MKL_", "MPL", "NUMBA_", "NUMEXPR_", "OMP_", "OPENBLAS_", "POLARS_",
     "PYTHON", "TOKENIZERS_", "TORCH_", "TRANSFORMERS_",
 )  # fmt: skip
 _OPTIONS = {
