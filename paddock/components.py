@@ -53,6 +53,8 @@ class ModelConfig(Schema):
         The only strategies that can train it; empty: all whose needs it offers.
     closed_form : bool or None
         It counts or solves, in one pass; None: as `extends`.
+    needs_user_columns : bool
+        It is refused where the data set has no column of the users for its key `user_columns`.
     search : mapping
         Ranges of keys that are its strategy's or its base's, by name.
     stages : tuple of str
@@ -66,6 +68,7 @@ class ModelConfig(Schema):
     offers: ClassVar[tuple[str, ...]] = ()
     strategies: ClassVar[tuple[str, ...]] = ()
     closed_form: ClassVar[bool | None] = None
+    needs_user_columns: ClassVar[bool] = False
     search: ClassVar[Mapping[str, Range]] = {}
     stages: ClassVar[tuple[str, ...]] = ()
     learns: ClassVar[Mapping[str, tuple[str, ...]]] = {}

@@ -63,8 +63,8 @@ def build(values: dict[str, Any], context: TrainingContext, *, parts: Any = None
     declared = models.model(values["name"]).config
     if declared is not None:
         users, items = context.data.n_users, context.data.n_items
-        needed = declared.bytes_needed(values, n_users=users + 1, n_items=items + 1)
-        check_memory(needed, what=f"{values['name']} on {items:,} items")
+        memory = declared.bytes_needed(values, n_users=users + 1, n_items=items + 1)
+        check_memory(memory, what=f"{values['name']} on {items:,} items")
     if parts is None and BACKBONE in values:
         parts = frozen_parts(values, context)
     if parts is None and MEMBERS in values:
@@ -82,7 +82,10 @@ def build(values: dict[str, Any], context: TrainingContext, *, parts: Any = None
     elif values.get(TEXT_ENCODER) is not None:
         config[ITEM_TEXTS] = _item_texts(values[TEXT_ENCODER], context)
     if USER_COLUMNS in values:
-        config[USER_FEATURES] = user_features(context.data, values[USER_COLUMNS])
+        needed = declared is not None and declared.needs_user_columns
+        config[USER_FEATURES] = user_features(
+            context.data, values[USER_COLUMNS], needed_by=values["name"] if needed else None
+        )
     dataset = recbole_dataset(
         config,
         data=context.data,

@@ -13,6 +13,7 @@ from recbole.model.abstract_recommender import AutoEncoderMixin
 from recbole.trainer import Trainer
 from recbole.utils import get_trainer
 
+from experiments.components.registry import models as declared_models
 from experiments.errors import PaddockError
 from experiments.training import ranks
 from experiments.training.optimizers import Steps
@@ -99,7 +100,9 @@ def _check(task: Task) -> None:
             f"{name} computes a batch as a whole and trains in one process; of the models of "
             f"model.strategy=rows {', '.join(USERS_AVERAGED)} train in several: leave torchrun out"
         )
-    if not isinstance(task.model, AutoEncoderMixin):
+    declared = declared_models().get(name)
+    offered = declared is not None and "rows" in declared.declaration.offers
+    if not offered and not isinstance(task.model, AutoEncoderMixin):
         raise PaddockError(
             f"model.strategy=rows needs an autoencoder of the users' items; {name} is none: "
             "use model.strategy=recbole"
