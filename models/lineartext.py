@@ -20,10 +20,10 @@ class LinearTextConfig(SLISTConfig):
         0.2, "alpha, how far the weights are drawn to K.", least=0, search=uniform(0.0, 1.0)
     )
     text_power: float = key(
-        2.0,
+        1.0,
         "Power of the likeness: the greater, the fewer neighbours.",
         above=0,
-        search=uniform(1.0, 6.0),
+        search=uniform(0.5, 4.0),
     )
 
 

@@ -1,7 +1,8 @@
 """What the best row of a table stands against: the best other model that makes a fair opponent.
 
-No opponent is a model that learns nothing of the users ("toys"), for beating it says little, and a
-model that works on the winner's own list, which is the winner once more.
+No opponent is a model that learns nothing of the users ("toys"), for beating it says little, a
+model that works on the winner's own list, which is the winner once more, and a model whose texts a
+control stands in for.
 """
 
 from collections.abc import Mapping
@@ -55,7 +56,9 @@ def rivals_of(
     fair = [
         other
         for other in ordered
-        if not is_toy(by_label[other]) and not builds_on(by_label[other], by_label[label])
+        if not is_toy(by_label[other])
+        and not by_label[other].control
+        and not builds_on(by_label[other], by_label[label])
     ]
     return fair or ordered
 

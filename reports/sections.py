@@ -106,6 +106,26 @@ def tables(summary: Summary) -> str:
     return fill("sections/tables.html.j2", summary=summary, cells=cells, text=text)
 
 
+@report_section("controls", title="What gains are due to")
+def controls(summary: Summary) -> str:
+    """Models against themselves with a control in place of the texts, or of the other members."""
+    if not summary.gains:
+        return (
+            "<p>No model stands beside a control. Item texts: text_control=shuffled and =random; "
+            "fusions: model=fusion-seeds.</p>"
+        )
+    head = ("model", "control", "metric", "model", "control", "difference", "share", "p over users")
+    note = (
+        "The difference has its paired bootstrap interval over users; the share is of the control's "
+        "mean. p is Wilcoxon's, uncorrected. A gain that the control has too is not due to what it "
+        "stands for."
+    )
+    caption = "Each model against its controls"
+    return table(caption, head, text.gains_body(summary)) + Markup(
+        '<p class="notes">{}</p>\n'
+    ).format(note)
+
+
 @report_section("cost", title="What it cost")
 def cost(summary: Summary) -> str:
     """Parameters, seconds, memory and trials of every row."""
@@ -179,6 +199,7 @@ def left_out(summary: Summary) -> str:
 def _add_own() -> None:
     for function, link in (
         (tables, "Tables"),
+        (controls, "Controls"),
         (cost, "Cost"),
         (figures, "Figures"),
         (comparisons, "Significance"),

@@ -18,6 +18,7 @@ from experiments.runs.compare import (
     marks,
 )
 from experiments.runs.compare import by_metric as ordered_by
+from reports.controls import Gain, gains, is_control
 from reports.costs import Budget, Cost, budget_flags, budget_of, cost_of
 from reports.errors import ReportError
 from reports.metrics import columns
@@ -103,6 +104,8 @@ class Summary:
         Those of which another configuration of the same model is in the table.
     apart : list of Row
         Of models that were trained on another part than those of `rows`, compared among themselves alone.
+    gains : list of Gain
+        Models against their controls, by the leading metric of every ranking.
     footnotes : list of str
         What models declare of themselves, such as "reads no valid item".
     """
@@ -121,6 +124,7 @@ class Summary:
     footnotes: Sequence[str] = ()
     users: Mapping[str, Mapping[str, Floats]] = field(default_factory=dict)
     curves: Mapping[str, Sequence[Curve]] = field(default_factory=dict)
+    gains: Sequence[Gain] = ()
 
     @property
     def metrics(self) -> list[str]:
@@ -211,13 +215,14 @@ def summarise(source: Source, options: Options) -> Summary:
             for row in _rows(configurations, metrics, tested, studies, asked)
         ]
 
+    leads = {ranking: leading(names, found.selecting) for ranking, names in tables.items()}
     return Summary(
         options=options,
         source=source,
         question=found.question,
         selecting=found.selecting,
         tables=tables,
-        leads={ranking: leading(names, found.selecting) for ranking, names in tables.items()},
+        leads=leads,
         rows=rows(chosen, users, options),
         # A baseline of the one table need not be in the other.
         apart=rows(apart, _by_user(apart, read, metrics), replace(options, baselines=()))
@@ -228,6 +233,7 @@ def summarise(source: Source, options: Options) -> Summary:
         left_out=found.left_out,
         studies=studies,
         users=users,
+        gains=gains(chosen, users, list(leads.values()), alpha=options.alpha),
         curves={
             each.label: [curves[run.run_id] for run in each.runs if run.run_id in curves]
             for each in chosen
@@ -268,7 +274,11 @@ def _pick(source: Source, options: Options, runs: Sequence[Run]) -> _Picked:
     chosen: list[Configuration[Run]] = list(found.configurations)
     others: list[Configuration[Run]] = []
     if options.configurations == "best":
-        chosen, others = best_of_each_model(chosen)
+        chosen, others = best_of_each_model([each for each in chosen if not each.control])
+        # A control is of its model as it is shown, whatever else it does better.
+        for control in [each for each in found.configurations if each.control]:
+            own = any(is_control(control, each) for each in chosen)
+            (chosen if own else others).append(control)
     chosen = ordered_by(chosen, f"valid/{found.selecting}")
     return _Picked(
         found=found,

@@ -9,6 +9,7 @@ from experiments.config.metric_names import long_title, title
 from experiments.runs.compare import Configuration
 from experiments.visible import visible
 from reports import cells
+from reports.controls import SEEDS
 from reports.headline import headline
 from reports.read import Run
 from reports.summarise import Row, Summary
@@ -123,6 +124,7 @@ def to_json(summary: Summary) -> str:
         "refit": options.refit,
         "headline": headline(summary),
         "rows": [_row(row) for row in summary.rows],
+        "controls": [{**vars(gain), "difference": gain.difference} for gain in summary.gains],
         "rows_apart": [_row(row) for row in summary.apart],
         "other_configurations": [_other(each, summary) for each in summary.others],
         "left_out": [vars(each) for each in summary.left_out],
@@ -154,6 +156,28 @@ def cost_body(summary: Summary) -> list[list[str]]:
             "; ".join(row.flags),
         ]
         for row in summary.ranked(next(iter(summary.tables)))
+    ]
+
+
+def gains_body(summary: Summary) -> list[list[str]]:
+    """The rows of the table of models against their controls.
+
+    Parameters
+    ----------
+    summary : Summary
+    """
+    return [
+        [
+            gain.label,
+            f"{gain.kind} ({gain.control})" if gain.kind == SEEDS else gain.kind,
+            long_title(gain.metric),
+            f"{gain.mean:.4f}",
+            f"{gain.control_mean:.4f}",
+            f"{gain.difference:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]",
+            "–" if (share := gain.relative(gain.difference)) is None else f"{share:+.1%}",
+            cells.probability(gain.p_users),
+        ]
+        for gain in summary.gains
     ]
 
 

@@ -8,6 +8,7 @@ from experiments import processes
 from experiments.address import is_http, problem
 from experiments.components.plugins import load_plugins
 from experiments.components.registry import callbacks, strategies, strategy_config
+from experiments.config.language_keys import CONTROLS
 from experiments.config.protocol_keys import check_protocol, check_times
 from experiments.config.resolve import ResolvedModel, resolve_model
 from experiments.config.schema import Config, Mode
@@ -48,6 +49,10 @@ def check(config: Config) -> ResolvedModel | None:
     at_least("k", config.k, 1)
     at_least("checkpoint_seconds", config.checkpoint_seconds, 0)
     _check_addresses(config)
+    if config.text_control not in CONTROLS:
+        raise PaddockError(
+            f"text_control={config.text_control} is unknown: {nearest(config.text_control, CONTROLS)}"
+        )
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device):
         raise PaddockError(f"device={config.device} is unknown: choose auto, cpu, cuda or cuda:N")
     at_least(

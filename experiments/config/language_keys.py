@@ -12,6 +12,10 @@ PACKAGE = "package:"
 """Begins the name of an installed package that carries a model in its folder `model`."""
 
 
+CONTROLS = ("none", "shuffled", "random")
+"""What may stand in for the embeddings of the texts."""
+
+
 class LLMConfig(Schema):
     """A causal language model."""
 
@@ -89,7 +93,7 @@ class TextEncoderConfig(Schema):
         "none",
         "What exposes a gain that is not the texts': embeddings dealt to other items (shuffled), "
         "or random ones of the same mean and covariance (random).",
-        choices=("none", "shuffled", "random"),
+        choices=CONTROLS,
     )
     control_seed: int = key(0, "What draws the control.", least=0)
 

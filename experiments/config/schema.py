@@ -192,7 +192,8 @@ class Config:
     """The configuration of one command.
 
     `tuned` records where `+tuned=auto` took its values from. `grid_seeds` maps a model, as conf/model
-    names it, to those of a grid's seeds that it takes; other models take all.
+    names it, to those of a grid's seeds that it takes; other models take all. `text_control` is the
+    `control` of every text encoder (conf/text_encoder).
     """
 
     mode: Mode = Mode.run
@@ -203,6 +204,7 @@ class Config:
     plugins: list[str] = field(default_factory=list)
     seed: int = 1
     grid_seeds: dict[str, list[int]] = field(default_factory=dict)
+    text_control: str = "none"
     device: str = "auto"
     threads: int = 1
     precision: str = "auto"

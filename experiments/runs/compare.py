@@ -29,6 +29,9 @@ RECBOLE = "recbole"
 NOTE = "paddock.note."
 """Begins the tags of a run that are shown beside it everywhere."""
 
+TEXT_CONTROL = ".text_encoder.control"
+"""Ends the name of the parameter that says what stands in for the items' texts."""
+
 STAGES = "paddock.stages"
 """The tag that says where the stages of a training begin: JSON, from a stage to the step of its first epoch."""
 
@@ -181,6 +184,14 @@ class Configuration(Generic[AnyRun]):
         """Whether its language model is a tiny one, which only shows that everything works."""
         return self.runs[0].mechanics_only
 
+    @property
+    def control(self) -> str:
+        """What stands in for the items' texts, "shuffled" or "random", where a control does; else ""."""
+        found = {
+            value for name, value in self.runs[0].params.items() if name.endswith(TEXT_CONTROL)
+        }
+        return ", ".join(sorted(found - {"none"}))
+
     def values(self, metric: str) -> list[float]:
         """One value a seed; empty where not every seed reports the metric.
 
@@ -298,7 +309,7 @@ def best_of_each_model(
     """Of each model the configuration with the best valid metric, and the others.
 
     Choosing by the test would make the model with the most configurations look best. A model on a
-    tiny LLM is one of its own.
+    tiny LLM is one of its own, and so is one whose texts a control stands in for.
 
     Parameters
     ----------
@@ -310,9 +321,9 @@ def best_of_each_model(
     chosen, others : list of Configuration
         The best of each model, and the rest.
     """
-    best: dict[tuple[str, bool], Configuration[AnyRun]] = {}
+    best: dict[tuple[str, bool, str], Configuration[AnyRun]] = {}
     for each in configurations:
-        key = each.model, each.mechanics_only
+        key = each.model, each.mechanics_only, each.control
         if key not in best or _valid(each) > _valid(best[key]):
             best[key] = each
     chosen = list(best.values())

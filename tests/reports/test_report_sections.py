@@ -21,7 +21,7 @@ from reports.sections import Content
 from reports.summarise import Summary, summarise
 from tests.reports.conftest import Report
 
-BUILT_IN = ["tables", "cost", "figures", "comparisons", "reproduce", "left-out"]
+BUILT_IN = ["tables", "controls", "cost", "figures", "comparisons", "reproduce", "left-out"]
 
 
 @pytest.fixture(scope="module")
