@@ -3,7 +3,6 @@
 import contextlib
 import io
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 from experiments.errors import PaddockError
 from experiments.runs.folder import RunFolder, find_runs
+from tests import fork_server
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,8 +73,8 @@ class CommandLine:
         return Answer(code, out.getvalue(), err.getvalue())
 
     def process(self, *overrides: str, options: tuple[str, ...] = ()) -> Answer:
-        """Answer the command in a process of its own."""
-        done = subprocess.run(
+        """Answer the command in a process of its own; with options of Python it is no fork."""
+        done = fork_server.run(
             [sys.executable, *options, "run.py", *self.arguments(*overrides)],
             cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},

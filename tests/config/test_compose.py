@@ -1,12 +1,13 @@
 """Every YAML under conf/ composes, is valid, and says how it is launched."""
 
+import functools
 import shlex
 import subprocess
 import sys
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from experiments.config.check import check
 from experiments.config.compose import PARTS, compose, typed
@@ -32,12 +33,18 @@ LAUNCHED = [
 ]
 
 
+@functools.cache
+def composed(*words: str) -> DictConfig:
+    """Composed once for all tests, which only read it."""
+    return compose([*words])
+
+
 def mandatory(option: str) -> list[str]:
     """What must stand beside an option for it to compose."""
     # The server's address may also come from the environment, so that it is no plain ???.
     server = option == "tracking=server"
     whole = ["model=a_llmrec"] if option.partition("=")[0] in PARTS else []
-    keys = {"tracking.uri"} if server else OmegaConf.missing_keys(compose([option, *whole]))
+    keys = {"tracking.uri"} if server else OmegaConf.missing_keys(composed(option, *whole))
     return [*whole, *(f"{key}={GIVEN[key]}" for key in sorted(keys))]
 
 
@@ -49,7 +56,7 @@ def test_every_group_has_options() -> None:
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_option_composes_and_is_valid(option: str) -> None:
-    check(typed(compose([option, *mandatory(option)])))
+    check(typed(composed(option, *mandatory(option))))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +78,7 @@ def test_mandatory_value_is_left_to_the_command(
 @pytest.mark.parametrize("model", choices("model"))
 def test_model_reads_every_key_of_its_yaml(model: str) -> None:
     option = f"model={model}"
-    content = typed(compose([option, *mandatory(option)])).model
+    content = typed(composed(option, *mandatory(option))).model
     resolved = resolve_model(content).values
     name, strategy = resolved["name"], resolved["strategy"]
     read = {*model_of(name).keys, *model_of(name).training_keys(strategy), *ENGINE_KEYS}

@@ -1,12 +1,13 @@
 """A reader of a plug-in: run, edited and run again, each time in a process of its own."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests import fork_server
 
 ROOT = Path(__file__).parents[2]
 PLUGIN = '''"""Logs of one line a visit: user > item @ time."""
@@ -70,7 +71,7 @@ class Log:
 
     def prepare(self, name: str = "visits") -> dict[str, Any]:
         places = [str(place) for place in (self.plugin, self.source, self.data_dir)]
-        done = subprocess.run(
+        done = fork_server.run(
             [sys.executable, "-c", CODE, *places, name],
             cwd=ROOT,
             capture_output=True,

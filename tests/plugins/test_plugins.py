@@ -4,7 +4,6 @@ import json
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from experiments.runs.folder import RunFolder, find_runs
 from experiments.runs.leaderboard import leaderboard
 from paddock.testing import ModelContract
+from tests import fork_server
 from tests.commands.command_line import Answer
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ PLUGIN = Path(__file__).with_name("example_plugin")
 
 def python(*arguments: str, cwd: Path = ROOT, **environment: str) -> Answer:
     """Run a script of the checkout in a process of its own."""
-    done = subprocess.run(
+    done = fork_server.run(
         [sys.executable, *arguments],
         cwd=cwd,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},

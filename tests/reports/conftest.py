@@ -1,7 +1,8 @@
 """A store of made-up runs, and reports of it."""
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,12 +57,24 @@ class Made:
 
 
 Report = Callable[..., Made]
+Stored = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
-def store(fast_sqlite: None, tmp_path_factory: pytest.TempPathFactory) -> str:
+def stored(empty_store: Path) -> Stored:
+    """Log runs into a store in a folder, whose schema is copied; its address is returned."""
+
+    def make(folder: Path, fakes: Sequence[Fake]) -> str:
+        shutil.copy(empty_store, folder / "mlflow.db")
+        return make_store(folder, fakes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def store(stored: Stored, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The address of a store that holds `board()` on ml-100k."""
-    return make_store(tmp_path_factory.mktemp("store"), board())
+    return stored(tmp_path_factory.mktemp("store"), board())
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from benchmarks.synthetic_store import Fake, make_store, make_study
+from benchmarks.synthetic_store import Fake, make_study
 from reports.options import parse
 from reports.read import read
 from reports.render import files
 from reports.summarise import summarise
 from reports.write import write_folder
 from tests.browser import Opened, open_page
-from tests.reports.conftest import board
+from tests.reports.conftest import Stored, board
 
 HOSTILE = '<img src=x onerror="document.title=1">'
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
@@ -26,11 +26,11 @@ Open = Callable[..., Opened]
 
 
 @pytest.fixture(scope="session")
-def made(fast_sqlite: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(stored: Stored, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of reports with figures that answer to the mouse, and of one without."""
     folder = tmp_path_factory.mktemp("pages")
     tiny = {"paddock.mechanics_only": "true", "paddock.model_key": HOSTILE}
-    uri = make_store(folder, [*board(), Fake(model="a_llmrec", quality=0.2, tags=tiny)])
+    uri = stored(folder, [*board(), Fake(model="a_llmrec", quality=0.2, tags=tiny)])
     make_study(uri, "bpr", trials=8)
     for name, words in (("lively", []), ("still", ["interactive=false"])):
         options = parse([f"tracking.uri={uri}", *words])
@@ -60,6 +60,18 @@ def opened(browser: Any, made: Path) -> Iterator[Open]:
         assert each.blocked == []
 
 
+@pytest.fixture(scope="module")
+def seen(browser: Any, made: Path) -> Iterator[Any]:
+    """A page with its figures drawn, for tests that look at it and leave it as it is."""
+    address = (made / "lively" / "index.html").as_uri()
+    opened = open_page(browser, address, allowed=address, viewport=WIDE, offline=True)
+    opened.page.wait_for_function(DRAWN)
+    yield opened.page
+    opened.page.context.close()
+    assert opened.errors == []
+    assert opened.blocked == []
+
+
 def _summary(made: Path, name: str = "lively") -> dict[str, Any]:
     return json.loads((made / name / "summary.json").read_text(encoding="utf-8"))
 
@@ -70,7 +82,7 @@ def _column(page: Any, table: str, number: int) -> list[str]:
 
 
 def test_a_click_on_a_head_sorts_and_another_turns_it_round(opened: Open, made: Path) -> None:
-    page = opened().page
+    page = opened("still").page
     metric = "full/hit_at_10"
     shown = page.locator("#table-full thead th", has_text="Hit@10")
     by_value = sorted(_summary(made)["rows"], key=lambda row: row["metrics"][metric]["mean"])
@@ -87,7 +99,7 @@ def test_a_click_on_a_head_sorts_and_another_turns_it_round(opened: Open, made: 
 
 
 def test_numbers_sort_by_value_and_what_is_missing_stays_last(opened: Open) -> None:
-    page = opened().page
+    page = opened("still").page
     head = page.locator("#comparisons thead th", has_text="p over users, after Holm").get_by_role(
         "button"
     )
@@ -100,8 +112,8 @@ def test_numbers_sort_by_value_and_what_is_missing_stays_last(opened: Open) -> N
     assert len(set(numbers)) > 2
 
 
-def test_the_tables_show_what_the_summary_says(opened: Open, made: Path) -> None:
-    page, summary = opened().page, _summary(made)
+def test_the_tables_show_what_the_summary_says(seen: Any, made: Path) -> None:
+    page, summary = seen, _summary(made)
     for ranking, metrics in summary["tables"].items():
         for row in summary["rows"]:
             name = page.locator("th").get_by_text(re.compile(rf"^{re.escape(row['label'])}( †)?$"))
@@ -115,8 +127,8 @@ def test_the_tables_show_what_the_summary_says(opened: Open, made: Path) -> None
     assert "significantly better than" in str(sign.get_attribute("title"))
 
 
-def test_figures_draw_with_a_mark_for_every_number(opened: Open, made: Path) -> None:
-    page, rows = opened().page, _summary(made)["rows"]
+def test_figures_draw_with_a_mark_for_every_number(seen: Any, made: Path) -> None:
+    page, rows = seen, _summary(made)["rows"]
     assert page.locator(".plot svg.main-svg").count() >= 4
     assert page.locator("#figure-cost .plot .scatterlayer .point").count() == 2 * len(rows)
     assert page.locator("#figure-curves .plot .scatterlayer .js-line").count() == sum(
@@ -253,8 +265,8 @@ def test_buttons_copy_commands_and_tables(opened: Open, made: Path) -> None:
     assert copied(last.get_by_role("button")) == last.locator("code.command").inner_text()
 
 
-def test_names_from_the_store_are_text(opened: Open) -> None:
-    page = opened().page
+def test_names_from_the_store_are_text(seen: Any) -> None:
+    page = seen
     assert page.title() != "1"
     assert page.locator("#table-full tbody th", has_text=HOSTILE).count() == 1
     assert page.locator("img[src=x]").count() == 0

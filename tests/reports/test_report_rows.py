@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.synthetic_store import Fake, make_store
+from benchmarks.synthetic_store import Fake
 from reports.text import escaped
-from tests.reports.conftest import SEEDS, Report
+from tests.reports.conftest import SEEDS, Report, Stored
 
 LEAD = "full/ndcg_at_10"
 UNREAD, BACKBONE = "reads no valid item", "its backbone reads no valid item"
@@ -18,11 +18,11 @@ def several(model: str, quality: float, **more: object) -> list[Fake]:
 
 
 @pytest.fixture(scope="module")
-def store(fast_sqlite: None, tmp_path_factory: pytest.TempPathFactory) -> str:
+def store(stored: Stored, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Popularity, A-LLMRec on SASRec, models far below, two that were trained on valid too."""
     on_sasrec = {"model.backbone.name": "SASRec"}
     refitted = {"params": {"protocol.refit": "valid"}, "config": "refitted"}
-    return make_store(
+    return stored(
         tmp_path_factory.mktemp("rows"),
         [
             *several("pop", 0.5),
@@ -57,7 +57,7 @@ def test_the_winner_stands_against_a_fair_opponent(store: str, report: Report) -
 
 
 def test_no_headline_names_a_winner_without_significance(
-    fast_sqlite: None, tmp_path: Path, report: Report
+    stored: Stored, tmp_path: Path, report: Report
 ) -> None:
     for number, (fakes, said) in enumerate(
         (
@@ -68,13 +68,13 @@ def test_no_headline_names_a_winner_without_significance(
     ):
         folder = tmp_path / str(number)
         folder.mkdir()
-        told = report(make_store(folder, fakes)).summary["headline"]
+        told = report(stored(folder, fakes)).summary["headline"]
         assert "has the highest mean" in told
         assert said in told
         assert "has the best" not in told
 
 
-def test_equal_models_share_the_headline(fast_sqlite: None, tmp_path: Path, report: Report) -> None:
+def test_equal_models_share_the_headline(stored: Stored, tmp_path: Path, report: Report) -> None:
     same = [
         Fake(model=model, config="a", seed=seed, tags={"paddock.model_key": key})
         for model, key in (("bpr", "one"), ("bpr", "two"))
@@ -82,7 +82,7 @@ def test_equal_models_share_the_headline(fast_sqlite: None, tmp_path: Path, repo
     ]
     for fake, key in zip(same, ("one",) * 3 + ("two",) * 3, strict=True):
         fake.tags["paddock.config_hash"] = key * 20  # type: ignore[index]
-    told = report(make_store(tmp_path, same)).summary["headline"]
+    told = report(stored(tmp_path, same)).summary["headline"]
     assert "one and two share the best full NDCG@10" in told
 
 
@@ -137,27 +137,27 @@ def test_notes_of_models_stand_beside_their_rows(store: str, report: Report) -> 
 
 
 def test_slices_tell_their_users_and_name_no_winner_of_a_tie(
-    fast_sqlite: None, tmp_path: Path, report: Report
+    stored: Stored, tmp_path: Path, report: Report
 ) -> None:
     same = {"paddock.config_hash": "b" * 64}
     fakes = [
         *several("bpr", 0.3, users=100),
         *several("bpr", 0.3, users=100, tags={**same, "paddock.model_key": "twin"}),
     ]
-    page = (report(make_store(tmp_path, fakes)).folder / "index.html").read_text(encoding="utf-8")
+    page = (report(stored(tmp_path, fakes)).folder / "index.html").read_text(encoding="utf-8")
     assert "cold items (n = 25)" in page
     assert "on cold items (n = 25) nobody alone (2 are level)" in page
 
 
 def test_names_are_no_markup_in_markdown_and_figures(
-    fast_sqlite: None, tmp_path: Path, report: Report
+    stored: Stored, tmp_path: Path, report: Report
 ) -> None:
     hostile = "<b>x</b> | *y* [z](http://h) `c` $\\frac{"
     fakes = [
         *several("bpr", 0.3, tags={"paddock.model_key": hostile, "paddock.note.x": "a\n# b"}),
         *several("sasrec", 0.6),
     ]
-    made = report(make_store(tmp_path, fakes))
+    made = report(stored(tmp_path, fakes))
     assert made.code == 0, made.err
     markdown = (made.folder / "table.md").read_text(encoding="utf-8")
     assert "<b>" not in markdown

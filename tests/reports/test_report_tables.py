@@ -22,7 +22,7 @@ from reports.metrics import columns
 from reports.options import parse
 from reports.read import read
 from reports.summarise import summarise
-from tests.reports.conftest import SEEDS, Made, Report
+from tests.reports.conftest import SEEDS, Made, Report, Stored
 from tests.tracking.mlflow_server import Server
 
 ROOT = Path(__file__).parents[2]
@@ -85,21 +85,25 @@ def test_a_slice_is_compared_by_its_own_users(
         assert "ml-100k/loo, slice items_cold" in text
 
 
-def test_a_slice_that_no_table_tells_of_is_not_tested(report: Report, tmp_path: Path) -> None:
+def test_a_slice_that_no_table_tells_of_is_not_tested(
+    report: Report, stored: Stored, tmp_path: Path
+) -> None:
     """The means of the slice are known, who is in it is not."""
     fakes = [Fake(model=model, seed=seed, members=False) for model in "ab" for seed in SEEDS]
-    made = report(make_store(tmp_path, fakes), "slice=users_warm")
+    made = report(stored(tmp_path, fakes), "slice=users_warm")
     for row in made.summary["rows"]:
         assert row["metrics"][LEAD]["comparison"] is None
         assert any("not tested" in flag for flag in row["flags"])
 
 
-def test_a_slice_that_is_not_there_is_told(store: str, report: Report, tmp_path: Path) -> None:
+def test_a_slice_that_is_not_there_is_told(
+    store: str, stored: Stored, report: Report, tmp_path: Path
+) -> None:
     made = report(store, "slice=items_cool")
     assert made.code == 2
     assert "slice=items_cool: did you mean items_cold?" in made.err
     assert not made.folder.exists()
-    made = report(make_store(tmp_path, [Fake(model="pop", slices=())]), "slice=items_cold")
+    made = report(stored(tmp_path, [Fake(model="pop", slices=())]), "slice=items_cold")
     assert "no run tells of any slice" in made.err
 
 
@@ -168,12 +172,12 @@ def test_markdown_and_latex_say_the_same(board_report: Made) -> None:
     assert re.search(r"(?<!\\)[%_#]", outside.replace("_{", "")) is None
 
 
-def test_budgets_studies_and_tiny_models(fast_sqlite: None, tmp_path: Path, report: Report) -> None:
+def test_budgets_studies_and_tiny_models(stored: Stored, tmp_path: Path, report: Report) -> None:
     fakes = [
         Fake(model="bpr", seed=seed, tags={"paddock.study": "ml-100k/loo/bpr"}) for seed in (1, 2)
     ]
     tiny = {"paddock.mechanics_only": "true"}
-    uri = make_store(tmp_path, [*fakes, Fake(model="a_llmrec", quality=0.5, tags=tiny)])
+    uri = stored(tmp_path, [*fakes, Fake(model="a_llmrec", quality=0.5, tags=tiny)])
     make_study(uri, "bpr", trials=12)
     made = report(uri)
     assert made.code == 0, made.err
@@ -270,10 +274,10 @@ def test_budgets_of_another_stores_studies_are_those_that_the_runs_tell(
 
 
 def test_a_run_without_its_users_is_shown_but_not_tested(
-    fast_sqlite: None, tmp_path: Path, report: Report
+    stored: Stored, tmp_path: Path, report: Report
 ) -> None:
     fakes = [Fake(model="bpr"), Fake(model="sasrec", quality=0.6, per_user=False)]
-    made = report(make_store(tmp_path, fakes))
+    made = report(stored(tmp_path, fakes))
     assert made.code == 0, made.err
     told = made.row("sasrec")
     assert told["metrics"][LEAD]["comparison"] is None
@@ -391,14 +395,14 @@ def test_a_report_needs_no_engine(store: str, tmp_path: Path) -> None:
     assert content["rows"]
 
 
-def test_a_seed_that_collapsed_is_named(fast_sqlite: None, tmp_path: Path, report: Report) -> None:
+def test_a_seed_that_collapsed_is_named(stored: Stored, tmp_path: Path, report: Report) -> None:
     qualities = {"bpr": (0.5, 0.5, 0.02), "sasrec": (0.6, 0.6, 0.6)}
     fakes = [
         Fake(model=model, seed=seed, quality=quality, users=2_000)
         for model, values in qualities.items()
         for seed, quality in enumerate(values, start=1)
     ]
-    made = report(make_store(tmp_path, fakes))
+    made = report(stored(tmp_path, fakes))
     (flag,) = made.row("bpr")["flags"]
     (value,) = re.fullmatch(r"seed 3 collapsed: (0\.\d{4})", flag).groups()
     assert float(value) < 0.05

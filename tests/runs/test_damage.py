@@ -1,10 +1,8 @@
 """Files of finished runs that were flipped, cut, deleted or edited are refused wherever they are read."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -20,9 +18,12 @@ from experiments.integrity import Damaged, read_sealed, say_once, write_sealed
 from experiments.runs.folder import LARGEST, RunFolder, find_runs
 from experiments.runs.leaderboard import leaderboard
 from experiments.tracking import Uploads, upload_pending
+from tests import fork_server
 from tests.damage import WAYS, damage, flipped
 
 from .run_folders import begin_run, make_run
+
+ROOT = Path(__file__).parents[2]
 
 FILES = (
     "run.json",
@@ -186,7 +187,7 @@ with folder.lock():
 
 def test_what_a_kill_after_the_end_left_is_cleaned(run: RunFolder) -> None:
     words = [sys.executable, "-c", KILLED, str(run.path)]
-    done = subprocess.run(words, check=False, env={**os.environ})
+    done = fork_server.run(words, cwd=ROOT)
     assert done.returncode == -signal.SIGKILL
     left = {run.path / "checkpoint.safetensors", run.path / ".model.abc.tmp"}
     assert all(each.exists() for each in left)

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import runpy
 import shutil
 import signal
 import socket
@@ -13,7 +14,9 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, NoReturn
+
+from tests import fork_server
 
 _PASSED = ("content-type", "accept")
 
@@ -22,6 +25,23 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def serve(arguments: list[str], folder: Path) -> None:
+    """`mlflow` with these arguments; what it would start to serve is served in its own process."""
+    import mlflow.server
+    from mlflow.cli import cli
+
+    def serve_here(command: list[str], extra_env: dict[str, str], **options: object) -> NoReturn:
+        os.environ |= extra_env
+        assert command[1] == "-m", command
+        _, _, module, *sys.argv[1:] = command
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        raise SystemExit
+
+    os.chdir(folder)
+    mlflow.server._exec_cmd = serve_here
+    cli(arguments)
 
 
 class Server:
@@ -42,8 +62,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
-        command += ["--host", "127.0.0.1", "--port", str(self.port)]
+        command = ["server", "--workers", "1", "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}"]
         command += ["--artifacts-destination", str(self.folder / "server-artifacts")]
         environment = os.environ | {
@@ -52,9 +71,10 @@ class Server:
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }
         with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = fork_server.call(
+                serve,
                 command,
-                cwd=self.folder,
+                self.folder,
                 env=environment,
                 stdout=log,
                 stderr=log,

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from experiments.runs.folder import RunFolder
 from reports.errors import ReportError
 from reports.options import Options, parse
 from reports.read import read
+from tests import fork_server
 
 from .mlflow_server import PasswordGate, Server, free_port
 
@@ -37,7 +37,7 @@ class Commands:
     def run(self, *overrides: str, environment: str | None = None) -> str:
         """The output of run.py; both streams, whatever its exit code."""
         held = {} if environment is None else {URI: environment}
-        done = subprocess.run(
+        done = fork_server.run(
             [sys.executable, str(ROOT / "run.py"), *overrides, f"data_dir={self.data_dir}"],
             cwd=self.folder,
             env=os.environ | held,

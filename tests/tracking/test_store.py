@@ -1,5 +1,4 @@
 import logging
-import multiprocessing
 import shlex
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from experiments.errors import PaddockError
 from experiments.runs.folder import RunFolder
 from experiments.tracking import publish, ui_command
 from experiments.tracking.store import reach
+from tests import fork_server
 from tests.runs.run_folders import begin_run, end_run, make_run, result_of, train
 
 from .mlflow_state import assert_mirrors, runs_by_kind, sqlite_tracking, without_fsync
@@ -40,20 +40,11 @@ def start_and_publish(runs_dir: str, place: str, seed: int) -> None:
 
 def test_four_processes_at_once_on_a_store_that_does_not_exist(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-    # MLflow's import takes seconds: once in the server, not again in each process.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mlflow.entities", "mlflow.store.tracking.sqlalchemy_store"])
     workers = [
-        context.Process(
-            target=start_and_publish, args=(str(tmp_path / "runs"), str(tmp_path), seed)
-        )
+        fork_server.call(start_and_publish, str(tmp_path / "runs"), str(tmp_path), seed)
         for seed in (1, 2, 3, 4)
     ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]
+    assert [worker.wait() for worker in workers] == [0, 0, 0, 0]
     tracking = sqlite_tracking(tmp_path)
     (parent,), children = runs_by_kind(tracking)
     assert [child.data.tags["paddock.seed"] for child in children] == ["1", "2", "3", "4"]

@@ -1,17 +1,15 @@
 """Runs killed by SIGKILL end as undisturbed ones, bit for bit.
 
-Most runs are forked from a process that has imported everything, which spares them the seconds of
-importing; one is the command itself.
+Most runs wait between epochs, so that a watcher can kill them where it wants to; one is the command
+itself.
 """
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import polars as pl
 import pytest
 
 from experiments.runs.folder import RunFolder, find_runs
+from tests import fork_server
 
 ROOT = Path(__file__).parents[2]
 
@@ -132,44 +131,28 @@ def command(
     main()
 
 
-@pytest.fixture(scope="module")
-def forked() -> Callable[..., Any]:
-    """Start the command in a process forked from one that has imported everything."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        [
-            "experiments.commands.train",
-            "experiments.runs.leaderboard",
-            "experiments.commands.run",
-            "torch._dynamo",
-        ]
-    )
-
-    def start(
-        model: str,
-        folder: Path,
-        *,
-        slow: bool = False,
-        dies_at: str | None = None,
-        validation_seconds: float = 0.0,
-    ) -> Any:
-        folder.mkdir(exist_ok=True)
-        asked = (arguments(model, folder), folder / "output", slow, dies_at, validation_seconds)
-        process = context.Process(target=command, args=asked)
-        process.start()
-        return process
-
-    return start
+def forked(
+    model: str,
+    folder: Path,
+    *,
+    slow: bool = False,
+    dies_at: str | None = None,
+    validation_seconds: float = 0.0,
+) -> Any:
+    """Start the command; see `command` for the rest."""
+    folder.mkdir(exist_ok=True)
+    asked = (arguments(model, folder), folder / "output", slow, dies_at, validation_seconds)
+    return fork_server.call(command, *asked)
 
 
 def kill(process: Any, folder: Path, *, epochs: int) -> None:
     """SIGKILL once the curve holds so many epochs; 0 is before the first is trained."""
     while (found := epochs_in(folder)) is None or found < epochs:
-        assert process.is_alive(), (folder / "output").read_text()
+        assert process.poll() is None, (folder / "output").read_text()
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    process.wait()
+    assert process.returncode == -signal.SIGKILL
     assert find_runs(folder / "runs", finished=True) == []
 
 
@@ -198,9 +181,7 @@ def outcome(folder: Path) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_killed_run_ends_as_an_undisturbed_one(
-    model: str, forked: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_a_killed_run_ends_as_an_undisturbed_one(model: str, tmp_path: Path) -> None:
     calm, rough = tmp_path / "calm", tmp_path / "rough"
     for epochs in KILLS[model]:
         kill(forked(model, rough, slow=True), rough, epochs=epochs)
@@ -211,32 +192,30 @@ def test_a_killed_run_ends_as_an_undisturbed_one(
         (run / half).write_bytes(b"half")
     for folder in (calm, rough):
         process = forked(model, folder)
-        process.join()
-        assert process.exitcode == 0, (folder / "output").read_text()
+        process.wait()
+        assert process.returncode == 0, (folder / "output").read_text()
     check_equal(rough, calm)
     stages = [record["stage"] for record in outcome(calm)[1]]
     assert len(set(stages)) == STAGES.get(model, 1)
 
 
-def test_a_run_killed_before_its_config_is_written_has_one_in_the_end(
-    forked: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_a_run_killed_before_its_config_is_written_has_one_in_the_end(tmp_path: Path) -> None:
     process = forked("bpr", tmp_path, dies_at="config.yaml")
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    process.wait()
+    assert process.returncode == -signal.SIGKILL
     process = forked("bpr", tmp_path)
-    process.join()
-    assert process.exitcode == 0
+    process.wait()
+    assert process.returncode == 0
     assert "config.yaml" in outcome(tmp_path)[2]
 
 
-def test_the_seconds_before_a_kill_count(forked: Callable[..., Any], tmp_path: Path) -> None:
+def test_the_seconds_before_a_kill_count(tmp_path: Path) -> None:
     """The process that goes on took a fraction of the time that training took in all."""
     waited, epochs = 1.0, 6
     kill(forked("bpr", tmp_path, validation_seconds=waited), tmp_path, epochs=epochs)
     process = forked("bpr", tmp_path)
-    process.join()
-    assert process.exitcode == 0, (tmp_path / "output").read_text()
+    process.wait()
+    assert process.returncode == 0, (tmp_path / "output").read_text()
     (run,) = find_runs(tmp_path / "runs", finished=True)
     seconds = [record["seconds"] for record in run.curve]
     # The checkpoint may lack the epoch that was written last before the kill.
@@ -244,11 +223,11 @@ def test_the_seconds_before_a_kill_count(forked: Callable[..., Any], tmp_path: P
     assert run.result["phases"]["train"]["seconds"] >= sum(seconds) - 1e-6
 
 
-def test_the_command_itself(forked: Callable[..., Any], tmp_path: Path) -> None:
+def test_the_command_itself(tmp_path: Path) -> None:
     killed, calm = tmp_path / "killed", tmp_path / "calm"
     whole = forked("ract", calm)
     asked = [sys.executable, "run.py", *arguments("ract", killed)]
-    process = subprocess.Popen(
+    process = fork_server.start(
         asked, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     while (epochs_in(killed) or 0) < 1:
@@ -257,9 +236,9 @@ def test_the_command_itself(forked: Callable[..., Any], tmp_path: Path) -> None:
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert find_runs(killed / "runs", finished=True) == []
-    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = fork_server.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    whole.join()
+    whole.wait()
     check_equal(killed, calm)
 
 
@@ -273,9 +252,7 @@ def check_equal(rough: Path, calm: Path) -> None:
     assert files == calm_files
 
 
-def test_after_a_checkpoint_that_is_cut_short_the_stage_begins_anew(
-    forked: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_after_a_checkpoint_that_is_cut_short_the_stage_begins_anew(tmp_path: Path) -> None:
     """It cannot come from a kill, since a checkpoint is renamed into place when it is whole."""
     rough, calm = tmp_path / "rough", tmp_path / "calm"
     kill(forked("bpr", rough, slow=True), rough, epochs=2)
@@ -283,8 +260,8 @@ def test_after_a_checkpoint_that_is_cut_short_the_stage_begins_anew(
     checkpoint.write_bytes(checkpoint.read_bytes()[:100])
     for folder in (rough, calm):
         process = forked("bpr", folder)
-        process.join()
-        assert process.exitcode == 0, (folder / "output").read_text()
+        process.wait()
+        assert process.returncode == 0, (folder / "output").read_text()
     said = (rough / "output").read_text()
     assert f"{checkpoint} is not a checkpoint of Paddock" in said
     assert "begins anew" in said

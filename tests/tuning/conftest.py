@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from .tuner import Tuner, forkserver
+from .tuner import Tuner
 
 
 @pytest.fixture(scope="session")
 def tuner_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Tuner]:
-    context, data_dir = forkserver(), tmp_path_factory.mktemp("data")
-    return lambda folder: Tuner(folder, context=context, data_dir=data_dir)
+    data_dir = tmp_path_factory.mktemp("data")
+    return lambda folder: Tuner(folder, data_dir=data_dir)
 
 
 @pytest.fixture

@@ -93,8 +93,8 @@ def test_interrupted_trial_is_handed_back(tuner: Tuner, undisturbed: list[tuple[
     while tuner.ended() < 1:
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGINT)
-    process.join()
-    assert process.exitcode == 130
+    process.wait()
+    assert process.returncode == 130
     assert "go on with: python tune.py model=bpr" in tuner.said
     assert not [trial for trial in tuner.trials if trial.state is TrialState.RUNNING]
     tuner(*ASKED)

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -17,10 +18,10 @@ from urllib.parse import quote, quote_plus
 import psutil
 import pytest
 
+from tests import fork_server
 from tests.data.web import Site, serve
 
 from .postgres import Postgres
-from .tuner import forkserver
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,7 +83,6 @@ class Commands:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._context = forkserver()
         self.lines: set[tuple[int, str]] = set()
         """Number and command line of every process that the commands started."""
 
@@ -90,16 +90,13 @@ class Commands:
         """Run to its end, watched; both streams are returned and kept as a file, too."""
         number = len(list(self.folder.glob("output-*")))
         output = self.folder / f"output-{number}"
-        process = self._context.Process(
-            target=perform, args=(program, arguments, self.folder, output)
-        )
-        process.start()
-        while process.is_alive():
+        process = fork_server.call(perform, program, arguments, self.folder, output)
+        while process.poll() is None:
             if program == "tune":
                 self._look(process.pid)
-            process.join(0.3)
+            time.sleep(0.3)
         said = output.read_text()
-        assert process.exitcode == code, said
+        assert process.returncode == code, said
         return said
 
     def _look(self, number: int) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.runs.folder import find_runs
+from tests import fork_server
 
 from .tuner import ROOT, SMALL, Tuner, counted
 
@@ -41,7 +41,7 @@ def test_winner_is_what_run_py_trains(tuner: Tuner, tmp_path: Path) -> None:
     # The same run again, by the file's own command: finished before, as it has the same identity.
     command = path.read_text().splitlines()[1].removeprefix("# python run.py ").split()
     assert {"model=bpr", "dataset=tiny", fewer, "+tuned=auto"} <= set(command)
-    said = subprocess.run(
+    said = fork_server.run(
         [
             *(sys.executable, "run.py", *command, "device=cpu"),
             *("tracking=off", f"runs_dir={tmp_path}/runs", f"data_dir={tuner.data_dir}"),

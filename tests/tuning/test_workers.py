@@ -45,9 +45,9 @@ def killed_and_joined(tuner: Tuner, overrides: list[str], *, workers: int) -> No
     victim = tuner.start(*overrides, slow=0.2, dies_at="set_trial_intermediate_value:2:after")
     others = [tuner.start(*overrides, slow=0.2) for _ in range(workers - 1)]
     for process in (victim, *others):
-        process.join()
-    assert victim.exitcode == -signal.SIGKILL, tuner.said
-    assert [process.exitcode for process in others] == [0] * (workers - 1), tuner.said
+        process.wait()
+    assert victim.returncode == -signal.SIGKILL, tuner.said
+    assert [process.returncode for process in others] == [0] * (workers - 1), tuner.said
     cut_off = [trial for trial in tuner.trials if trial.user_attrs["worker"]["pid"] == victim.pid]
     assert [(trial.state, len(trial.intermediate_values)) for trial in cut_off] == [
         (TrialState.FAIL, 2)

@@ -1,6 +1,5 @@
 """tune.py in a process forked from one that has imported everything, and what its storage says."""
 
-import multiprocessing
 import os
 import signal
 import sqlite3
@@ -15,6 +14,8 @@ import optuna
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
+
+from tests import fork_server
 
 ROOT = Path(__file__).parents[2]
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
@@ -38,12 +39,11 @@ SMALL = [
 class Tuner:
     """tune.py with everything that it writes under one folder."""
 
-    def __init__(self, folder: Path, *, context: Any, data_dir: Path) -> None:
+    def __init__(self, folder: Path, *, data_dir: Path) -> None:
         self.folder = folder
         self.data_dir = data_dir
         self.storage = f"sqlite:///{folder}/runs/studies.db"
         self.output = folder / "output"
-        self._context = context
 
     @property
     def places(self) -> list[str]:
@@ -67,16 +67,14 @@ class Tuner:
     def start(self, *overrides: str, dies_at: str = "", slow: float = 0.0) -> Any:
         """Begin the command; see `command` for `dies_at` and `slow`."""
         asked = (self.overrides(*overrides), self.output, dies_at, slow)
-        process = self._context.Process(target=command, args=asked)
-        process.start()
-        return process
+        return fork_server.call(command, *asked)
 
     def __call__(self, *overrides: str, code: int = 0, **options: Any) -> str:
         """Run the command to its end; its output is returned."""
         before = len(self.said)
         process = self.start(*overrides, **options)
-        process.join()
-        assert process.exitcode == code, self.said[before:]
+        process.wait()
+        assert process.returncode == code, self.said[before:]
         return self.said[before:]
 
     @property
@@ -118,11 +116,11 @@ class Tuner:
     def kill(self, process: Any, *, ended: int) -> None:
         """SIGKILL once so many trials have ended."""
         while self.ended() < ended:
-            assert process.is_alive(), self.said
+            assert process.poll() is None, self.said
             time.sleep(0.005)
         os.kill(process.pid, signal.SIGKILL)
-        process.join()
-        assert process.exitcode == -signal.SIGKILL
+        process.wait()
+        assert process.returncode == -signal.SIGKILL
 
 
 def command(argv: list[str], output: Path, dies_at: str, slow: float) -> None:
@@ -177,19 +175,6 @@ def _delay(seconds: float) -> None:
         time.sleep(seconds)
 
     optuna.Trial.report = report_slowly  # type: ignore[method-assign]
-
-
-def forkserver() -> Any:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        [
-            "tests.tuning.warm",
-            "torch._dynamo",
-            "alembic.context",
-            "sqlalchemy.dialects.sqlite",
-        ]
-    )
-    return context
 
 
 def counted(trials: list[FrozenTrial]) -> list[FrozenTrial]:
