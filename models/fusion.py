@@ -14,7 +14,7 @@ from recbole.utils import InputType
 from torch import Tensor
 
 from models._histories import last_items
-from paddock import ModelConfig, key
+from paddock import ModelConfig, choices, key
 
 PARTS = "parts"
 """Key of RecBole's config under which the members are found."""
@@ -38,6 +38,7 @@ class FusionConfig(ModelConfig):
         "Training interactions at which an item's weights are halfway between those for rare items "
         "and those for popular ones; 0: one set of weights for all items.",
         least=0,
+        search=choices(0.0, 3.0, 10.0, 30.0),
     )
     MAX_ITEM_LIST_LENGTH: int = key(
         200, "Items of a history that are handed on; each member reads its own.", least=1

@@ -52,7 +52,11 @@ def test_own_cut_times_are_accepted():
         ("random", ["ratios=[0.8,0.1,nan]"], r"protocol.ratios\[2\]=nan must be a finite number"),
         ("random", ["ratios=[0.7,0.1,0.1]"], r"must sum to 1, not to 0.9"),
         ("random", ["ratios=[8,1,1]"], r"the share of train must be above 0 and below 1"),
-        ("temporal", ["seed=3"], r"protocol.seed=3 is read by split cold_items and random, not by temporal"),
+        (
+            "temporal",
+            ["seed=3"],
+            r"protocol.seed=3 is read by split cold_items and random, not by temporal",
+        ),
         ("temporal", ["cut_times=[1,2]"], r"set one of them, the other to null"),
         ("temporal", ["ratios=null"], r"protocol.ratios=null or protocol.cut_times=null: set one"),
         ("temporal", ["ratios=null", "cut_times=[2,1]"], r"test must begin after validation"),
