@@ -45,9 +45,10 @@ WITHOUT_EFFECT = frozenset(
         "format",
         "tuned",
         "plugins",
+        "text_control",
     )
 )
-"""Top-level keys that change no number of a run."""
+"""Top-level keys that change no number of a run by themselves: `text_control` is in the model's values."""
 
 
 def plain(config: Config) -> dict[str, Any]:
