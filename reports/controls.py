@@ -51,9 +51,10 @@ class Gain:
     def difference(self) -> float:
         return self.mean - self.control_mean
 
-    def relative(self, difference: float) -> float | None:
-        """A difference as a share of the control's mean; None where that is 0."""
-        return difference / self.control_mean if self.control_mean else None
+    @property
+    def share(self) -> float | None:
+        """The difference as a share of the control's mean; None where that is 0."""
+        return self.difference / self.control_mean if self.control_mean else None
 
 
 def gains(

@@ -114,7 +114,16 @@ def controls(summary: Summary) -> str:
             "<p>No model stands beside a control. Item texts: text_control=shuffled and =random; "
             "fusions: model=fusion-seeds.</p>"
         )
-    head = ("model", "control", "metric", "model", "control", "difference", "share", "p over users")
+    head = (
+        "model",
+        "control",
+        "metric",
+        "mean",
+        "control's mean",
+        "difference",
+        "share",
+        "p over users",
+    )
     note = (
         "The difference has its paired bootstrap interval over users; the share is of the control's "
         "mean. p is Wilcoxon's, uncorrected. A gain that the control has too is not due to what it "

@@ -274,11 +274,13 @@ def _pick(source: Source, options: Options, runs: Sequence[Run]) -> _Picked:
     chosen: list[Configuration[Run]] = list(found.configurations)
     others: list[Configuration[Run]] = []
     if options.configurations == "best":
-        chosen, others = best_of_each_model([each for each in chosen if not each.control])
+        # Where a store holds controls alone, they are all that there is to show.
+        own = [each for each in chosen if not each.control] or chosen
+        chosen, others = best_of_each_model(own)
         # A control is of its model as it is shown, whatever else it does better.
-        for control in [each for each in found.configurations if each.control]:
-            own = any(is_control(control, each) for each in chosen)
-            (chosen if own else others).append(control)
+        for control in [each for each in found.configurations if each not in own]:
+            shown = any(is_control(control, each) for each in chosen)
+            (chosen if shown else others).append(control)
     chosen = ordered_by(chosen, f"valid/{found.selecting}")
     return _Picked(
         found=found,

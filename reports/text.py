@@ -174,7 +174,7 @@ def gains_body(summary: Summary) -> list[list[str]]:
             f"{gain.mean:.4f}",
             f"{gain.control_mean:.4f}",
             f"{gain.difference:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]",
-            "–" if (share := gain.relative(gain.difference)) is None else f"{share:+.1%}",
+            "–" if gain.share is None else f"{gain.share:+.1%}",
             cells.probability(gain.p_users),
         ]
         for gain in summary.gains
