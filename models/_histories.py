@@ -14,10 +14,11 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 from torch import Tensor
 
+from models._scores import WithoutLoss
 from models._transitions import oldest, recency
 
 
-class WeightedHistories(SequentialRecommender):
+class WeightedHistories(WithoutLoss, SequentialRecommender):
     """A model, by the strategy `solved`, whose scores follow from a weight for each item of a history.
 
     Parameters
@@ -68,37 +69,6 @@ class WeightedHistories(SequentialRecommender):
             shape=(len(items_BL), self.n_items),
         )
         return torch.from_numpy(self.scores(profile_BN)).to(self.dummy_param.device)
-
-    def predict(self, interaction: Interaction) -> Tensor:
-        """Scores of pairs of history and item.
-
-        Parameters
-        ----------
-        interaction : Interaction
-            Histories, their lengths and items in RecBole's fields, B rows.
-
-        Returns
-        -------
-        Tensor
-            Shape (B,).
-        """
-        items_B1 = interaction[self.ITEM_ID][:, None]
-        return self.full_sort_predict(interaction).gather(1, items_B1).squeeze(1)
-
-    def calculate_loss(self, interaction: Interaction) -> Tensor:
-        """There is no loss of a batch.
-
-        Parameters
-        ----------
-        interaction : Interaction
-            A batch.
-
-        Raises
-        ------
-        NotImplementedError
-            Always.
-        """
-        raise NotImplementedError(f"{type(self).__name__} is solved, by the strategy solved")
 
 
 def last_items(items_BL: Tensor, lengths_B: Tensor, longest: int) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,8 @@ from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import GeneralRecommender
 from torch import Tensor
 
+from models._scores import PairsOfAll, WithoutLoss
+
 
 def rows_of_users(dataset: Any) -> sp.csr_matrix:
     """The users' items.
@@ -54,7 +56,7 @@ def binary_rows(
     return rows_UN
 
 
-class ScoresOfAll(GeneralRecommender):
+class ScoresOfAll(PairsOfAll, GeneralRecommender):
     """A model that scores pairs by scoring all items of their users.
 
     Stands before RecBole's class among the bases.
@@ -69,22 +71,6 @@ class ScoresOfAll(GeneralRecommender):
         users_B : ndarray
             User ids.
         """
-
-    def predict(self, interaction: Interaction) -> Tensor:
-        """Scores of pairs of user and item.
-
-        Parameters
-        ----------
-        interaction : Interaction
-            User and item ids in RecBole's fields, B rows.
-
-        Returns
-        -------
-        Tensor
-            Shape (B,).
-        """
-        items_B = interaction[self.ITEM_ID]
-        return self.full_sort_predict(interaction).gather(1, items_B[:, None]).squeeze(1)
 
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
         """Scores of all items.
@@ -103,7 +89,7 @@ class ScoresOfAll(GeneralRecommender):
         return torch.from_numpy(self.scores(users_B)).to(self.device)
 
 
-class SolvedScores(ScoresOfAll):
+class SolvedScores(WithoutLoss, ScoresOfAll):
     """A model that is solved, by the strategy `solved`, and reads the users' items.
 
     Parameters
@@ -135,18 +121,3 @@ class SolvedScores(ScoresOfAll):
         users_R = dataset.inter_feat[dataset.uid_field].numpy()
         items_R = dataset.inter_feat[dataset.iid_field].numpy()
         return {"rows_UN": binary_rows(users_R, items_R, (self.n_users, self.n_items))}
-
-    def calculate_loss(self, interaction: Interaction) -> Tensor:
-        """There is no loss of a batch.
-
-        Parameters
-        ----------
-        interaction : Interaction
-            A batch.
-
-        Raises
-        ------
-        NotImplementedError
-            Always.
-        """
-        raise NotImplementedError(f"{type(self).__name__} is solved, by the strategy solved")

@@ -14,6 +14,7 @@ from recbole.utils import InputType
 from torch import Tensor
 
 from models._histories import last_items
+from models._scores import WithoutLoss
 from paddock import ModelConfig, choices, key
 
 PARTS = "parts"
@@ -106,7 +107,7 @@ class Member:
         self.model.requires_grad_(False).eval()
 
 
-class Fusion(SequentialRecommender):
+class Fusion(WithoutLoss, SequentialRecommender):
     """The sum of several models' scores, each brought to mean 0 and deviation 1 over a user's items.
 
     The weights are not negative and sum to 1; the strategy `weighed` chooses them on the valid part. With a
@@ -253,37 +254,6 @@ class Fusion(SequentialRecommender):
                 for name, member in self.members.items()
             }
         )
-
-    def predict(self, interaction: Interaction) -> Tensor:
-        """Scores of pairs of history and item.
-
-        Parameters
-        ----------
-        interaction : Interaction
-            Users, histories, their lengths and items in RecBole's fields, B rows.
-
-        Returns
-        -------
-        Tensor
-            Shape (B,).
-        """
-        items_B1 = interaction[self.ITEM_ID][:, None]
-        return self.full_sort_predict(interaction).gather(1, items_B1).squeeze(1)
-
-    def calculate_loss(self, interaction: Interaction) -> Tensor:
-        """There is no loss of a batch.
-
-        Parameters
-        ----------
-        interaction : Interaction
-            A batch.
-
-        Raises
-        ------
-        NotImplementedError
-            Always.
-        """
-        raise NotImplementedError("Fusion's weights are chosen, by the strategy weighed")
 
     def _member_scores(self, member: Member, interaction: Interaction) -> Tensor:
         if isinstance(member.model, SequentialRecommender):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from models._linear import binary_rows
 from models._profiles import ProfileEncoder
+from models._scores import PairsOfAll
 from paddock import USER_FEATURES, ModelConfig, key, uniform
 
 
@@ -43,7 +44,7 @@ class ProfileConfig(ModelConfig):
     )
 
 
-class Profile(GeneralRecommender):
+class Profile(PairsOfAll, GeneralRecommender):
     """What users of such columns have; no interaction of a user is read when he is scored.
 
     A user's features (`models._profiles`) go through a network to a softmax over all items. Its loss is the
@@ -111,23 +112,6 @@ class Profile(GeneralRecommender):
         scores_BN: Tensor = self.network(self._dense(self._features_UF, interaction[self.USER_ID]))
         return scores_BN
 
-    def predict(self, interaction: Interaction) -> Tensor:
-        """Scores of pairs of user and item.
-
-        Parameters
-        ----------
-        interaction : Interaction
-            User and item ids in RecBole's fields, B rows.
-
-        Returns
-        -------
-        Tensor
-            Shape (B,).
-        """
-        items_B1 = interaction[self.ITEM_ID][:, None]
-        return self.full_sort_predict(interaction).gather(1, items_B1).squeeze(1)
-
-    @torch.no_grad()
     def scores_of(self, values: Mapping[str, Any]) -> Tensor:
         """Scores of all items for somebody who need not be a user of the data set.
 

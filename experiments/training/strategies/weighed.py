@@ -14,6 +14,7 @@ from torch import Tensor
 
 from experiments.bridge.scorer import RecBoleScorer
 from experiments.training.strategy import Task, Tick
+from paddock import key
 from paddock.training_keys import LoopConfig
 
 CUTOFF = 10
@@ -33,6 +34,9 @@ class WeighedConfig(LoopConfig):
     needs = "members"
     needed = "a model that is made of members"
     only: ClassVar[Mapping[str, tuple[Any, ...]]] = {"epochs": (1,)}
+
+    epochs: int = key(1, "Passes over the valid part: one is all.", least=1)
+    stopping_step: int = key(0, "Nothing is stopped early.", least=0)
 
 
 class Weighed:
