@@ -112,6 +112,7 @@ class Profile(PairsOfAll, GeneralRecommender):
         scores_BN: Tensor = self.network(self._dense(self._features_UF, interaction[self.USER_ID]))
         return scores_BN
 
+    @torch.no_grad()
     def scores_of(self, values: Mapping[str, Any]) -> Tensor:
         """Scores of all items for somebody who need not be a user of the data set.
 

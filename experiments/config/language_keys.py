@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from paddock import Schema, choices, key
+from paddock import Schema, key
 
 TINY = "tiny"
 """The language model that is built from the data set's own texts, and the encoder without weights."""
@@ -84,7 +84,6 @@ class TextEncoderConfig(Schema):
         "wholly.",
         least=0,
         most=1,
-        search=choices(0.0, 0.3, 0.6, 1.0),
     )
     dimensions: int | None = key(
         None, "Principal components that are kept, the largest; null: all.", least=1
