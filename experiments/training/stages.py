@@ -178,8 +178,8 @@ class _Stages:
     chosen: dict[str, int] = field(default_factory=dict)
 
     def run(self) -> Trained:
-        stages = dict(self.resolved.stages)
-        stages = {**{name: own.values for name, own in self.resolved.frozen.items()}, **stages}
+        frozen = {name: own.values for name, own in self.resolved.frozen.items()}
+        stages = {**frozen, **self.resolved.stages}
         if ranks.rank() == 0:
             _remove_partial_files(self.context.folder)
         previous: tuple[Any, Any] | None = None
@@ -187,10 +187,10 @@ class _Stages:
             built = build(values, self._context(name))
             if previous is not None:
                 _carry_over(built.model, *previous)
-            if name not in self.resolved.frozen:
+            if name not in frozen:
                 self._put_together(built.model)
             progress = self._stage(number, name, values, built)
-            if name not in self.resolved.frozen:
+            if name not in frozen:
                 previous = model_state(built.model)
         alone = self._shared(name, values, before=None).identity if len(stages) == 1 else None
         return Trained(

@@ -41,6 +41,7 @@ UNKNOWN = {
     "model=sasrek": ("model=sasrek", "did you mean sasrec?"),
     "protocol=looo": ("protocol=looo", "did you mean loo?"),
     "tracking=remote": ("tracking=remote", "local, off, server"),
+    "text_control=shufled": ("text_control=shufled", "text_control=shufled is unknown"),
     "experiment=quickstrat": ("experiment=quickstrat", "did you mean quickstart?"),
     "hydra/launcher=jobli": ("hydra/launcher=jobli", "did you mean joblib?"),
     "model=": ("model=", "names no file"),

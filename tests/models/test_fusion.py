@@ -112,21 +112,28 @@ def test_a_gate_weighs_by_how_often_an_item_is_in_training(
     np.testing.assert_allclose(scores(made, history, users), expected, atol=1e-4)
 
 
-def test_a_gate_is_chosen_no_worse_than_none(
-    fit: Fit, tiny_data: Prepared, tiny_split: Split
+def test_weights_of_a_gate_are_chosen_for_all_items_then_for_rare_then_for_popular_ones(
+    fit: Fit, tiny_data: Prepared, tiny_split: Split, alone: dict[str, Trained]
 ) -> None:
+    made = fit(fusion(gate=10.0, ease=EASE, pop=POP), tiny_data, tiny_split)
     users, history = tiny_split.users("valid"), tiny_split.history("valid")
-    reached = [
-        ndcg(
-            scores(
-                fit(fusion(gate, ease=EASE, slist=SLIST), tiny_data, tiny_split), history, users
-            ),
-            tiny_split,
-            users,
-        )
-        for gate in (0.0, 10.0)
-    ]
-    assert reached[1] >= reached[0]
+    ease, pop = (by_user(scores(alone[name], history, users)) for name in ("ease", "pop"))
+    counts = np.bincount(tiny_split.train_items, minlength=tiny_split.n_items + 1)[1:]
+    popular = counts / (counts + 10)
+
+    def reached(for_popular: float, for_rare: float) -> float:
+        share = popular * for_popular + (1 - popular) * for_rare
+        return ndcg(share * ease + (1 - share) * pop, tiny_split, users)
+
+    grid = [step / 20 for step in range(21)]
+    both = max(grid, key=lambda each: reached(each, each))
+    rare = max(grid, key=lambda each: reached(both, each))
+    last = max(grid, key=lambda each: reached(each, rare))
+    chosen = made.model.weights_2M[:, 0].tolist()
+    # Of equals another may be the first, by rounding.
+    assert reached(*chosen) == pytest.approx(reached(last, rare), abs=1e-6)
+    assert reached(*chosen) > reached(both, both)
+    assert chosen[0] != chosen[1]
 
 
 def test_members_see_the_run_s_seed_and_their_offset(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from experiments.bridge.scorer import RecBoleScorer
+from experiments.protocol.sequences import Sequences
 from experiments.training.strategy import Task, Tick
 from paddock import key
 from paddock.training_keys import LoopConfig
@@ -88,7 +89,7 @@ class Weighed:
         """The place of the mixture of the greatest mean NDCG@10; the first among equals."""
         split, model = self._split, self._model
         scorer = RecBoleScorer(model, dataset=self._dataset, history=split.history("valid"))
-        targets, history = split.targets("valid"), split.history("valid")
+        targets, masked = split.targets("valid"), split.masked("valid")
         users = split.users("valid")
         weights_CM = tried_C2M.flatten(1) if model.gated else tried_C2M[:, 0]
         turns = 3 if model.gated else 1
@@ -96,10 +97,11 @@ class Weighed:
         for start in range(0, len(users), USERS):
             batch = users[start : start + USERS]
             scores_MBN = model.standardised(scorer.members(batch))
-            scores_MBN[0][_at(history, batch)] = -torch.inf
+            scores_MBN[0][_places(masked.take(batch))] = -torch.inf
             scores_MBN[0][:, 0] = -torch.inf
-            rows, items = _at(targets, batch)
-            ideal_B = _ideal(np.bincount(rows, minlength=len(batch)))
+            asked = targets.take(batch)
+            rows, items = _places(asked)
+            ideal_B = _ideal(asked.lengths)
             for number, weights_M in enumerate(weights_CM.to(scores_MBN)):
                 # The excluded stay below all, whatever the first part weighs.
                 mixed_BN = torch.where(scores_MBN[0] == -torch.inf, -torch.inf, 0.0)
@@ -140,11 +142,9 @@ def _count(steps: int, members: int) -> int:
     return math.comb(steps + members - 1, members - 1)
 
 
-def _at(sequences: Any, users_B: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Rows of a batch, and the items of their users."""
-    items = [sequences.of(user) for user in users_B]
-    rows = np.repeat(np.arange(len(items)), [len(each) for each in items])
-    return torch.from_numpy(rows), torch.from_numpy(np.concatenate(items).astype(np.int64))
+def _places(sequences: Sequences) -> tuple[Tensor, Tensor]:
+    """Row and item of every entry."""
+    return torch.from_numpy(sequences.row_of_item()), torch.from_numpy(sequences.items).long()
 
 
 def _ideal(counts_B: np.ndarray) -> np.ndarray:
