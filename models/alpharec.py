@@ -6,15 +6,14 @@ U users, N items (padding included), M = U + N nodes, W width of a text embeddin
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
+from models._linear import binary_rows
 from models._scores import PairsOfAll
 from models._texts import text_directions
 from models.lightgcn import SymmetricProduct, normalised_adjacency
@@ -85,7 +84,7 @@ class AlphaRec(PairsOfAll, GeneralRecommender):  # type: ignore[misc]
             `graph_MM`, sparse CSR, (M, M); `user_texts_UW`, float32, (U, W).
         """
         users, items = dataset.inter_feat[dataset.uid_field], dataset.inter_feat[dataset.iid_field]
-        seen_UN = _distinct(users.numpy(), items.numpy(), (self.n_users, self.n_items))
+        seen_UN = binary_rows(users.numpy(), items.numpy(), (self.n_users, self.n_items))
         lengths_U1 = np.maximum(np.diff(seen_UN.indptr), 1)[:, None]
         user_texts_UW = torch.from_numpy(seen_UN @ self.texts_NW.cpu().numpy() / lengths_U1)
         return {
@@ -132,12 +131,3 @@ class AlphaRec(PairsOfAll, GeneralRecommender):  # type: ignore[misc]
         """
         users_UD, items_ND = self.forward()
         return users_UD[interaction[self.USER_ID]] @ items_ND.T
-
-
-def _distinct(
-    users_R: NDArray[np.integer], items_R: NDArray[np.integer], shape: tuple[int, int]
-) -> sp.csr_matrix:
-    """A matrix of ones at the interactions, float32; a repeated one counts once."""
-    seen_UN = sp.csr_matrix((np.ones(len(users_R), np.float32), (users_R, items_R)), shape=shape)
-    seen_UN.data[:] = 1.0
-    return seen_UN
