@@ -3,13 +3,12 @@
 U users, N items (padding included), M = U + N nodes, D width, B batch.
 """
 
-import warnings
-
 import numpy as np
 import scipy.sparse as sp
 import torch
 from recbole.model.general_recommender import LightGCN as RecBoleLightGCN
 
+from models._sparse import torch_csr
 from paddock import ModelConfig, choices, integers, key, log_uniform
 
 
@@ -70,16 +69,9 @@ def normalised_adjacency(interactions_UN: sp.spmatrix) -> torch.Tensor:
     scale_M = np.power(degree_M + 1e-7, -0.5)
     rows_E = np.repeat(scale_M, degree_M)
     values_E = (rows_E * scale_M[adjacency_MM.indices]).astype(np.float32)
-    with warnings.catch_warnings():
-        # torch calls its CSR tensors beta, at every first use.
-        warnings.filterwarnings("ignore", message="Sparse")
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(adjacency_MM.indptr.astype(np.int64)),
-            torch.from_numpy(adjacency_MM.indices.astype(np.int64)),
-            torch.from_numpy(values_E),
-            size=adjacency_MM.shape,
-            check_invariants=True,
-        )
+    return torch_csr(
+        sp.csr_matrix((values_E, adjacency_MM.indices, adjacency_MM.indptr), adjacency_MM.shape)
+    )
 
 
 class LightGCNConfig(ModelConfig):
