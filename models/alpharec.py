@@ -37,7 +37,7 @@ class AlphaRecConfig(ModelConfig):
     )
 
 
-class AlphaRec(PairsOfAll, GeneralRecommender):  # type: ignore[misc]
+class AlphaRec(PairsOfAll, GeneralRecommender):
     """Users and items are what a network makes of item texts, averaged over the user-item graph.
 
     A user's text is the mean of the texts of the user's items. One network of two layers maps users

@@ -48,42 +48,42 @@ class SASRecText(SASRec):
         The training part.
     """
 
+    item_embedding: nn.Module
+
     def __init__(self, config, dataset) -> None:  # type: ignore[no-untyped-def]
         super().__init__(config, dataset)
         role = config["text_role"]
         directions_NW = text_directions(config[ITEM_TEXTS])
         self._two_towers = role == "late"
+        ids = self.item_embedding
+        assert isinstance(ids, nn.Embedding)
         if role == "start":
             start_ND = principal_components(directions_NW, self.hidden_size)
             with torch.no_grad():
-                self.item_embedding.weight[1:] = start_ND[1:] * self.initializer_range
+                ids.weight[1:] = start_ND[1:] * self.initializer_range
             return
-        ids = None if role == "only" else self.item_embedding
         self.item_embedding = ItemVectors(
             directions_NW,
             width=self.hidden_size,
             spread=self.initializer_range,
-            ids=ids,
+            ids=None if role == "only" else ids,
             side_by_side=self._two_towers,
         )
         if self._two_towers:
-            self.text_tower = nn.ModuleDict(
-                {
-                    "positions": nn.Embedding(self.max_seq_length, self.hidden_size),
-                    "norm": nn.LayerNorm(self.hidden_size, eps=self.layer_norm_eps),
-                    "layers": TransformerEncoder(
-                        n_layers=self.n_layers,
-                        n_heads=self.n_heads,
-                        hidden_size=self.hidden_size,
-                        inner_size=self.inner_size,
-                        hidden_dropout_prob=self.hidden_dropout_prob,
-                        attn_dropout_prob=self.attn_dropout_prob,
-                        hidden_act=self.hidden_act,
-                        layer_norm_eps=self.layer_norm_eps,
-                    ),
-                }
+            self.text_position_embedding = nn.Embedding(self.max_seq_length, self.hidden_size)
+            self.text_norm = nn.LayerNorm(self.hidden_size, eps=self.layer_norm_eps)
+            self.text_encoder = TransformerEncoder(
+                n_layers=self.n_layers,
+                n_heads=self.n_heads,
+                hidden_size=self.hidden_size,
+                inner_size=self.inner_size,
+                hidden_dropout_prob=self.hidden_dropout_prob,
+                attn_dropout_prob=self.attn_dropout_prob,
+                hidden_act=self.hidden_act,
+                layer_norm_eps=self.layer_norm_eps,
             )
-            self.text_tower.apply(self._init_weights)
+            for module in (self.text_position_embedding, self.text_norm, self.text_encoder):
+                module.apply(self._init_weights)
 
     def states(self, items_BL: Tensor) -> Tensor:
         """The state after each position; those at padding mean nothing.
@@ -102,11 +102,12 @@ class SASRecText(SASRec):
         if not self._two_towers:
             return super().states(items_BL)
         ids_BLD, texts_BLD = self.item_embedding(items_BL).chunk(2, dim=-1)
-        tower = self.text_tower
         return torch.cat(
             [
                 self._tower(ids_BLD, self.position_embedding, self.LayerNorm, self.trm_encoder),
-                self._tower(texts_BLD, tower["positions"], tower["norm"], tower["layers"]),
+                self._tower(
+                    texts_BLD, self.text_position_embedding, self.text_norm, self.text_encoder
+                ),
             ],
             dim=-1,
         )
@@ -141,6 +142,8 @@ class ItemVectors(nn.Module):
     side_by_side : bool
         Whether texts stand behind IDs, which makes 2 D; else they are added.
     """
+
+    texts_NW: Tensor
 
     def __init__(
         self,

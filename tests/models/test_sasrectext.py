@@ -108,11 +108,11 @@ def test_scores_of_two_towers_are_added(
     state = model.state_dict()
     text_table_ND = texts @ state.pop("item_embedding.of_text.weight").T
     ids_ND = state.pop("item_embedding.ids.weight")
-    tower = {name: state.pop(name) for name in list(state) if name.startswith("text_tower.")}
+    tower = {name: state.pop(name) for name in list(state) if name.startswith("text_")}
     names = {
-        "text_tower.positions": "position_embedding",
-        "text_tower.norm": "LayerNorm",
-        "text_tower.layers": "trm_encoder",
+        "text_position_embedding": "position_embedding",
+        "text_norm": "LayerNorm",
+        "text_encoder": "trm_encoder",
     }
     text_state = {
         new + name.removeprefix(old): value
