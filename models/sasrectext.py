@@ -6,6 +6,7 @@ B batch, L length, D width, N items (padding included), W width of a text embedd
 import torch
 import torch.nn.functional as F
 from recbole.model.layers import TransformerEncoder
+from recbole.utils import InputType
 from torch import Tensor, nn
 
 from models._texts import text_directions
@@ -25,6 +26,7 @@ class SASRecTextConfig(SASRecConfig):
         "only (no IDs), start (ID vectors start as the texts' principal components).",
         choices=("late", "sum", "only", "start"),
     )
+    loss_type: str = key("CE", "Loss of RecBole's own training.", choices=("CE",))
 
 
 class SASRecText(SASRec):
@@ -48,6 +50,7 @@ class SASRecText(SASRec):
         The training part.
     """
 
+    input_type = InputType.POINTWISE
     item_embedding: nn.Module
 
     def __init__(self, config, dataset) -> None:  # type: ignore[no-untyped-def]
