@@ -3,13 +3,12 @@
 U users, N items (padding included), M = U + N nodes, D width, B batch.
 """
 
-import warnings
-
 import numpy as np
 import scipy.sparse as sp
 import torch
 from recbole.model.general_recommender import LightGCN as RecBoleLightGCN
 
+from models._sparse import torch_csr
 from paddock import ModelConfig, choices, integers, key, log_uniform
 
 
@@ -50,6 +49,31 @@ class SymmetricProduct(torch.autograd.Function):
         return None, ctx.matrix_MM @ gradient_MD
 
 
+def normalised_adjacency(interactions_UN: sp.spmatrix) -> torch.Tensor:
+    """D^-1/2 A D^-1/2 of the graph of users and items.
+
+    Parameters
+    ----------
+    interactions_UN : spmatrix
+        Users by items, shape (U, N); a repeated interaction is one edge.
+
+    Returns
+    -------
+    Tensor
+        Sparse CSR, float32, shape (M, M): users first, then items.
+    """
+    seen_UN = interactions_UN.tocsr()  # a repeated interaction is one entry: one edge
+    adjacency_MM = sp.bmat([[None, seen_UN], [seen_UN.T, None]], format="csr", dtype=np.float32)
+    degree_M = np.diff(adjacency_MM.indptr)
+    # RecBole's epsilon, added in double precision: it keeps isolated nodes finite.
+    scale_M = np.power(degree_M + 1e-7, -0.5)
+    rows_E = np.repeat(scale_M, degree_M)
+    values_E = (rows_E * scale_M[adjacency_MM.indices]).astype(np.float32)
+    return torch_csr(
+        sp.csr_matrix((values_E, adjacency_MM.indices, adjacency_MM.indptr), adjacency_MM.shape)
+    )
+
+
 class LightGCNConfig(ModelConfig):
     """LightGCN: embeddings averaged over the layers of the user-item graph."""
 
@@ -76,23 +100,7 @@ class LightGCN(RecBoleLightGCN):
 
     def get_norm_adj_mat(self) -> torch.Tensor:
         """D^-1/2 A D^-1/2 as a sparse CSR tensor of shape (M, M)."""
-        seen_UN = self.interaction_matrix.tocsr()  # a repeated interaction is one entry: one edge
-        adjacency_MM = sp.bmat([[None, seen_UN], [seen_UN.T, None]], format="csr", dtype=np.float32)
-        degree_M = np.diff(adjacency_MM.indptr)
-        # RecBole's epsilon, added in double precision: it keeps isolated nodes finite.
-        scale_M = np.power(degree_M + 1e-7, -0.5)
-        rows_E = np.repeat(scale_M, degree_M)
-        values_E = (rows_E * scale_M[adjacency_MM.indices]).astype(np.float32)
-        with warnings.catch_warnings():
-            # torch calls its CSR tensors beta, at every first use.
-            warnings.filterwarnings("ignore", message="Sparse")
-            return torch.sparse_csr_tensor(
-                torch.from_numpy(adjacency_MM.indptr.astype(np.int64)),
-                torch.from_numpy(adjacency_MM.indices.astype(np.int64)),
-                torch.from_numpy(values_E),
-                size=adjacency_MM.shape,
-                check_invariants=True,
-            )
+        return normalised_adjacency(self.interaction_matrix)
 
     def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean of the embeddings of all layers (eq. 4 and 8), shapes (U, D) and (N, D)."""

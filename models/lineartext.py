@@ -4,12 +4,16 @@ N items (padding included), W width of an embedding.
 """
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
 from models._texts import text_directions
 from models.slist import SLIST, SLISTConfig
 from paddock import ITEM_TEXTS, key, uniform
+
+_ROWS_AT_ONCE = 512
+"""Rows of a kernel that are computed at once."""
 
 
 class LinearTextConfig(SLISTConfig):
@@ -24,6 +28,11 @@ class LinearTextConfig(SLISTConfig):
         "Power of the likeness: the greater, the fewer neighbours.",
         above=0,
         search=uniform(0.5, 4.0),
+    )
+    text_neighbours: int = key(
+        100,
+        "Likest items that are kept for each item in a catalogue of more than dense_items.",
+        least=1,
     )
 
 
@@ -47,11 +56,18 @@ class LinearText(SLIST):
         self._texts_NW = config[ITEM_TEXTS]
         self.text_weight = config["text_weight"]
         self.text_power = config["text_power"]
+        self.text_neighbours = config["text_neighbours"]
 
     def _prior(self) -> NDArray[np.float32]:
         prior_NN = text_kernel(self._texts_NW, power=self.text_power)
         prior_NN *= self.text_weight
         return prior_NN
+
+    def _sparse_prior(self) -> sp.csr_matrix:
+        kernel_NN = sparse_text_kernel(
+            self._texts_NW, power=self.text_power, neighbours=self.text_neighbours
+        )
+        return self.text_weight * kernel_NN
 
 
 def text_kernel(texts_NW: torch.Tensor, *, power: float) -> NDArray[np.float32]:
@@ -72,3 +88,36 @@ def text_kernel(texts_NW: torch.Tensor, *, power: float) -> NDArray[np.float32]:
     directions_NW = text_directions(texts_NW)
     kernel_NN = (directions_NW @ directions_NW.T).clamp_(min=0.0).pow_(power).fill_diagonal_(0.0)
     return kernel_NN.numpy()
+
+
+def sparse_text_kernel(texts_NW: torch.Tensor, *, power: float, neighbours: int) -> sp.csr_matrix:
+    """`text_kernel` with only the largest values of each row, some rows at a time.
+
+    Parameters
+    ----------
+    texts_NW, power
+        As of `text_kernel`.
+    neighbours : int
+        Values of a row that are kept; ties at the last place are broken by torch's `topk`.
+
+    Returns
+    -------
+    csr_matrix
+        float32, shape (N, N).
+    """
+    directions_NW = text_directions(texts_NW)
+    n_items = len(directions_NW)
+    kept = min(neighbours, n_items)
+    blocks = []
+    for start in range(0, n_items, _ROWS_AT_ONCE):
+        like_MN = (directions_NW[start : start + _ROWS_AT_ONCE] @ directions_NW.T).clamp_(min=0.0)
+        like_MN.diagonal(start).zero_()
+        values_MK, items_MK = like_MN.topk(kept, dim=1)
+        rows = np.arange(len(values_MK)).repeat(kept)
+        block = sp.csr_matrix(
+            (values_MK.pow_(power).numpy().ravel(), (rows, items_MK.numpy().ravel())),
+            shape=(len(values_MK), n_items),
+        )
+        block.eliminate_zeros()
+        blocks.append(block)
+    return sp.vstack(blocks, format="csr")

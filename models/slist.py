@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from models._histories import WeightedHistories
-from models._transitions import Equations
+from models._transitions import Equations, SparseSolution
 from paddock import ModelConfig, choices, key, log_uniform
 
 
@@ -43,9 +43,16 @@ class SLISTConfig(ModelConfig):
         3.0, "The same when users are scored.", above=0, search=log_uniform(0.5, 20.0)
     )
 
+    dense_items: int = key(
+        20000,
+        "Up to so many items the weights of all pairs are computed and kept; with more, equations are kept sparse "
+        "and solved for each history that is scored.",
+        least=0,
+    )
+
     @classmethod
     def bytes_needed(cls, values: Mapping[str, Any], *, n_users: int, n_items: int) -> int:
-        """Two matrices of items by items, of float32.
+        """Two matrices of items by items, of float32; nothing that is known beforehand where they are sparse.
 
         Parameters
         ----------
@@ -54,7 +61,7 @@ class SLISTConfig(ModelConfig):
         n_users, n_items : int
             Of the training data, padding included.
         """
-        return 8 * n_items**2
+        return 8 * n_items**2 if n_items <= values["dense_items"] else 0
 
 
 class SLIST(WeightedHistories):
@@ -68,7 +75,7 @@ class SLIST(WeightedHistories):
     Parameters
     ----------
     config : recbole.config.Config
-        `reg_weight`, `similarity_weight`, `history_decay` and `profile_decay`.
+        The keys of `SLISTConfig`.
     dataset : recbole.data.dataset.Dataset
         The training part.
     """
@@ -78,8 +85,11 @@ class SLIST(WeightedHistories):
         self.reg_weight = config["reg_weight"]
         self.similarity_weight = config["similarity_weight"]
         self.history_decay = config["history_decay"]
+        self.dense = self.n_items <= config["dense_items"]
         self.weights_NN = np.zeros((self.n_items, 0), np.float32)
-        self.other_parameter_name = ["weights_NN"]
+        self.left_NN = self.right_NN = sp.csr_matrix((self.n_items, self.n_items), dtype=np.float32)
+        self._solution: SparseSolution | None = None
+        self.other_parameter_name = ["weights_NN"] if self.dense else ["left_NN", "right_NN"]
 
     def solve(self, users_R: NDArray[np.integer], items_R: NDArray[np.integer]) -> None:
         """Find the weights.
@@ -101,10 +111,18 @@ class SLIST(WeightedHistories):
             decay=self.history_decay,
             similarity=self.similarity_weight,
         )
-        self.weights_NN = equations.solve(self.reg_weight, self._prior())
+        if self.dense:
+            self.weights_NN = equations.solve(self.reg_weight, self._prior())
+        else:
+            self._solution = equations.sparse(self.reg_weight, self._sparse_prior())
+            self.left_NN, self.right_NN = self._solution.left_NN, self._solution.right_NN
 
     def _prior(self) -> NDArray[np.float32] | None:
         """What the weights are drawn to, shape (N, N); None: zeros."""
+        return None
+
+    def _sparse_prior(self) -> sp.csr_matrix | None:
+        """The same for a catalogue of more than `dense_items`."""
         return None
 
     def scores(self, profile_BN: sp.csr_matrix) -> NDArray[np.float32]:
@@ -115,5 +133,9 @@ class SLIST(WeightedHistories):
         profile_BN : csr_matrix
             Weights of the items of each history, float32.
         """
-        scores_BN: NDArray[np.float32] = profile_BN @ self.weights_NN
-        return scores_BN
+        if self.dense:
+            scores_BN: NDArray[np.float32] = profile_BN @ self.weights_NN
+            return scores_BN
+        if self._solution is None or self._solution.left_NN is not self.left_NN:  # it was loaded
+            self._solution = SparseSolution(self.left_NN, self.right_NN)
+        return self._solution.scores(profile_BN)

@@ -1,7 +1,8 @@
 """Composing a configuration from overrides, and explaining why it cannot be composed."""
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -50,7 +51,7 @@ install()
 
 
 def loosened(overrides: Sequence[str]) -> list[str]:
-    """The overrides with `model.key=` as `++model.key=`, and so for `search` and `grid_seeds`.
+    """The overrides with `model.key=` as `++model.key=`, and so for others that no schema spells out.
 
     Passwords are taken out of the addresses in them, which goes before all that shows an override.
 
@@ -82,7 +83,8 @@ def loosened(overrides: Sequence[str]) -> list[str]:
     placed = [_PART.sub(_placed, _NO_MEMBER.sub("~model@", override)) for override in kept]
     return [
         re.sub(
-            r"^(?=((model|search|grid_seeds|study\.slurm|protocol\.settings)\.[^=]+|grid_seeds)=)",
+            r"^(?=((model|search|grid_seeds|study\.slurm|protocol\.settings)\.[^=]+|grid_seeds|"
+            r"dataset\.join\.(columns|lists)(\.[^=]+)?)=)",
             "++",
             override,
         )
@@ -178,7 +180,7 @@ def settled(overrides: Sequence[str]) -> list[str]:
     ----------
     overrides : sequence of str
         With at least one of `TUNED`. The file is that of the data set, protocol and model that the
-        other overrides compose to.
+        other overrides compose to. Members of a fusion take the values of the files of their own models.
     """
     from experiments.data.sources.find import dataset_name
 
@@ -190,17 +192,39 @@ def settled(overrides: Sequence[str]) -> list[str]:
         del composed["hydra"]
     config = typed(composed)
     key = chosen.model if chosen.model != "recbole" else str(config.model["name"]).lower()
-    option = f"{dataset_name(config.dataset)}/{config.protocol.name}/{key}"
-    if ANY in overrides and not _is_there(f"tuned/{option}.yaml", others):
+    folder = f"tuned/{dataset_name(config.dataset)}/{config.protocol.name}"
+    for group, choice in chosen.items():
+        if group.startswith(_MEMBER) and (file := _found(f"{folder}/{choice}.yaml", others)):
+            # Before all others, so that what a command says wins.
+            others = [*_values_of(file, at=group.partition("@")[2]), *others]
+    if ANY in overrides and not _found(f"{folder}/{key}.yaml", others):
         return others
-    return [*others, f"+tuned={option}"]
+    return [*others, f"+{folder.replace('/', '=', 1)}/{key}"]
 
 
-def _is_there(file: str, overrides: Sequence[str]) -> bool:
-    """Whether a file is in conf/, or in a folder that the overrides let Hydra search."""
+_MEMBER = "model@model.members."
+
+
+def _found(file: str, overrides: Sequence[str]) -> Path | None:
+    """A file of conf/, or of a folder that the overrides let Hydra search."""
     places = _places([each for each in with_plugins(overrides) if each.startswith(SEARCHPATH)])
     folders = [CONF, *(Path(place.removeprefix("file://")) for place in places)]
-    return any((folder / file).is_file() for folder in folders)
+    return next((path for folder in folders if (path := folder / file).is_file()), None)
+
+
+def _values_of(tuned: Path, *, at: str) -> list[str]:
+    """The model's values of a file that tune.py wrote, as overrides of a part of the configuration."""
+
+    def flat(values: Mapping[str, Any], at: str) -> Iterator[str]:
+        for name, value in values.items():
+            if isinstance(value, Mapping):
+                yield from flat(value, f"{at}.{name}")
+            else:
+                yield f"++{at}.{name}={json.dumps(value)}"
+
+    content = OmegaConf.to_container(OmegaConf.load(tuned))
+    assert isinstance(content, dict)
+    return list(flat(content["model"], at))
 
 
 def _composed(

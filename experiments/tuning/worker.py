@@ -68,10 +68,12 @@ def work(
     objective = Objective(study=study, device=device_of(config.device))
     _keep_imported()
     trained = False
-    with threadpool_limits(config.threads), _terminable():
+    with threadpool_limits(config.threads), _terminable() as stopped:
         if launcher := os.environ.get(LAUNCHER):
             end_with(int(launcher))
         while True:
+            if stopped():
+                raise KeyboardInterrupt
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # experimental parts of Optuna
                 taken = study.queue.take()
@@ -153,14 +155,22 @@ def error_line(error: Exception) -> str:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """Let a scheduler's SIGTERM do what Ctrl-C does: hand the trial back."""
+def _terminable() -> Iterator[Callable[[], bool]]:
+    """Let a scheduler's SIGTERM do what Ctrl-C does: hand the trial back.
+
+    Yields whether one of them came. Python drops an exception that is raised while garbage is collected, as
+    is done behind every trial: an interruption that comes then is seen before the next one.
+    """
+    came = False
 
     def stop(number: int, frame: Any) -> None:
+        nonlocal came
+        came = True
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield lambda: came
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -162,3 +162,13 @@ def _parted(word: str) -> tuple[str, str, str]:
 )
 def test_recboles_own_loop_takes_the_models_that_have_a_strategy_here(model: str) -> None:
     check(typed(compose([f"model={model}", "model.strategy=recbole"])))
+
+
+def test_members_of_a_fusion_take_the_values_that_were_tuned_for_them() -> None:
+    asked = ["dataset=ml-100k", "+tuned=any"]
+    tuned = compose(["model=sasrec", *asked]).model
+    assert tuned != compose(["model=sasrec", "dataset=ml-100k"]).model
+    fusion = ["model=fusion-text", *asked]
+    assert compose(fusion).model.members.sasrec == tuned
+    said = compose([*fusion, "model.members.sasrec.epochs=3"]).model.members.sasrec
+    assert said == {**tuned, "epochs": 3}

@@ -4,15 +4,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
+from experiments.bridge.scorer import RecBoleScorer
 from experiments.config.language_keys import TextEncoderConfig
 from experiments.config.resolve import resolve_model
 from experiments.data.prepared import Prepared
 from experiments.language.embeddings import item_embeddings
 from experiments.protocol.split import Split
 from experiments.training.stages import Trained
+from experiments.training.state import load_model_state, model_state
+from models.lineartext import sparse_text_kernel
 
 Floats = NDArray[np.float64]
 
@@ -102,3 +106,47 @@ def test_scores_weigh_the_history_by_recency(trained) -> None:  # type: ignore[n
     expected = weights[3] * np.exp(-2 / PROFILE) + weights[5] * np.exp(-1 / PROFILE) + weights[3]
     np.testing.assert_allclose(found[0], expected, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(found[1], weights[7], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["SLIST", "LinearText"])
+def test_equations_solved_for_each_history_give_the_same_scores(  # type: ignore[no-untyped-def]
+    trained, tiny_split: Split, name: str
+) -> None:
+    values = {"similarity_weight": 0.2}
+    if name == "LinearText":
+        values |= {"text_encoder": ENCODER, "text_weight": 0.3, "text_neighbours": 1000}
+    users = np.arange(1, tiny_split.n_users + 1)
+    history = tiny_split.history("test")
+
+    def scores(made: Trained) -> torch.Tensor:
+        return RecBoleScorer(made.model, dataset=made.dataset, history=history).score(users)
+
+    dense, sparse = trained(name, **values), trained(name, **values, dense_items=10)
+    expected = scores(dense)
+    assert sparse.model.weights_NN.size == 0
+    torch.testing.assert_close(scores(sparse), expected, rtol=1e-3, atol=1e-4)
+    tensors, plain = model_state(sparse.model)
+    other = trained(name, **values, dense_items=10, reg_weight=50.0)
+    assert not torch.allclose(scores(other), expected, atol=1e-2)
+    load_model_state(other.model, tensors, plain)
+    torch.testing.assert_close(scores(other), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_history_of_nothing_scores_nothing_where_equations_are_kept(trained) -> None:  # type: ignore[no-untyped-def]
+    model = trained("SLIST", dense_items=10).model
+    profile = sp.csr_matrix(([2.0], ([1], [4])), shape=(2, model.n_items), dtype=np.float32)
+    found = model.scores(profile)
+    assert np.abs(found[0]).max() == 0
+    assert np.isfinite(found).all()
+    assert np.abs(found[1]).max() > 0.01
+
+
+def test_the_likest_items_are_kept(tiny_data: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.lineartext._ROWS_AT_ONCE", 17)
+    texts = item_embeddings(TextEncoderConfig.of(ENCODER), tiny_data)
+    found = sparse_text_kernel(texts, power=2.0, neighbours=5)
+    expected = plain_kernel(texts.double().numpy(), 2.0)
+    assert np.diff(found.indptr).max() == 5
+    least = np.sort(expected, axis=1)[:, -5]
+    expected[expected < least[:, None] - 1e-6] = 0.0
+    np.testing.assert_allclose(found.toarray(), expected, atol=1e-5)

@@ -1,5 +1,6 @@
 """Studies killed by SIGKILL end as undisturbed ones: every draw once, with the same numbers."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from .tuner import ROOT, SMALL, Tuner, counted, draws, outcome
+from tests import fork_server
+
+from .tuner import ROOT, SMALL, Tuner, command, counted, draws, outcome
 
 N_TRIALS = 5
 ASKED = [*SMALL, f"study.n_trials={N_TRIALS}"]
@@ -99,6 +102,42 @@ def test_interrupted_trial_is_handed_back(tuner: Tuner, undisturbed: list[tuple[
     assert not [trial for trial in tuner.trials if trial.state is TrialState.RUNNING]
     tuner(*ASKED)
     assert outcome(tuner.trials) == undisturbed
+
+
+def test_an_interruption_while_garbage_is_collected_is_none_the_less_one(
+    tuner: Tuner, undisturbed: list[tuple[Any, ...]]
+) -> None:
+    process = fork_server.call(
+        interrupted_in_garbage, tuner.overrides(*ASKED, "study.n_trials=3"), tuner.output
+    )
+    process.wait()
+    assert process.returncode == 130
+    assert "go on with: python tune.py model=bpr" in tuner.said
+    assert len(tuner.trials) == 1
+    tuner(*ASKED)
+    assert outcome(tuner.trials) == undisturbed
+
+
+def interrupted_in_garbage(argv: list[str], output: Path) -> None:
+    """tune.py, where Ctrl-C is pressed while the garbage of the first trial is collected."""
+    collect, calls = gc.collect, 0
+
+    class Garbage:
+        def __init__(self) -> None:
+            self.own = self
+
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def collect_and_press() -> int:
+        nonlocal calls
+        calls += 1
+        if calls == 2:  # the first call is before the first trial
+            Garbage()
+        return collect()
+
+    gc.collect = collect_and_press  # type: ignore[assignment]
+    command(argv, output, "", 0.0)
 
 
 @pytest.mark.slow
