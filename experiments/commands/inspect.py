@@ -32,7 +32,8 @@ def inspect(data: Prepared) -> dict[str, Any]:
         seconds or milliseconds since 1970, else the numbers and unit None); history_length and
         popularity (percent to quantile, rows counted); head_share (the share of rows that the most
         popular fifth of the items has); gini of the popularity (0 is even, 1 is one item alone);
-        items_without_title, items_without_text; repeated_interactions (rows whose pair of user and
+        items_without_title, items_without_text; joined (None, or the shares of the items and of their
+        rows that `dataset.join` found); repeated_interactions (rows whose pair of user and
         item occurred before).
     """
     lengths = history_lengths(data)
@@ -53,6 +54,7 @@ def inspect(data: Prepared) -> dict[str, Any]:
         "gini": gini(popularity),
         "items_without_title": data.item_titles[1:].count(""),
         "items_without_text": data.item_texts[1:].count(""),
+        "joined": _joined(data),
         "repeated_interactions": data.n_interactions - pairs,
     }
 
@@ -141,6 +143,9 @@ def table(facts: dict[str, Any]) -> Table:
     shown.add_section()
     shown.add_row(f"Rows of the top {HEAD_SHARE:.0%} items", f"{facts['head_share']:.1%}")
     shown.add_row("Gini of popularity", f"{facts['gini']:.3f}")
+    if facts["joined"] is not None:
+        for key, share in facts["joined"].items():
+            shown.add_row(f"{key.capitalize()} joined", f"{share:.1%}")
     for key in ("items_without_title", "items_without_text", "repeated_interactions"):
         shown.add_row(key.replace("_", " ").capitalize(), f"{facts[key]:,}")
     return shown
@@ -163,6 +168,16 @@ def _span(times: np.ndarray | None) -> dict[str, Any] | None:
 
 def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _joined(data: Prepared) -> dict[str, float] | None:
+    counts = data.manifest["counts"]
+    if "items_joined" not in counts:
+        return None
+    return {
+        "items": counts["items_joined"] / data.n_items,
+        "rows": counts["interactions_joined"] / data.n_interactions,
+    }
 
 
 def _distinct_pairs(data: Prepared) -> int:

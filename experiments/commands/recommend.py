@@ -54,7 +54,7 @@ def recommend(config: Config, *, model_key: str) -> list[Recommendation]:
     data = prepare(config.dataset, data_dir=config.data_dir, progress=config.progress)
     folder = find_run(config, dataset=data.name, model_key=model_key)
     run = folder.run
-    split = split_interactions(data, config.protocol)
+    split = split_interactions(data.before_join, config.protocol)
     if run["hashes"]["split"] != split.hash:
         raise PaddockError(
             f"{folder.path} was trained on other data (split {run['hashes']['split'][:12]}) than "

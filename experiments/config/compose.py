@@ -51,7 +51,7 @@ install()
 
 
 def loosened(overrides: Sequence[str]) -> list[str]:
-    """The overrides with `model.key=` as `++model.key=`, and so for `search` and `grid_seeds`.
+    """The overrides with `model.key=` as `++model.key=`, and so for others that no schema spells out.
 
     Passwords are taken out of the addresses in them, which goes before all that shows an override.
 
@@ -83,7 +83,8 @@ def loosened(overrides: Sequence[str]) -> list[str]:
     placed = [_PART.sub(_placed, _NO_MEMBER.sub("~model@", override)) for override in kept]
     return [
         re.sub(
-            r"^(?=((model|search|grid_seeds|study\.slurm|protocol\.settings)\.[^=]+|grid_seeds)=)",
+            r"^(?=((model|search|grid_seeds|study\.slurm|protocol\.settings)\.[^=]+|grid_seeds|"
+            r"dataset\.join\.(columns|lists)(\.[^=]+)?)=)",
             "++",
             override,
         )

@@ -88,6 +88,31 @@ class CsvConfig:
 
 
 @dataclass
+class JoinConfig:
+    """More columns of the items, from a table of another source; without `source`, none.
+
+    `source` is an SQLite file, or `package:NAME/PATH` for one that an installed package carries, which the
+    command `brought_by` installs. Items are matched by title and year, within one year: the columns `title` and
+    `year` of the table, `item_title` and `item_year` of the items. Of several rows of the nearest year the one with
+    the largest value in the column `prefer` counts, else the first. `columns` maps names to columns of
+    `table`; those of `lists` are parted at commas, and so many entries kept. `template` is the text of an item
+    instead of `dataset.text.template`. Splits and candidates are those of the data set without the join.
+    """
+
+    source: str | None = None
+    brought_by: str | None = None
+    table: str | None = None
+    title: str | None = None
+    year: str | None = None
+    prefer: str | None = None
+    item_title: str | None = None
+    item_year: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    lists: dict[str, int] = field(default_factory=dict)
+    template: str | None = None
+
+
+@dataclass
 class DatasetConfig:
     """One data set: where its files are, which columns count, which rows are kept.
 
@@ -110,6 +135,7 @@ class DatasetConfig:
     columns: ColumnsConfig = field(default_factory=ColumnsConfig)
     filters: FiltersConfig = field(default_factory=FiltersConfig)
     text: TextConfig = field(default_factory=TextConfig)
+    join: JoinConfig = field(default_factory=JoinConfig)
     licence: str = ""
     memory: str | None = None
 

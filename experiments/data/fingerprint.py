@@ -59,6 +59,12 @@ class Fingerprint:
         for column in frame.columns:
             self._add_series(f"{name}/{column}:{types[column]}", frame[column])
 
+    def copy(self) -> "Fingerprint":
+        """One that goes on from here, apart from this one."""
+        made = Fingerprint()
+        made._digest = self._digest.copy()
+        return made
+
     def hexdigest(self) -> str:
         """The hash of all that was added, in its order: 64 hexadecimal digits."""
         return self._digest.hexdigest()

@@ -15,6 +15,7 @@ from experiments.data import prepared
 from experiments.data.prepared import Prepared, open_prepared
 from experiments.data.readers.formats import check_format, reader_settings
 from experiments.data.sources.find import Sources, dataset_name, find_sources, setting
+from experiments.data.sources.joined import join_file, join_recipe
 from experiments.errors import PaddockError
 from experiments.integrity import Damaged, say_once
 from experiments.locks import lock
@@ -47,8 +48,12 @@ def prepare(dataset: Any, *, data_dir: Path | str, progress: bool = True) -> Pre
     check_format(dataset.format)
     said = setting(dataset, "memory")
     memory = bytes_of(str(said), "dataset.memory") if said else None
+    join = join_recipe(dataset.join)
+    join_path = None if join is None else join_file(dataset.join)
     sources = find_sources(dataset, data_dir=data_dir, progress=progress)
     recipe = _recipe(dataset, sources)
+    if join is not None and join_path is not None:
+        recipe["join"] = {**join, "file": _stated(join_path.name, join_path)}
     folder = data_dir / f"{recipe['name']}-{files.hash_of(recipe)[:12]}"
     found = _whole(folder)
     if found is None:
@@ -56,7 +61,8 @@ def prepare(dataset: Any, *, data_dir: Path | str, progress: bool = True) -> Pre
             found = _whole(folder)
             if found is None:
                 _sweep(folder)
-                _make(recipe, sources, folder, memory or min(free_bytes() // 4, MEMORY))
+                rows = memory or min(free_bytes() // 4, MEMORY)
+                _make(recipe, sources, folder, rows, join_path)
     return found or open_prepared(folder)
 
 
@@ -71,17 +77,19 @@ def _whole(folder: Path) -> Prepared | None:
         return None
 
 
-def _make(recipe: dict[str, Any], sources: Sources, folder: Path, memory: int) -> None:
+def _make(
+    recipe: dict[str, Any], sources: Sources, folder: Path, memory: int, join: Path | None
+) -> None:
     """Write the product, in the place of a damaged one if there is one; the caller holds the lock."""
     from experiments.data.write import write
 
     if not folder.exists():
         with files.atomic_folder(folder) as unfinished:
-            write(recipe, sources, unfinished, memory=memory)
+            write(recipe, sources, unfinished, memory=memory, join=join)
         return
     # Candidates, stages and embeddings lie beside the columns, each with a hash of its own: they stay.
     with TemporaryDirectory(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent) as made:
-        write(recipe, sources, Path(made), memory=memory)
+        write(recipe, sources, Path(made), memory=memory, join=join)
         (folder / prepared.MANIFEST).unlink(missing_ok=True)
         for name in (*prepared.COLUMNS, prepared.MANIFEST):
             (Path(made) / name).replace(folder / name)
@@ -101,10 +109,7 @@ def _recipe(dataset: Any, sources: Sources) -> dict[str, Any]:
         "format": prepared.FORMAT,
         "name": dataset_name(dataset),
         "licence": dataset.licence or "",
-        "sources": [
-            {"file": name, "sha256": files.sha256_of_file(path), "bytes": path.stat().st_size}
-            for name, path in sources.files
-        ],
+        "sources": [_stated(name, path) for name, path in sources.files],
         "columns": {
             "user": columns.user,
             "item": columns.item,
@@ -118,6 +123,10 @@ def _recipe(dataset: Any, sources: Sources) -> dict[str, Any]:
         },
         "text": {"title": text.title or None, "template": text.template or None},
     }
+
+
+def _stated(name: str, path: Path) -> dict[str, Any]:
+    return {"file": name, "sha256": files.sha256_of_file(path), "bytes": path.stat().st_size}
 
 
 def _sweep(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """A prepared data set: a folder that opens in milliseconds and is read where it is touched."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +49,21 @@ class Prepared:
     def hash(self) -> str:
         """SHA-256 of the content, 64 hexadecimal digits, equal on every machine."""
         return self.manifest["hash"]
+
+    @property
+    def before_join(self) -> "Prepared":
+        """The same interactions under the hash that they have without `dataset.join`.
+
+        Splits and candidates are drawn of it, so that runs with and without the joined columns are
+        asked the same.
+        """
+        before = self.manifest.get("hash_before_join")
+        return self if before is None else replace(self, manifest={**self.manifest, "hash": before})
+
+    @property
+    def joined_columns(self) -> tuple[str, ...]:
+        """The columns of the items that `dataset.join` brought."""
+        return tuple(self.manifest.get("join", {}).get("columns", ()))
 
     @property
     def name(self) -> str:

@@ -8,7 +8,7 @@ from experiments.data.readers.table import Table, nearest
 from experiments.errors import PaddockError
 
 
-def item_titles(file: Table, title: str | None) -> pl.Series:
+def item_titles(file: Table, title: str | None, *, key: str = "dataset.text.title") -> pl.Series:
     """The title of each row, "" where it is missing, its blanks as they are in the file.
 
     Parameters
@@ -17,6 +17,8 @@ def item_titles(file: Table, title: str | None) -> pl.Series:
         Of I items.
     title : str or None
         The column; lists are joined by blanks. None: no titles.
+    key : str
+        The configuration key that names it.
 
     Returns
     -------
@@ -29,7 +31,7 @@ def item_titles(file: Table, title: str | None) -> pl.Series:
     """
     if not title:
         return pl.Series("title", [""] * file.cells.height, dtype=pl.String)
-    _check_column(file, title, "dataset.text.title")
+    _check_column(file, title, key)
     cells = file.cells[title]
     if isinstance(cells.dtype, pl.List):
         cells = cells.list.join(" ")

@@ -14,23 +14,56 @@ Rules that fix the result:
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from experiments import files
 from experiments.data import prepared
 from experiments.data.columns import Appended, ArrowColumns
-from experiments.data.feature_tables import feature_table, texts_of, titles_and_texts
+from experiments.data.feature_tables import FeatureTable, feature_table, texts_of, titles_and_texts
 from experiments.data.fingerprint import Fingerprint
 from experiments.data.interactions import core, put_in_order, read_rows, types_of
+from experiments.data.join import join_columns
 from experiments.data.readers.formats import read_tables
 from experiments.data.readers.table import PIECE_ROWS
 from experiments.data.sources.find import Sources
+from experiments.errors import PaddockError
 from experiments.integrity import stated, write_sealed
 
 
-def write(recipe: dict[str, Any], sources: Sources, folder: Path, *, memory: int) -> None:
+class _Known(NamedTuple):
+    """What is known of users and items, and the items' titles and texts."""
+
+    user: FeatureTable
+    item: FeatureTable
+    texts: pl.DataFrame | None
+
+    def frames(self, user_tokens: pl.Series, item_tokens: pl.Series) -> dict[str, pl.DataFrame]:
+        """What is kept of them, row by row."""
+        return {
+            "user": self.user.features_of(user_tokens),
+            "item": self.item.features_of(item_tokens),
+            "text": texts_of(self.texts, item_tokens),
+        }
+
+    def types(self, frames: dict[str, pl.DataFrame]) -> dict[str, dict[str, str]]:
+        """The types of the frames' columns."""
+        return {
+            "user": {name: self.user.type_of(name) for name in frames["user"].columns},
+            "item": {name: self.item.type_of(name) for name in frames["item"].columns},
+            "text": {"title": "token", "text": "token"},
+        }
+
+
+def write(
+    recipe: dict[str, Any],
+    sources: Sources,
+    folder: Path,
+    *,
+    memory: int,
+    join: Path | None = None,
+) -> None:
     """Read, filter, number and order the sources, and write the product into `folder`.
 
     Parameters
@@ -42,6 +75,8 @@ def write(recipe: dict[str, Any], sources: Sources, folder: Path, *, memory: int
         Is there; while it is written, the rows that were read lie in it too.
     memory : int
         Bytes that rows may take while they are sorted. What is written does not depend on it.
+    join : Path, optional
+        The file of the table that `recipe["join"]` names.
 
     Raises
     ------
@@ -50,18 +85,21 @@ def write(recipe: dict[str, Any], sources: Sources, folder: Path, *, memory: int
     """
     columns = recipe["columns"]
     tables = read_tables(recipe, sources)
-    known = {
-        "user": feature_table(tables.user, columns["user"]),
-        "item": feature_table(tables.item, columns["item"]),
-    }
-    texts = titles_and_texts(known["item"], recipe["text"], sources)
+    items = feature_table(tables.item, columns["item"])
+    known = _Known(
+        user=feature_table(tables.user, columns["user"]),
+        item=items,
+        texts=titles_and_texts(items, recipe["text"], sources),
+    )
+    joined = None if join is None else _joined(known, recipe, sources, join)
     with (
         # Within the folder, so that what removes an unfinished one removes them.
         TemporaryDirectory(prefix=".rows.", dir=folder) as temporary,
         Appended(Path(temporary)) as appended,
     ):
         least = recipe["filters"]["min_rating"]
-        rows = read_rows(tables.inter, columns, least, known, appended)
+        of = {"user": known.user, "item": known.item}
+        rows = read_rows(tables.inter, columns, least, of, appended)
         del tables
         user_rows, item_rows = core(rows, recipe["filters"])
         kept = int(user_rows.sum())
@@ -78,18 +116,24 @@ def write(recipe: dict[str, Any], sources: Sources, folder: Path, *, memory: int
     user_tokens = rows.users.tokens().filter(pl.Series(user_rows > 0))
     item_tokens = rows.items.tokens().filter(pl.Series(item_rows > 0))
 
-    frames = {
-        "user": known["user"].features_of(user_tokens),
-        "item": known["item"].features_of(item_tokens),
-        "text": texts_of(texts, item_tokens),
-    }
-    types = {
-        "user": {name: known["user"].type_of(name) for name in frames["user"].columns},
-        "item": {name: known["item"].type_of(name) for name in frames["item"].columns},
-        "text": {"title": "token", "text": "token"},
-    }
+    frames = known.frames(user_tokens, item_tokens)
+    types = known.types(frames)
+    alone = fingerprint.copy()
     for name, frame in frames.items():
         fingerprint.add_frame(name, frame, types[name])
+    more: dict[str, Any] = {}
+    counts: dict[str, int] = {}
+    if joined is not None:
+        more["hash_before_join"] = fingerprint.hexdigest()
+        fingerprint, found = alone, item_tokens.is_in(joined.found.implode())
+        counts = {
+            "items_joined": int(found.sum()),
+            "interactions_joined": int(item_rows[item_rows > 0][found.to_numpy()].sum()),
+        }
+        frames = joined.known.frames(user_tokens, item_tokens)
+        types = joined.known.types(frames)
+        for name, frame in frames.items():
+            fingerprint.add_frame(name, frame, types[name])
 
     for name, file in (
         ("user", prepared.USERS),
@@ -111,14 +155,38 @@ def write(recipe: dict[str, Any], sources: Sources, folder: Path, *, memory: int
                 "users": len(user_tokens),
                 "items_read": len(rows.items),
                 "items": len(item_tokens),
-                **known["item"].count_without_row(item_tokens, "items"),
-                **known["user"].count_without_row(user_tokens, "users"),
+                **known.item.count_without_row(item_tokens, "items"),
+                **known.user.count_without_row(user_tokens, "users"),
+                **counts,
             },
             "feature_types": {
                 "user": list(types["user"].items()),
                 "item": list(types["item"].items()),
             },
             "hash": fingerprint.hexdigest(),
+            **more,
             "files": {name: stated(folder / name) for name in prepared.COLUMNS},
         },
+    )
+
+
+class _Joined(NamedTuple):
+    """What is known with the columns of the join, and the ids of the items that it found."""
+
+    known: _Known
+    found: pl.Series
+
+
+def _joined(known: _Known, recipe: dict[str, Any], sources: Sources, path: Path) -> _Joined:
+    if known.item.file is None:
+        raise PaddockError(
+            f"dataset.join.source is set but {sources.inter.parent} has no file {sources.item_name}, "
+            f"whose titles are joined; add it, or set dataset.join.source=null"
+        )
+    made = join_columns(known.item.file, recipe["join"], path)
+    items = feature_table(made.items, known.item.column)
+    text = {**recipe["text"], "template": recipe["join"]["template"] or recipe["text"]["template"]}
+    return _Joined(
+        known._replace(item=items, texts=titles_and_texts(items, text, sources)),
+        made.items.cells[known.item.column].filter(made.found),
     )

@@ -70,7 +70,8 @@ def item_features(data: Prepared) -> "csr_matrix | None":
     """The set of features of every item, (n_items + 1, F), or None where nothing is known.
 
     The tokens of the item file's sequence columns, such as genres; a token counts apart in each
-    column, and the column of the titles is passed over. Where there are none, the words of the item
+    column; the column of the titles and joined ones are passed over, so that a list is as diverse with
+    `dataset.join` as without. Where there are none, the words of the item
     texts in lower case.
 
     Parameters
@@ -88,7 +89,7 @@ def item_features(data: Prepared) -> "csr_matrix | None":
     columns = [
         name
         for name, kind in data.feature_types["item"].items()
-        if kind == "token_seq" and name != title
+        if kind == "token_seq" and name != title and name not in data.joined_columns
     ]
     sets = [data.item_features[name] for name in columns]
     if not any(tokens.list.len().sum() for tokens in sets):

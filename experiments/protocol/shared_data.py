@@ -57,7 +57,7 @@ def shared_data(config: Config, *, elsewhere: Path | None = None) -> SharedData:
     """
     data = prepare(config.dataset, data_dir=config.data_dir, progress=config.progress)
     data = replace(data, elsewhere=elsewhere)
-    split = split_interactions(data, config.protocol)
+    split = split_interactions(data.before_join, config.protocol)
     phases: tuple[Phase, ...] = ("valid", "test")
     drawn = {
         phase: {

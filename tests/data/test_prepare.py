@@ -31,8 +31,10 @@ ROOT = Path(__file__).parents[2]
 
 def composed(name: str) -> DatasetConfig:
     """A group file of conf/dataset on the schema, as Hydra hands it over."""
-    schema = OmegaConf.structured(DatasetConfig)
-    return OmegaConf.merge(schema, OmegaConf.load(ROOT / "conf" / "dataset" / f"{name}.yaml"))
+    own = OmegaConf.load(ROOT / "conf" / "dataset" / f"{name}.yaml")
+    parents = [each for each in own.pop("defaults", ()) if each != "_self_"]
+    below = composed(parents[0]) if parents else OmegaConf.structured(DatasetConfig)
+    return OmegaConf.merge(below, own)
 
 
 def last_items(made: Prepared) -> dict[str, str]:
