@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     "experiments.tuning",
     "experiments.commands",
+    "experiments.talk",
     "experiments.evaluation",
     "experiments.training",
     "experiments.tracking",
@@ -113,6 +114,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "paddock.testing",
     ),
     "transformers": ("experiments.language",),
+    "vaderSentiment": ("experiments.talk",),
 }
 """Package of others -> the only units that import it."""
 
