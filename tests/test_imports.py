@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     "experiments.tuning",
     "experiments.commands",
+    "experiments.serving",
     "experiments.evaluation",
     "experiments.training",
     "experiments.tracking",
