@@ -114,6 +114,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "paddock.testing",
     ),
     "transformers": ("experiments.language",),
+    "sqlglot": ("experiments.talk",),
     "vaderSentiment": ("experiments.talk",),
 }
 """Package of others -> the only units that import it."""
