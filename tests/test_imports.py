@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     "experiments.tuning",
     "experiments.commands",
+    "experiments.talk",
     "experiments.serving",
     "experiments.evaluation",
     "experiments.training",
@@ -114,6 +115,8 @@ HOMES: dict[str, tuple[str, ...]] = {
         "paddock.testing",
     ),
     "transformers": ("experiments.language",),
+    "sqlglot": ("experiments.talk",),
+    "vaderSentiment": ("experiments.talk",),
 }
 """Package of others -> the only units that import it."""
 

@@ -1,0 +1,1 @@
+"""Talking with a recommender: understand a message, retrieve, rank, explain, say."""

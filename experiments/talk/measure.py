@@ -1,0 +1,169 @@
+"""How much is understood of labelled messages: python -m experiments.talk.measure [messages=FILE] [dataset=NAME]."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from experiments.errors import PaddockError
+from experiments.talk.catalogue import Catalogue
+from experiments.talk.understand import INTENTS, Understanding
+
+MESSAGES = Path("datasets/talk/messages.yaml")
+SLOTS = ("intent", "items", "where", "profile")
+HALVES = ("worked with", "held out")
+LANGUAGES = ("English", "Korean")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Counts of a slot over messages.
+
+    Attributes
+    ----------
+    right, told, labelled : int
+        Values that are in both, that were understood, that the labels hold.
+    """
+
+    right: int
+    told: int
+    labelled: int
+
+    @property
+    def precision(self) -> float:
+        """The share of what was understood that is right."""
+        return self.right / self.told if self.told else 1.0
+
+    @property
+    def recall(self) -> float:
+        """The share of the labels that was understood."""
+        return self.right / self.labelled if self.labelled else 1.0
+
+
+def read_messages(path: Path | str = MESSAGES) -> list[dict[str, Any]]:
+    """The labelled messages of a YAML file, each with its `half` and `language`.
+
+    Raises
+    ------
+    PaddockError
+        The file is not there, or an entry has no text or an unknown intent.
+    """
+    path = Path(path)
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise PaddockError(f"messages={path} cannot be read: {error}") from None
+    for number, entry in enumerate(entries, start=1):
+        if not entry.get("text") or entry.get("intent") not in INTENTS:
+            raise PaddockError(
+                f"{path}: message {number} needs a text and an intent, one of {', '.join(INTENTS)}"
+            )
+        entry["half"] = HALVES[(number - 1) % 2]
+        entry["language"] = LANGUAGES[any("가" <= each <= "힣" for each in entry["text"])]
+    return entries
+
+
+def understood_slots(entry: Mapping[str, Any], understanding: Understanding) -> dict[str, set[Any]]:
+    """What is understood of a message, in the form of its labels."""
+    catalogue = understanding.catalogue
+    made = understanding.understand(entry["text"])
+    rows = {token: row for row, token in enumerate(catalogue.tokens)}
+    # A film whose title two have is labelled with its year.
+    labels = set(entry.get("items", {}))
+    items = set()
+    for mention in made.mentions:
+        row = rows[mention.item]
+        title = catalogue.titles[row]
+        if catalogue.years:
+            dated = f"{title} ({catalogue.items[catalogue.years[0]][row]})"
+            title = dated if dated in labels else title
+        items.add((title, mention.opinion))
+    where = {each.text.replace('"', "").strip("()") for each in made.conditions}
+    return {
+        "intent": {made.intent},
+        "items": items,
+        "where": where,
+        "profile": set(made.profile.items()),
+    }
+
+
+def labelled_slots(entry: Mapping[str, Any]) -> dict[str, set[Any]]:
+    """The labels of a message."""
+    return {
+        "intent": {entry["intent"]},
+        "items": set(entry.get("items", {}).items()),
+        "where": set(entry.get("where", [])),
+        "profile": set(entry.get("profile", {}).items()),
+    }
+
+
+def measure(
+    entries: Sequence[Mapping[str, Any]], understanding: Understanding
+) -> dict[str, Measured]:
+    """Counts of each slot; `titles` are the items without the opinions on them.
+
+    Parameters
+    ----------
+    entries : sequence
+        Of `read_messages`.
+    understanding : Understanding
+    """
+    counts = {slot: [0, 0, 0] for slot in ("titles", *SLOTS)}
+    for entry in entries:
+        told, labels = understood_slots(entry, understanding), labelled_slots(entry)
+        told["titles"] = {title for title, _ in told["items"]}
+        labels["titles"] = {title for title, _ in labels["items"]}
+        for slot, count in counts.items():
+            for place, values in enumerate((told[slot] & labels[slot], told[slot], labels[slot])):
+                count[place] += len(values)
+    return {slot: Measured(*count) for slot, count in counts.items()}
+
+
+def table(entries: Sequence[Mapping[str, Any]], understanding: Understanding) -> str:
+    """Precision and recall of every slot, by half and language, as lines of text."""
+    lines = [f"{'messages':30}{'slot':10}{'precision':>10}{'recall':>8}"]
+    for half in HALVES:
+        for language in (None, *LANGUAGES):
+            chosen = [
+                each
+                for each in entries
+                if each["half"] == half and language in (None, each["language"])
+            ]
+            label = f"{half}, {language or 'all'} ({len(chosen)})"
+            for slot, found in measure(chosen, understanding).items():
+                lines.append(f"{label:30}{slot:10}{found.precision:10.3f}{found.recall:8.3f}")
+                label = ""
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print the table of the messages and data set that the arguments name."""
+    from experiments.config.compose import compose, typed
+    from experiments.data.prepare import prepare
+
+    given = dict(each.partition("=")[::2] for each in arguments)
+    config = typed(compose([f"dataset={given.get('dataset', 'ml-100k')}"]))
+    data = prepare(config.dataset, data_dir=given.get("data_dir", config.data_dir))
+    entries = read_messages(given.get("messages", MESSAGES))
+    understanding = Understanding(Catalogue.of(data))
+    if "wrong" in given:
+        _print_wrong([each for each in entries if each["half"] == given["wrong"]], understanding)
+    print(table(entries, understanding))
+
+
+def _print_wrong(entries: Sequence[Mapping[str, Any]], understanding: Understanding) -> None:
+    for entry in entries:
+        told, labels = understood_slots(entry, understanding), labelled_slots(entry)
+        for slot in SLOTS:
+            if told[slot] != labels[slot]:
+                print(f"{entry['text']}\n    {slot}: {told[slot]} instead of {labels[slot]}")
+
+
+if __name__ == "__main__":
+    from experiments.failures import answering
+
+    with answering():
+        main(sys.argv[1:])

@@ -1,0 +1,52 @@
+"""A small shop of films, in English and Korean, whose answers are known by reading it."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from experiments.talk.catalogue import Catalogue
+from experiments.talk.understand import Understanding
+
+FILMS = [
+    ("f1", "Matrix, The", 1999, ["Action", "Sci-Fi"]),
+    ("f2", "Titanic", 1997, ["Drama", "Romance"]),
+    ("f3", "Sabrina", 1954, ["Comedy", "Romance"]),
+    ("f4", "Sabrina", 1995, ["Comedy", "Romance"]),
+    ("f5", "2001: A Space Odyssey", 1968, ["Sci-Fi"]),
+    ("f6", "기생충", 2019, ["Drama", "Thriller"]),
+    ("f7", "Speed", 1994, ["Action"]),
+    ("f8", "Kill Bill", 2003, ["Action"]),
+    ("f9", "Star Trek: The Wrath of Khan", 1982, ["Sci-Fi"]),
+    ("f10", "Amélie", 2001, ["Comedy", "Romance"]),
+    ("f11", "Love Affair", 1939, ["Romance"]),
+    ("f12", "Hate (Haine, La)", 1995, ["Drama"]),
+]
+
+
+def films() -> Catalogue:
+    return Catalogue(
+        items=pl.DataFrame(
+            {
+                "item_id": [token for token, *_ in FILMS],
+                "title": [title for _, title, *_ in FILMS],
+                "year": [float(year) for _, _, year, _ in FILMS],
+                "genres": [genres for *_, genres in FILMS],
+                "price": [float(place) + 0.5 for place in range(len(FILMS))],
+            }
+        ),
+        titles=[title for _, title, *_ in FILMS],
+        users=pl.DataFrame(
+            {
+                "user_id": [f"u{number}" for number in range(8)],
+                "age": [float(20 + number) for number in range(8)],
+                "skin_type": ["oily", "dry", "oily", "dry", "combination", "oily", "dry", "oily"],
+                "job": ["nurse", "cook"] * 4,
+            }
+        ),
+        popularity=np.array([50, 60, 3, 9, 20, 30, 25, 5, 8, 7, 2, 1]),
+    )
+
+
+@pytest.fixture(scope="session")
+def understanding() -> Understanding:
+    return Understanding(films())
