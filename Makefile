@@ -16,7 +16,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $(READY)
 
-run: $(READY) ## Train six models on MovieLens-100k and show the leaderboard
+run: $(READY) ## Train eight models on MovieLens-100k and show the leaderboard
 	$(BIN)/python run.py experiment=quickstart
 
 test: $(READY) ## Run the tests, the slow ones left out

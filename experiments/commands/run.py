@@ -248,7 +248,9 @@ def _run(experiment: Experiment, *, grid: bool) -> str:
     config, phases, console = experiment.config, Phases(), make_console()
     this = prepared_run(experiment, phases=phases)
     say_if_tuned_elsewhere(experiment, this.shared, console)
-    folder = reuse(this, console)
+    # Of several processes, one might find unfinished what another finds finished a moment later: there the
+    # first alone looks, and says what it found.
+    folder = reuse(this, console) if processes.size() == 1 else None
     if folder is None:
         from experiments.commands.train import train_identified
 
