@@ -18,6 +18,12 @@ def number(value: Value | None) -> str:
     return f"{mean(value)} {deviation(value)}".strip()
 
 
+def of_row(row: Row, metric: str) -> str:
+    """A row's number; "n/a" where its model cannot score what the protocol asks for."""
+    value = row.values.get(metric)
+    return "n/a" if value is None and row.configuration.not_applicable else number(value)
+
+
 def mean(value: Value | None) -> str:
     """The mean alone; a dash where there is none."""
     return DASH if value is None else f"{value.mean:.{DECIMALS}f}"

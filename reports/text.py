@@ -236,7 +236,7 @@ def _ranking(summary: Summary, ranking: str, *, apart: bool = False) -> list[str
 
 def _markdown_cell(row: Row, metric: str) -> str:
     value = row.values.get(metric)
-    shown = cells.number(value)
+    shown = cells.of_row(row, metric)
     form = {"best": "**{}**", "second": "<u>{}</u>"}.get(value.mark if value else "", "{}")
     return " ".join(filter(None, [form.format(shown), cells.symbol(value)]))
 
@@ -257,7 +257,7 @@ def _tex_cell(row: Row, metric: str) -> str:
     form = {"best": r"\textbf{%s}", "second": r"\underline{%s}"}.get(
         value.mark if value else "", "%s"
     )
-    return form % _tex(cells.number(value)) + _tex(cells.symbol(value))
+    return form % _tex(cells.of_row(row, metric)) + _tex(cells.symbol(value))
 
 
 def _row(row: Row) -> dict[str, Any]:

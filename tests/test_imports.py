@@ -19,6 +19,7 @@ FLOORS = (
     "experiments.tuning",
     "experiments.commands",
     "experiments.talk",
+    "experiments.serving",
     "experiments.evaluation",
     "experiments.training",
     "experiments.tracking",
@@ -114,6 +115,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "paddock.testing",
     ),
     "transformers": ("experiments.language",),
+    "sqlglot": ("experiments.talk",),
     "vaderSentiment": ("experiments.talk",),
 }
 """Package of others -> the only units that import it."""

@@ -76,6 +76,17 @@ def rows_of(
         return make(model, known)
 
 
+def makes_own_rows(model: AbstractRecommender) -> bool:
+    """Whether a model has a method that makes all that it keeps of its users from a history.
+
+    Parameters
+    ----------
+    model : AbstractRecommender
+        Any RecBole model.
+    """
+    return hasattr(model, "history_attributes")
+
+
 @contextmanager
 def attributes(model: AbstractRecommender, given: Mapping[str, Any] | None) -> Iterator[None]:
     """Give a model other attributes for a while.
@@ -100,7 +111,7 @@ def attributes(model: AbstractRecommender, given: Mapping[str, Any] | None) -> I
 
 def _maker(model: AbstractRecommender) -> Callable[[Any, Dataset], Attributes] | None:
     """What makes the rows of a model: its own method, or what is known of its RecBole class."""
-    if hasattr(model, "history_attributes"):
+    if makes_own_rows(model):
         return _own
     names = [kind.__name__ for kind in type(model).__mro__]
     make = next((_MAKERS[name] for name in names if name in _MAKERS), None)

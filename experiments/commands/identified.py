@@ -15,6 +15,7 @@ from experiments.commands.phases import Phases
 from experiments.config.experiment import Experiment
 from experiments.protocol.shared_data import SharedData, shared_data
 from experiments.protocol.slices import definition_hash
+from experiments.runs.compare import NOT_APPLICABLE
 from experiments.runs.folder import LARGEST, RunFolder, run_path
 from experiments.runs.identity import component_sources, config_hash, plain
 from experiments.tracking import Tracker, is_published
@@ -215,10 +216,16 @@ def say_result(folder: RunFolder, *, label: str, metric: str, console: "Console"
         if (seconds := result["reused_seconds"])
         else ""
     )
+    valid, test = (
+        _shown(result["metrics"].get(f"{phase}/{metric}")) for phase in ("valid", "test")
+    )
     console.print(
         f"{label}: {result['epochs']} epochs, best {result['best_epoch']}, "
-        f"valid {metric} {result['metrics'][f'valid/{metric}']:.4f}, "
-        f"test {result['metrics'][f'test/{metric}']:.4f}, "
+        f"valid {metric} {valid}, test {test}, "
         f"{result['phases']['train']['seconds']:.1f} s{reused}",
         highlight=False,
     )
+
+
+def _shown(value: float | None) -> str:
+    return NOT_APPLICABLE if value is None else f"{value:.4f}"

@@ -61,6 +61,10 @@ def recommend(config: Config, *, model_key: str) -> list[Recommendation]:
             f"dataset={data.name} gives here (split {split.hash[:12]}): "
             "name the data set and protocol of that run"
         )
+    if not (folder.path / "model").is_dir():
+        raise PaddockError(
+            f"{folder.path} holds no model: its users are new ones, which {run['model']} cannot score"
+        )
     tokens = config.user if isinstance(config.user, list | tuple) else [config.user]
     users_B = np.array([_user_id(data, str(token)) for token in tokens])
     sections, values = checkpoint.load(folder.path / "model" / "model.safetensors")

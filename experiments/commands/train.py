@@ -1,8 +1,9 @@
 """The way of one run: prepare, split, train, evaluate, track."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 from rich.console import Console
@@ -22,8 +23,9 @@ from experiments.commands.progress import RunProgress
 from experiments.components.registry import callbacks as plugin_callbacks
 from experiments.config.experiment import Experiment
 from experiments.config.schema import Refit
-from experiments.evaluation.evaluate import Evaluation
-from experiments.evaluation.scoring import evaluation, input_note, new_items_note, validate
+from experiments.evaluation.applicability import asks_for_new_users, not_applicable
+from experiments.evaluation.evaluate import Evaluation, unscored
+from experiments.evaluation.scoring import evaluation, input_note, validate
 from experiments.files import (
     atomic_folder,
     atomic_path,
@@ -39,8 +41,9 @@ from experiments.runs.identity import FORMAT, command, plain
 from experiments.runs.others import unused_runs
 from experiments.tracking import Tracker
 from experiments.training import ranks
+from experiments.training.build import build
 from experiments.training.context import TrainingContext
-from experiments.training.loop import Callbacks
+from experiments.training.loop import Callbacks, StageProgress
 from experiments.training.memory import keep_freed_memory
 from experiments.training.stages import Trained, Training, refit, train
 from experiments.training.state import model_state
@@ -201,14 +204,15 @@ def _train_and_evaluate(
         callbacks.on_start(
             RunInfo(folder=folder.path, label=this.label, metric=metric, run=folder.run)
         )
-        chosen, valid, trained, test = _computed(this, folder, callbacks, phases)
-        _save_model(folder, trained, this.experiment.model.last)
+        chosen, valid, trained, test, unable = _computed(this, folder, callbacks, phases)
+        if "valid" not in unable:
+            _save_model(folder, trained, this.experiment.model.last)
         with atomic_path(folder.path / "per_user.parquet") as temporary:
             test.per_user.write_parquet(temporary)
         folder.update(
             params_trained=sum(w.numel() for w in trained.model.parameters() if w.requires_grad),
             weights=trained.weights,
-            tags=folder.run["tags"] | _input_tags(trained, this),
+            tags=folder.run["tags"] | _input_tags(trained, this, unable),
         )
         reused = _count_seconds(phases, folder, trained, tracked=tracker.seconds)
         folder.finish(
@@ -217,6 +221,7 @@ def _train_and_evaluate(
                     **{f"valid/{name}": value for name, value in valid.aggregates.items()},
                     **{f"test/{name}": value for name, value in test.aggregates.items()},
                 },
+                **({"not_applicable": unable} if unable else {}),
                 "unseen": {
                     phase: shared.split.unseen(phase)._asdict() for phase in get_args(Phase)
                 },
@@ -227,7 +232,9 @@ def _train_and_evaluate(
                 "epochs": chosen.progress.epoch,
                 "users": test.n_users,
                 **_several(),
-                "scoring_ms_per_user": 1e3 * valid.seconds / valid.n_users,
+                "scoring_ms_per_user": None
+                if "valid" in unable
+                else 1e3 * valid.seconds / valid.n_users,
             }
         )
         folder.sweep()
@@ -238,21 +245,66 @@ def _train_and_evaluate(
     _note_tracking(folder, tracker.seconds)
 
 
+class _Computed(NamedTuple):
+    """The chosen model, its valid metrics, the tested model, its test, and which phases it cannot score."""
+
+    chosen: Trained
+    valid: Evaluation
+    trained: Trained
+    test: Evaluation
+    unable: dict[str, str]
+
+
 def _computed(
     this: IdentifiedRun, folder: RunFolder, callbacks: Callback, phases: Phases
-) -> tuple[Trained, Evaluation, Trained, Evaluation]:
-    """What all processes of a run do: the chosen model, its valid metrics, the tested one, its test."""
-    shared, protocol = this.shared, this.experiment.config.protocol
+) -> _Computed:
+    """What all processes of a run do."""
+    unable: dict[str, str] = {}
     with phases("train"):
-        chosen = _train(this, folder, callbacks)
+        chosen = _untrained(this, folder)
+        if chosen is None:
+            chosen = _train(this, folder, callbacks)
     with phases("evaluate"):
-        valid = evaluation(chosen.model, chosen.dataset, "valid", shared, protocol)
+        valid = _evaluated(this, chosen, "valid", unable)
     with phases("train"):
-        trained = _refit(this, folder, callbacks, chosen)
+        trained = chosen if unable else _refit(this, folder, callbacks, chosen)
     with phases("evaluate"):
-        test = evaluation(trained.model, trained.dataset, "test", shared, protocol)
+        test = _evaluated(this, trained, "test", unable)
     ranks.leave()
-    return chosen, valid, trained, test
+    return _Computed(chosen, valid, trained, test, unable)
+
+
+def _evaluated(
+    this: IdentifiedRun, trained: Trained, phase: Phase, unable: dict[str, str]
+) -> Evaluation:
+    """The metrics of a phase; none where the model cannot score it, whose reason `unable` is given."""
+    reason = _reason(this, trained.model, trained.dataset, phase)
+    if reason is not None:
+        unable[phase] = reason
+        return unscored(this.shared.split, phase)
+    protocol = this.experiment.config.protocol
+    return evaluation(trained.model, trained.dataset, phase, this.shared, protocol)
+
+
+def _untrained(this: IdentifiedRun, folder: RunFolder) -> Trained | None:
+    """A model that could not be validated after any epoch, as it is before the first; else None."""
+    if not asks_for_new_users(this.shared.split, "valid"):
+        return None
+    model, dataset, _ = build(this.experiment.model.last, _context(this, folder))
+    if _reason(this, model, dataset, "valid") is None:
+        return None
+    return Trained(model=model, dataset=dataset, progress=StageProgress())
+
+
+def _reason(this: IdentifiedRun, model: Any, dataset: Any, phase: Phase) -> str | None:
+    return not_applicable(
+        model,
+        dataset,
+        phase,
+        split=this.shared.split,
+        inputs=this.experiment.config.protocol.inputs,
+        resolved=this.experiment.model,
+    )
 
 
 def _train(this: IdentifiedRun, folder: RunFolder, callbacks: Callback) -> Trained:
@@ -301,13 +353,11 @@ def _training(this: IdentifiedRun) -> Training:
     )
 
 
-def _input_tags(trained: Trained, this: IdentifiedRun) -> dict[str, str]:
-    protocol, split = this.experiment.config.protocol, this.shared.split
-    notes = {
-        "inputs": input_note(trained.model, trained.dataset, protocol),
-        "new_items": new_items_note(trained.model, this.experiment.model, split),
-    }
-    return {f"{NOTE}{name}": note for name, note in notes.items() if note is not None}
+def _input_tags(trained: Trained, this: IdentifiedRun, unable: Mapping[str, str]) -> dict[str, str]:
+    if "test" in unable:
+        return {f"{NOTE}not_applicable": unable["test"]}
+    note = input_note(trained.model, trained.dataset, this.experiment.config.protocol)
+    return {} if note is None else {f"{NOTE}inputs": note}
 
 
 def _count_seconds(phases: Phases, folder: RunFolder, trained: Trained, *, tracked: float) -> float:

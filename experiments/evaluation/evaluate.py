@@ -204,6 +204,19 @@ def evaluate(
     )
 
 
+def unscored(split: Split, phase: Phase) -> Evaluation:
+    """The evaluation of a model that cannot score a phase: its users, and no number.
+
+    Parameters
+    ----------
+    split : Split
+    phase : "valid" or "test"
+    """
+    users = split.users(phase)
+    per_user = pl.DataFrame({"user": users.astype(np.int32)})
+    return Evaluation(per_user=per_user, means={}, seconds=0.0, n_users=len(users))
+
+
 def mean_over_users(per_user: pl.DataFrame) -> dict[str, float]:
     """The mean of every column but `user`: the one place where users become one number.
 

@@ -1,30 +1,24 @@
 """Scoring a trained model on the shared data, by the protocol."""
 
 from recbole.model.abstract_recommender import AbstractRecommender
-from recbole.utils import ModelType
 
 from experiments.bridge.dataset import TrainingRows
 from experiments.bridge.inputs import reads_histories
 from experiments.bridge.scorer import RecBoleScorer
 from experiments.components.registry import functions
 from experiments.config.metric_names import parse
-from experiments.config.resolve import ResolvedModel
 from experiments.config.schema import Inputs, ProtocolConfig, Refit
+from experiments.errors import PaddockError
+from experiments.evaluation.applicability import not_applicable
 from experiments.evaluation.catalogue import Catalogue, catalogue, item_features
 from experiments.evaluation.evaluate import Evaluation, RankingTask, evaluate
 from experiments.evaluation.generation import generation
 from experiments.evaluation.prompts import evaluate_by_prompts, reads_prompts
 from experiments.evaluation.rating_errors import rating_errors
 from experiments.protocol.shared_data import SharedData
-from experiments.protocol.split import Phase, Split
+from experiments.protocol.split import Phase
 from experiments.training.loop import Metrics
 from paddock import ListMeasure
-
-ITEM_FEATURES = ("text_encoder", "selected_features", "numerical_features")
-"""Keys of models that read more of an item than its interactions."""
-
-KNOWS_NO_NEW_ITEM = "cannot tell new items apart: not applicable"
-"""Note on a model that knows an item by its interactions alone, where all targets are new items."""
 
 READS_NO_VALID = "reads no valid item"
 """Note on a model whose test scores follow from the training part alone."""
@@ -51,29 +45,6 @@ def input_note(
         return READS_NO_VALID
     own: str | None = getattr(model, "input_note", None)
     return own
-
-
-def new_items_note(model: AbstractRecommender, resolved: ResolvedModel, split: Split) -> str | None:
-    """What a reader must know where all targets of the test are items that training never showed.
-
-    Parameters
-    ----------
-    model
-        A trained model.
-    resolved : ResolvedModel
-        Its configuration, which names the item texts or features that it reads.
-    split : Split
-
-    Returns
-    -------
-    str or None
-        None where the model reads more of an item than its interactions, and for other splits.
-    """
-    unseen = split.unseen("test")
-    parts = (resolved, *resolved.frozen.values())
-    told = any(each.values.get(name) for each in parts for name in ITEM_FEATURES)
-    reads = told or model.type in (ModelType.CONTEXT, ModelType.KNOWLEDGE)
-    return None if reads or unseen.targets < unseen.of_targets else KNOWS_NO_NEW_ITEM
 
 
 def evaluation(
@@ -148,8 +119,14 @@ def validate(
     Raises
     ------
     PaddockError
-        As `evaluation`.
+        As `evaluation`, and for a model that cannot score the valid users.
     """
+    reason = not_applicable(model, dataset, "valid", split=shared.split, inputs=protocol.inputs)
+    if reason is not None:
+        raise PaddockError(
+            f"protocol={protocol.name} cannot validate {type(model).__name__}, {reason}; choose a model "
+            f"that reads histories (protocol.history=N) or the users' own columns"
+        )
     selecting = parse(protocol.valid_metric)
     wanted = {selecting.metric, "hit", "ndcg"} & set(protocol.metrics)
     task = RankingTask(

@@ -29,6 +29,9 @@ RECBOLE = "recbole"
 NOTE = "paddock.note."
 """Begins the tags of a run that are shown beside it everywhere."""
 
+NOT_APPLICABLE = "not applicable"
+"""Begins the note of a model that cannot score what the protocol asks for: no number stands in its row."""
+
 TEXT_CONTROL = ".text_encoder.control"
 """Ends the name of the parameter that says what stands in for the items' texts."""
 
@@ -183,6 +186,11 @@ class Configuration(Generic[AnyRun]):
     def mechanics_only(self) -> bool:
         """Whether its language model is a tiny one, which only shows that everything works."""
         return self.runs[0].mechanics_only
+
+    @property
+    def not_applicable(self) -> bool:
+        """Whether the model cannot score what the protocol asks for."""
+        return any(note.startswith(NOT_APPLICABLE) for note in self.runs[0].notes)
 
     @property
     def control(self) -> str:

@@ -5,8 +5,17 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from experiments.config.metric_names import default_columns, long_title, title
-from experiments.runs.compare import DECIMALS, Comparable, Configuration, Run, cautions, marks
+from experiments.config.metric_names import default_columns, long_title, names_of, title
+from experiments.runs.compare import (
+    DECIMALS,
+    NOT_APPLICABLE,
+    Comparable,
+    Configuration,
+    Run,
+    cautions,
+    marks,
+    notes_of,
+)
 
 NOTE = "mlflow.note.content"
 _OURS = "paddock.note_digest"
@@ -94,6 +103,23 @@ def displayed(metrics: Mapping[str, float]) -> dict[str, str]:
     }
 
 
+def unscored(run: Mapping[str, Any]) -> dict[str, str]:
+    """Tags that say "not applicable" where the numbers would stand; none of a run that was scored.
+
+    Parameters
+    ----------
+    run
+        The content of its run.json.
+    """
+    if not any(note.startswith(NOT_APPLICABLE) for note in notes_of(run.get("tags", {}))):
+        return {}
+    protocol = run["config"]["protocol"]
+    cutoffs = {name: each["cutoffs"] for name, each in protocol["rankings"].items()}
+    names = [f"test/{name}" for name in names_of(cutoffs, protocol["metrics"])]
+    shown = (name for own in shown_metrics(names).values() for name in own)
+    return {column(name): NOT_APPLICABLE for name in shown}
+
+
 def note_tags(text: str, present: Mapping[str, str]) -> dict[str, str]:
     """The tags that set a description; none where it stands, or where a person wrote another.
 
@@ -124,6 +150,7 @@ def parent_note(model: str, counted: Sequence[Any], summary: Mapping[str, float]
         [
             f"**{model}**, {_seeds(len(counted))}, test part, mean ± sample standard deviation.",
             *_tables(summary),
+            *_sentences(note for each in tags for note in notes_of(each)),
             *_costs("Cost, mean", summary),
             *_warnings(tags, refitted=refitted),
             *_commands([str(each.get("paddock.command", "")) for each in tags]),
@@ -148,6 +175,7 @@ def child_note(run: Mapping[str, Any], metrics: Mapping[str, float], *, refitted
         [
             f"**{run['model_key']}**, seed {run['seed']}, test part.",
             *_tables(metrics),
+            *_sentences(notes_of(run.get("tags", {}))),
             *_costs("Cost", metrics),
             *_warnings([tags], refitted=refitted),
             *_commands([run["command"]]),
@@ -268,6 +296,12 @@ def _warnings(tags: Iterable[Mapping[str, str]], *, refitted: bool) -> list[str]
     if any(each.get("paddock.dirty") == "true" for each in tags):
         lines += ["", "Made by uncommitted code: the commands may give other numbers."]
     return lines
+
+
+def _sentences(notes: Iterable[str]) -> list[str]:
+    """The notes of models that cannot score what the protocol asks for."""
+    told = dict.fromkeys(note for note in notes if note.startswith(NOT_APPLICABLE))
+    return [line for note in told for line in ("", f"{note[0].upper()}{note[1:]}.")]
 
 
 def _commands(commands: Sequence[str]) -> list[str]:

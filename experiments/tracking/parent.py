@@ -17,7 +17,7 @@ from experiments.tracking.describe import (
     replaces,
     send_params,
 )
-from experiments.tracking.notes import displayed, note_tags, parent_note
+from experiments.tracking.notes import displayed, note_tags, parent_note, unscored
 from experiments.tracking.points import now, same
 from experiments.tracking.store import Store
 from experiments.tracking.system import PREFIX
@@ -134,7 +134,7 @@ def refresh_parent(store: Store, folder: RunFolder, *, experiment_id: str, child
             break
         parent_id = find_or_create_parent(store, experiment_id, run, runs)
         _adopt(client, runs, parent_id)
-        _write_summary(client, parent_id, counted, model=run["model_key"])
+        _write_summary(client, parent_id, counted, run=run)
         written = present
         if store.exclusive:
             break
@@ -151,7 +151,10 @@ def _adopt(client: Any, runs: Sequence[Any], parent_id: str) -> None:
             client.delete_run(extra.info.run_id)
 
 
-def _write_summary(client: Any, parent_id: str, counted: Sequence[Any], *, model: str) -> None:
+def _write_summary(
+    client: Any, parent_id: str, counted: Sequence[Any], *, run: Mapping[str, Any]
+) -> None:
+    model = run["model_key"]
     from mlflow.entities import Metric, RunTag
 
     parent = client.get_run(parent_id)
@@ -159,7 +162,8 @@ def _write_summary(client: Any, parent_id: str, counted: Sequence[Any], *, model
     seeds = ",".join(seed_run.data.tags["paddock.seed"] for seed_run in counted)
     summary = _summary([seed_run.data.metrics for seed_run in counted])
     changed = {k: v for k, v in summary.items() if k not in shown or not same(v, shown[k])}
-    own = {"paddock.seeds": seeds, **_cautions(counted), **displayed(summary)}
+    own = {"paddock.seeds": seeds, **_cautions(counted), **unscored(run)}
+    own |= displayed(summary)
     failed = "; ".join(_collapsed(counted, model=model))
     if failed or COLLAPSED in tags:
         own[COLLAPSED] = failed

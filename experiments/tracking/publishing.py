@@ -24,7 +24,7 @@ from experiments.terminal import make_console
 from experiments.tracking.child import Child, open_child
 from experiments.tracking.dashboard import arrange
 from experiments.tracking.describe import REFITTED, link_model
-from experiments.tracking.notes import child_note, displayed, note_tags
+from experiments.tracking.notes import child_note, displayed, note_tags, unscored
 from experiments.tracking.parent import refresh_parent
 from experiments.tracking.points import milliseconds, missing, points_of, send_points
 from experiments.tracking.store import Store, artifact_timeout, connect, override, reach, reason
@@ -149,7 +149,8 @@ def _publish(folder: RunFolder, store: Store, child: Child | None) -> str:
     store.retried(partial(_describe, store.client, child.run_id, folder))
     with artifact_timeout():
         _send_artifacts(store.client, child.run_id, folder.path)
-    link_model(store.client, store.client.get_run(child.run_id), folder.run)
+    if (folder.path / "model").is_dir():  # one that could score nothing was not trained
+        link_model(store.client, store.client.get_run(child.run_id), folder.run)
     store.client.set_terminated(child.run_id, "FINISHED", milliseconds(folder.run["finished"]))
     parent_id = store.retried(partial(_gather, store, folder, child))
     folder.write_published(child.identifiers(store, parent_id))
@@ -163,6 +164,7 @@ def _describe(client: Any, run_id: str, folder: RunFolder) -> None:
     tags = {
         # What the model reads at test.
         **run["tags"],
+        **unscored(run),
         **displayed(stored.metrics),
         STAGES: json.dumps(_first_steps(folder.curve)),
         **_users_hash(run),

@@ -136,6 +136,30 @@ def test_notes_of_models_stand_beside_their_rows(store: str, report: Report) -> 
     assert "| sasrec |" in markdown
 
 
+def test_who_cannot_score_the_test_has_no_number(
+    stored: Stored, tmp_path: Path, report: Report
+) -> None:
+    note = "not applicable: it knows items by their interactions alone"
+    unable = {"scored": False, "tags": {"paddock.note.not_applicable": note}}
+    fakes = [*several("content_knn", 0.5), *several("slist", 0.3), *several("bpr", 0.9, **unable)]
+    made = report(stored(tmp_path, fakes))
+    assert made.code == 0, made.err
+    assert made.summary["headline"].startswith("content_knn has the best full NDCG@10")
+    assert made.row("bpr")["metrics"] == {}
+    compared = [
+        each["comparison"]["against"]
+        for label in ("content_knn", "slist")
+        for each in made.row(label)["metrics"].values()
+    ]
+    assert set(compared) == {"content_knn", "slist"}
+    markdown = (made.folder / "table.md").read_text(encoding="utf-8")
+    *_, line = (line for line in markdown.splitlines() if line.startswith("| bpr ¹ | n/a | n/a |"))
+    assert "0." not in line
+    assert f"- ¹ {note}." in markdown
+    page = (made.folder / "index.html").read_text(encoding="utf-8")
+    assert '<span class="number">n/a</span>' in page
+
+
 def test_slices_tell_their_users_and_name_no_winner_of_a_tie(
     stored: Stored, tmp_path: Path, report: Report
 ) -> None:

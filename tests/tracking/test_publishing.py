@@ -86,3 +86,27 @@ def test_a_deleted_experiment_is_named_with_the_way_back(tracking, tmp_path, cap
     client_of(tracking).delete_experiment(folder.published["experiment_id"])
     assert publish(folder, tracking) is None
     assert "mlflow experiments restore -x 1" in caplog.text
+
+
+def test_a_model_that_cannot_score_the_test_says_so_where_its_numbers_would_stand(
+    tracking, tmp_path
+):
+    note = "not applicable: it knows items by their interactions alone, and every target is new"
+    valid = {"metrics": {"valid/full/ndcg_at_10": 0.2}, "not_applicable": {"test": note}}
+    folder = begin_run(tmp_path / "runs")
+    protocol = {
+        "name": "loo-cold-items",
+        "rankings": {"full": {"candidates": None, "cutoffs": [1, 10]}},
+        "metrics": ["hit", "ndcg"],
+        "valid_metric": "full/ndcg_at_10",
+    }
+    config = folder.run["config"] | {"protocol": protocol}
+    folder.update(config=config, tags={"paddock.note.not_applicable": note})
+    end_run(folder, result=valid)
+    publish(folder, tracking)
+    (parent,), (child,) = runs_by_kind(tracking)
+    for run in (parent, child):
+        for column in ("full Hit at 1", "full Hit at 10", "full NDCG at 10"):
+            assert run.data.tags[column] == "not applicable"
+        assert "Not applicable: it knows items" in run.data.tags["mlflow.note.content"]
+        assert not [name for name in run.data.metrics if name.startswith("test/")]

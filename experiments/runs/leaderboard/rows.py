@@ -46,6 +46,8 @@ class Row:
         The metric by which the rows that compare are in order.
     asked_for : bool
         Whether it is the row of the run that the table was asked for.
+    not_applicable : bool
+        Whether the model cannot score what the protocol asks for.
     """
 
     label: str
@@ -61,6 +63,7 @@ class Row:
     left_out: str = ""
     sorted_by: str = ""
     asked_for: bool = False
+    not_applicable: bool = False
 
 
 def leaderboard(
@@ -161,6 +164,7 @@ def _row(each: Configuration[FolderRun], names: Sequence[str], own: dict[str, st
         train_seconds=float(np.mean(known)) if known else None,
         flags=_flags(each),
         refitted=each.refitted,
+        not_applicable=each.not_applicable,
     )
 
 

@@ -19,6 +19,8 @@ REFITTED_TITLE = (
     "with one another only"
 )
 
+NOT_APPLICABLE_CELL = "n/a"
+
 _HERE = "→"
 _FEWEST = 2
 """Metrics that the narrowest table shows."""
@@ -175,7 +177,7 @@ def _groups(compared: Sequence[Row]) -> list[list[Row]]:
 def _cell(row: Row, name: str) -> str:
     mean = row.means[name]
     if np.isnan(mean):
-        return "–"
+        return NOT_APPLICABLE_CELL if row.not_applicable else "–"
     return f"{mean:.{DECIMALS}f}" + (
         f" ± {row.stds[name]:.{DECIMALS}f}" if name in row.stds else ""
     )
