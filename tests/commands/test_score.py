@@ -323,7 +323,7 @@ def test_a_report_compares_lists_user_by_user(trained: Trained, tmp_path: Path) 
     again = trained.paddock("model=bpr", "model.epochs=3", *TINY, *places)
     assert again.code == 0, again.err
     options = parse(["dataset=tiny", "dirty=true", f"tracking.uri={uri}"])
-    summary = json.loads(json.dumps(to_json(summarise(read(options), options))))
+    summary = json.loads(to_json(summarise(read(options), options)))
     assert summary["left_out"] == []
     (row,) = [row for row in summary["rows"] if row["label"] == "reversed"]
     own, best = (
