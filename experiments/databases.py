@@ -88,3 +88,14 @@ def reason_of(error: Exception) -> str:
         text = sentence(error) or text
     found = next((meant for part, meant in _MEANT.items() if part in text), None)
     return found or hidden(text.splitlines()[0]).rstrip(".")[:300]
+
+
+def with_driver(url: str) -> str:
+    """A PostgreSQL address with the driver that is installed, where it names none.
+
+    Parameters
+    ----------
+    url : str
+        Address of a database.
+    """
+    return url.replace("postgresql://", "postgresql+psycopg://", 1)

@@ -8,7 +8,6 @@ import itertools
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,12 +30,6 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 # Tests run on all cores at once: further threads of each would only wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-# Processes that tests start need not compile every module again, the installed ones included.
-if sys.dont_write_bytecode and "PYTHONPYCACHEPREFIX" not in os.environ:
-    _bytecode = tempfile.TemporaryDirectory(prefix="paddock-bytecode-")
-    os.environ["PYTHONPYCACHEPREFIX"] = _bytecode.name
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Tests train without a command, which would see to this.
 keep_freed_memory()

@@ -19,6 +19,7 @@ FLOORS = (
     "experiments.tuning",
     "experiments.commands",
     "experiments.talk",
+    "experiments.serving",
     "experiments.evaluation",
     "experiments.training",
     "experiments.tracking",

@@ -154,7 +154,7 @@ class Titles:
         """The longest title that begins at a word: (first, end, name)."""
         for end in range(min(len(tokens), at + self._longest), at, -1):
             forms = [token.form for token in tokens[at:end]]
-            for last in _without_particle(forms[-1]):
+            for last in without_particle(forms[-1]):
                 name = " ".join([*forms[:-1], last])
                 if name in self._rows:
                     return at, end, name
@@ -323,7 +323,7 @@ def _content(words: Sequence[str]) -> list[str]:
     return [word for word in words if word not in lexicon().stop]
 
 
-def _without_particle(form: str) -> tuple[str, ...]:
+def without_particle(form: str) -> tuple[str, ...]:
     """A word, and where it is Korean with a particle, the word without it."""
     if "가" <= form[-1] <= "힣":
         for particle in lexicon().particles:

@@ -56,6 +56,8 @@ class Understood:
         User column to value.
     query : str
         The words that are none of the others: what to search for; "" where nothing is left.
+    clears : str
+        What is to be forgotten first: "all", "filters" or "".
     """
 
     intent: str
@@ -63,6 +65,7 @@ class Understood:
     conditions: tuple[Condition, ...]
     profile: dict[str, str]
     query: str
+    clears: str = ""
 
     def as_plain(self) -> dict[str, Any]:
         """Plain content, for a trace."""
@@ -76,9 +79,13 @@ class Understood:
 
     def told(self, state: State) -> State:
         """The state after the message: opinions, conditions and facts are taken over."""
+        if self.clears == "all":
+            state = State(user=state.user)
+        elif self.clears == "filters":
+            state = replace(state, filters=())
         for mention in self.mentions:
             state = state.judged(mention.item, mention.opinion)
-        if self.intent in ("recommend", "similar", "search", "feedback"):
+        if self.intent in ("recommend", "similar", "feedback"):
             state = replace(state, filters=merged(state.filters, list(self.conditions)))
         return replace(state, profile={**state.profile, **self.profile})
 
@@ -137,7 +144,11 @@ class Understanding:
         )
         if state is not None and not mentions:
             mentions = _pointed(hidden, state, intent)
-        return Understood(intent, mentions, conditions, profile, query_of(hidden, conditions))
+        clears = next((what for what, each in lexicon().clears if each.search(hidden)), "")
+        if clears and intent == "other":
+            intent = "recommend"
+        query = "" if clears else query_of(hidden, conditions)
+        return Understood(intent, mentions, conditions, profile, query, clears)
 
 
 def checked(message: str) -> str:

@@ -37,6 +37,7 @@ class Lexicon:
     korean_negation_before: re.Pattern[str]
     korean_breaks: str
     intents: tuple[tuple[str, re.Pattern[str]], ...]
+    clears: tuple[tuple[str, re.Pattern[str]], ...]
     opinion_words: re.Pattern[str]
     places: Mapping[str, int]
 
@@ -49,7 +50,7 @@ def lexicon() -> Lexicon:
         read[key] = frozenset(read[key].split())
     for key in ("articles", "between", "copulas", "never"):
         read[key] = frozenset(read[key])
-    for key in ("opinions", "intents"):
+    for key in ("opinions", "intents", "clears"):
         read[key] = tuple((name, _pattern(pattern)) for name, pattern in read[key])
     for key in ("korean_like", "korean_dislike"):
         read[key] = _pattern(_any_of(read[key]))

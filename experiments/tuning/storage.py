@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from experiments.address import sqlite_file
-from experiments.databases import of_machine, problem_of_file, reason_of
+from experiments.databases import of_machine, problem_of_file, reason_of, with_driver
 from experiments.errors import FailedError, PaddockError
 from experiments.files import hash_of
 from experiments.locks import PATIENCE_SECONDS, lock
@@ -200,11 +200,6 @@ def create_study(
                 warnings.simplefilter("ignore")  # names of metrics are experimental
                 study.set_metric_names([objective])
     return study
-
-
-def with_driver(url: str) -> str:
-    """A PostgreSQL address with the driver that is installed, where it names none."""
-    return url.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
 def _write_ahead(storage: "RDBStorage") -> None:

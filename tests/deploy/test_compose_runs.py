@@ -75,7 +75,7 @@ class Composed:
         service = self.services[name]
         program, *words = [self.here(word) for word in command(service)]
         words = [str(ROOT / word) if word == "tune.py" else word for word in words]
-        inherited = {"PATH", "HOME", "PYTHONPYCACHEPREFIX"} & set(os.environ)
+        inherited = {"PATH", "HOME"} & set(os.environ)
         environment = {key: os.environ[key] for key in inherited} | service["environment"]
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
