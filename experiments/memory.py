@@ -45,3 +45,30 @@ def bytes_of(text: str, key: str) -> int:
     if size == 0:
         raise PaddockError(f"{key}: {text!r} is no amount of memory; write it as 2GB or 512MB")
     return size
+
+
+def check_fits(needed: int, *, what: str, instead: str, free: int | None = None) -> None:
+    """Refuse what would not fit into memory, before any of it is read.
+
+    Parameters
+    ----------
+    needed : int
+        Bytes.
+    what : str
+        What needs them, for the message.
+    instead : str
+        What to do, for the message.
+    free : int or None
+        Bytes that are free where it shall lie; None: `free_bytes`.
+
+    Raises
+    ------
+    PaddockError
+        If less is free.
+    """
+    free = free_bytes() if free is None else free
+    if needed > free:
+        raise PaddockError(
+            f"{what} needs {needed / 1e9:,.1f} GB of memory, of which {free / 1e9:,.1f} GB are free: "
+            f"{instead}"
+        )

@@ -1,6 +1,7 @@
 """The keys of a language model and of a sentence encoder."""
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 from paddock import Schema, key
@@ -23,6 +24,12 @@ class LLMConfig(Schema):
     revision: str | None = key(
         None, "A commit of the hub, so that its weights cannot change under the name."
     )
+    gguf: str | None = key(
+        None,
+        "A GGUF file in place of what `name` names: package:NAME, a file, a folder with one, or "
+        "OWNER/REPOSITORY/FILE.gguf of the hub.",
+    )
+    sha256: str | None = key(None, "What the GGUF file's SHA-256 must be; null: any.")
     dtype: str = key(
         "auto",
         "auto is bfloat16 on a GPU and float32 on a CPU.",
@@ -44,7 +51,7 @@ class LLMConfig(Schema):
 
     @classmethod
     def check(cls, values: Mapping[str, Any]) -> None:
-        """Refuse a width that rotary heads do not divide.
+        """Refuse a width that rotary heads do not divide, and keys that a GGUF file leaves no room for.
 
         Parameters
         ----------
@@ -54,11 +61,30 @@ class LLMConfig(Schema):
         Raises
         ------
         ValueError
-            If `width` is no multiple of twice `heads`.
+            If `width` is no multiple of twice `heads`, or a key is not of a GGUF file.
         """
+        for name in ("quantisation", "revision") if values["gguf"] is not None else ():
+            if values[name] is not None:
+                raise ValueError(
+                    f"{name}={values[name]} does not go with a GGUF file: set it to null"
+                )
+        if values["gguf"] is None and values["sha256"] is not None:
+            raise ValueError("sha256 is that of a GGUF file, and gguf names none")
         width, heads = values["width"], values["heads"]
         if width % (2 * heads):
             raise ValueError(f"width={width} is not a multiple of twice heads={heads}")
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether it is built from the data set's own texts."""
+        return self.name == TINY and self.gguf is None
+
+    @property
+    def label(self) -> str:
+        """The model's name; that of its file where it has no other."""
+        if self.gguf is None or self.name != TINY:
+            return self.name
+        return PurePath(self.gguf.removeprefix(PACKAGE)).stem
 
 
 class TextEncoderConfig(Schema):

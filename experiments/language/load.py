@@ -11,6 +11,7 @@ from experiments.config.language_keys import LLMConfig
 from experiments.errors import PaddockError
 from experiments.files import hash_of
 from experiments.language.pretrained import from_pretrained, loading
+from experiments.memory import check_fits
 from models.allmrec.frozen_llm import FrozenLLM
 
 INSTEAD = "llm=tiny"
@@ -27,15 +28,15 @@ def load_llm(keys: LLMConfig, *, folder: Path | None, device: torch.device) -> F
     ----------
     keys : LLMConfig
     folder : Path or None
-        Where tiny lies; None: the model that `keys.name` names.
+        Where tiny or a GGUF file's copy lies; None: the model that `keys.name` names.
     device : torch.device
         Where it computes, unless `keys.device_map` spreads it.
 
     Raises
     ------
     PaddockError
-        It is neither here nor can be fetched, needs a package that is missing, or has a tokenizer
-        without an end-of-sequence token.
+        It is neither here nor can be fetched, is too large for the memory that is free, needs a
+        package that is missing, or has a tokenizer without an end-of-sequence token.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -46,23 +47,25 @@ def load_llm(keys: LLMConfig, *, folder: Path | None, device: torch.device) -> F
     if keys.device_map is not None:
         _require("accelerate", f"model.llm.device_map={keys.device_map}")
         options["device_map"] = keys.device_map
-    with loading("model.llm.name", keys.name, instead=INSTEAD):
+    if keys.quantisation is None and keys.device_map is None:
+        _check_memory(keys, folder, device)
+    with loading("model.llm.name", keys.label, instead=INSTEAD):
         tokenizer = from_pretrained(AutoTokenizer, name, **_revision(keys))
         model = from_pretrained(AutoModelForCausalLM, name, **options, **_revision(keys))
     if keys.quantisation is None and keys.device_map is None:
         model.to(device)
     if tokenizer.eos_token_id is None:
         raise PaddockError(
-            f"model.llm.name={keys.name} has a tokenizer without an end-of-sequence token, which "
+            f"model.llm.name={keys.label} has a tokenizer without an end-of-sequence token, which "
             "ends every answer: choose another model"
         )
     config = llm_config(keys, folder)
     return FrozenLLM(
         model,
         tokenizer,
-        name=keys.name,
+        name=keys.label,
         revision=keys.revision,
-        # tiny's folder is named by what its weights were made from.
+        # The folders of tiny and of GGUF files are named by what their weights were made from.
         config_hash=hash_of([config_hash(config), folder.name if folder is not None else None]),
         context=context_of(keys, config),
     )
@@ -89,8 +92,24 @@ def llm_config(keys: LLMConfig, folder: Path | None) -> Any:
 def _config(name: str, keys: LLMConfig) -> Any:
     from transformers import AutoConfig
 
-    with loading("model.llm.name", keys.name, instead=INSTEAD):
+    with loading("model.llm.name", keys.label, instead=INSTEAD):
         return from_pretrained(AutoConfig, name, **_revision(keys))
+
+
+def _check_memory(keys: LLMConfig, folder: Path | None, device: torch.device) -> None:
+    """Say how much memory the weights need, where there is less, before they are read."""
+    from transformers import AutoModelForCausalLM
+
+    config = llm_config(keys, folder)
+    with loading("model.llm.name", keys.label, instead=INSTEAD), torch.device("meta"):
+        network = AutoModelForCausalLM.from_config(config)
+    weights = sum(each.numel() for each in network.parameters())
+    check_fits(
+        weights * dtype_of(keys, device).itemsize,
+        what=f"the language model {keys.label} ({weights / 1e6:,.0f} million weights)",
+        instead="choose a smaller one, as in llm=smollm2, or a larger machine",
+        free=torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None,
+    )
 
 
 def width_of(config: Any) -> int:

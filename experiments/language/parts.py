@@ -8,17 +8,21 @@ from typing import Any
 import torch
 from recbole.model.abstract_recommender import AbstractRecommender
 
-from experiments.config.language_keys import TINY, LLMConfig, TextEncoderConfig
+from experiments.config.language_keys import LLMConfig, TextEncoderConfig
 from experiments.data.prepared import Prepared
 from experiments.language.embeddings import item_embeddings
 from experiments.language.encoder import texts_or_titles
-from experiments.language.load import llm_config, load_llm, width_of
+from experiments.language.gguf_model import gguf_folder
+from experiments.language.load import dtype_of, llm_config, load_llm, width_of
 from experiments.language.tiny import tiny_folder
 from experiments.language.trained import SentenceEncoder
 from experiments.protocol.split import Split
 from models.allmrec.backbone import Backbone
 from models.allmrec.frozen_llm import FrozenLLM
 from models.allmrec.parts import Parts
+
+GGUF_COPIES = ".language-models"
+"""The folder of converted GGUF files, beside the prepared data sets."""
 
 
 def parts_of(
@@ -54,7 +58,7 @@ def parts_of(
     llm = None if values["llm"] is None else LLMConfig.of(values["llm"])
     text_encoder = TextEncoderConfig.of(values["text_encoder"])
     texts_NT = item_embeddings(text_encoder, data, device=device)
-    tiny = _tiny(llm, data, words=values["words"]) if llm is not None and llm.name == TINY else None
+    made = None if llm is None else llm_folder(llm, data, words=values["words"], device=device)
     return Parts(
         backbone=Backbone(backbone, load=load_backbone, quirks=values["quirks"]),
         texts_NT=texts_NT.to(device),
@@ -62,32 +66,75 @@ def parts_of(
         interactions_N=torch.bincount(
             torch.from_numpy(split.train_items).long(), minlength=split.n_items + 1
         ),
-        llm=None if llm is None else partial(_llm, llm, tiny, device),
+        llm=None if llm is None else partial(shared_llm, llm, made, device),
         # tiny says its width itself, so that a stage that needs no language model builds none.
         text_encoder=SentenceEncoder(text_encoder, data) if text_encoder.trained else None,
-        llm_width=None if llm is None else llm.width if tiny else width_of(llm_config(llm, None)),
+        llm_width=None if llm is None else _width(llm, made),
     )
 
 
-def _tiny(keys: LLMConfig, data: Prepared, *, words: Mapping[str, str]) -> Callable[[], Path]:
-    """Gives the folder of the data set's tiny language model, which the first call builds."""
-    return cache(
-        partial(
-            tiny_folder,
-            keys,
-            titles=data.item_titles,
-            texts=texts_or_titles(data),
-            words=dict(words),
-            folder=data.path / "llm",
+def llm_folder(
+    keys: LLMConfig, data: Prepared, *, words: Mapping[str, str], device: torch.device
+) -> Callable[[], Path] | None:
+    """Gives the folder of a language model that is made here, which the first call makes.
+
+    Parameters
+    ----------
+    keys : LLMConfig
+    data : Prepared
+        Whose texts tiny is built from; a GGUF file's copy is kept beside it.
+    words : mapping of str to str
+        The prompt's words.
+    device : torch.device
+        Where the model will compute.
+
+    Returns
+    -------
+    callable or None
+        None for a model that has a folder, or is on the hub.
+    """
+    if keys.is_tiny:
+        return cache(
+            partial(
+                tiny_folder,
+                keys,
+                titles=data.item_titles,
+                texts=texts_or_titles(data),
+                words=dict(words),
+                folder=data.path / "llm",
+            )
         )
-    )
+    if keys.gguf is None:
+        return None
+    place = data.path.parent / GGUF_COPIES
+    return cache(partial(gguf_folder, keys, folder=place, dtype=dtype_of(keys, device)))
 
 
-def _llm(keys: LLMConfig, tiny: Callable[[], Path] | None, device: torch.device) -> FrozenLLM:
-    return _loaded_llm(keys, tiny() if tiny else None, device)
+def shared_llm(keys: LLMConfig, made: Callable[[], Path] | None, device: torch.device) -> FrozenLLM:
+    """The frozen language model, loaded once a process for all stages and runs.
+
+    Parameters
+    ----------
+    keys : LLMConfig
+    made : callable or None
+        What `llm_folder` gives.
+    device : torch.device
+        Where it computes.
+
+    Raises
+    ------
+    PaddockError
+        It cannot be loaded.
+    """
+    return _loaded_llm(keys, made() if made else None, device)
+
+
+def _width(keys: LLMConfig, made: Callable[[], Path] | None) -> int:
+    if keys.is_tiny:
+        return keys.width
+    return width_of(llm_config(keys, made() if made else None))
 
 
 @cache
 def _loaded_llm(keys: LLMConfig, folder: Path | None, device: torch.device) -> FrozenLLM:
-    """Loaded once a process: the stages of a run, and runs of a grid, share it."""
     return load_llm(keys, folder=folder, device=device)

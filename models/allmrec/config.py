@@ -11,6 +11,9 @@ TINY = "tiny"
 MECHANICS_ONLY = "paddock.mechanics_only"
 """Tag of a run on the tiny language model: it proves the mechanics, and no quality."""
 
+LLM_NOTE = "paddock.note.llm"
+"""Tag that names the language model of a run, where it is not the tiny one."""
+
 FULL_RANKING = "paddock.full_ranking"
 """Tag that says how all items are ranked, where that is not by their scores."""
 
@@ -167,7 +170,7 @@ class ALLMRecConfig(ModelConfig):
 
     @classmethod
     def notes(cls, values: Mapping[str, Any], *, full: bool) -> Mapping[str, str]:
-        """Tags that say how all items are ranked, and whether the language model is the tiny one.
+        """Tags that say how all items are ranked, and which language model ranks.
 
         Parameters
         ----------
@@ -179,7 +182,21 @@ class ALLMRecConfig(ModelConfig):
         llm = values.get("llm")
         if llm is None:
             return {}
-        tags = {FULL_RANKING: f"the backbone's top {values['rerank']} ranked again"} if full else {}
-        if llm["name"] == TINY:
-            tags[MECHANICS_ONLY] = "true"
+        tags = dict(llm_notes(llm))
+        if full:
+            tags[FULL_RANKING] = f"the backbone's top {values['rerank']} ranked again"
         return tags
+
+
+def llm_notes(llm: Mapping[str, Any]) -> dict[str, str]:
+    """Tags that name the language model, or say that it is the tiny one.
+
+    Parameters
+    ----------
+    llm : mapping of str to object
+        Its resolved keys.
+    """
+    if llm["name"] == TINY and not llm["gguf"]:
+        return {MECHANICS_ONLY: "true"}
+    named = llm["gguf"] if llm["name"] == TINY else llm["name"]
+    return {LLM_NOTE: f"LLM {str(named).rstrip('/').rpartition('/')[2]}"}
