@@ -219,6 +219,8 @@ def _answer(composed: DictConfig, *, grid: bool) -> str | None:
             show_leaderboard(config)
         case Mode.reproduce:
             _reproduce(config)
+        case Mode.score:
+            _score(config)
     return None
 
 
@@ -281,6 +283,13 @@ def _reproduce(config: Config) -> None:
     show(made, form=config.format, console=make_console())
     if not made.reproduced:
         sys.exit(1)
+
+
+def _score(config: Config) -> None:
+    from experiments.commands.score import score
+
+    folder = score(config, choices=chosen_files(), console=make_console())
+    show_leaderboard(config, of=folder)
 
 
 def _inspect(config: Config) -> None:

@@ -69,6 +69,8 @@ def check(config: Config) -> ResolvedModel | None:
         )
     if config.mode is not Mode.run:
         processes.refuse_several(f"mode={config.mode.value}")
+    if config.mode is Mode.score and not config.lists:
+        raise PaddockError("mode=score needs lists=FILE: user, item, and rank or score")
     if config.mode not in (Mode.run, Mode.recommend):
         return None
     callbacks()  # of plug-ins: one that a run could not call is refused here

@@ -23,6 +23,7 @@ class Mode(Enum):
     leaderboard = "leaderboard"
     inspect = "inspect"
     reproduce = "reproduce"
+    score = "score"
 
 
 class Format(Enum):
@@ -221,7 +222,8 @@ class Config:
 
     `tuned` records where `+tuned=auto` took its values from. `grid_seeds` maps a model, as conf/model
     names it, to those of a grid's seeds that it takes; other models take all. `text_control` is the
-    `control` of every text encoder (conf/text_encoder).
+    `control` of every text encoder (conf/text_encoder). `lists` is the file of another system's lists,
+    and `name` what tables call it (mode=score).
     """
 
     mode: Mode = Mode.run
@@ -242,6 +244,8 @@ class Config:
     runs_dir: str = "runs"
     data_dir: str = "datasets/prepared"
     run_id: str | None = None
+    lists: str | None = None
+    name: str | None = None
     user: Any = None
     k: int = 10
     format: Format = Format.table

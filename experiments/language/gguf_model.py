@@ -16,6 +16,9 @@ from experiments.language.pretrained import silence_transformers
 from experiments.locks import lock
 from experiments.memory import check_fits
 
+COPIES = ".language-models"
+"""The folder of converted files and of kept answers, beside the prepared data sets."""
+
 SUFFIX = ".gguf"
 FORMAT = 1
 """Raise it when the conversion changes, so that an earlier copy is not taken for equal."""

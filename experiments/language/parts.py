@@ -12,7 +12,7 @@ from experiments.config.language_keys import LLMConfig, TextEncoderConfig
 from experiments.data.prepared import Prepared
 from experiments.language.embeddings import item_embeddings
 from experiments.language.encoder import texts_or_titles
-from experiments.language.gguf_model import gguf_folder
+from experiments.language.gguf_model import COPIES, gguf_folder
 from experiments.language.load import dtype_of, llm_config, load_llm, width_of
 from experiments.language.tiny import tiny_folder
 from experiments.language.trained import SentenceEncoder
@@ -20,9 +20,6 @@ from experiments.protocol.split import Split
 from models.allmrec.backbone import Backbone
 from models.allmrec.frozen_llm import FrozenLLM
 from models.allmrec.parts import Parts
-
-GGUF_COPIES = ".language-models"
-"""The folder of converted GGUF files, beside the prepared data sets."""
 
 
 def parts_of(
@@ -106,7 +103,7 @@ def llm_folder(
         )
     if keys.gguf is None:
         return None
-    place = data.path.parent / GGUF_COPIES
+    place = data.path.parent / COPIES
     return cache(partial(gguf_folder, keys, folder=place, dtype=dtype_of(keys, device)))
 
 

@@ -40,6 +40,8 @@ WITHOUT_EFFECT = frozenset(
         "runs_dir",
         "data_dir",
         "run_id",
+        "lists",
+        "name",
         "user",
         "k",
         "format",

@@ -1,0 +1,123 @@
+"""A language model that is loaded here as what writes answers for a `Client`.
+
+L tokens of a prompt.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from experiments.config.language_keys import ClientConfig, LLMConfig
+from experiments.errors import PaddockError
+from experiments.files import hash_of
+from experiments.language.client import Client, Messages, Remote
+from experiments.language.gguf_model import COPIES, gguf_folder
+from experiments.language.load import dtype_of, load_llm
+from models.allmrec.frozen_llm import FrozenLLM
+
+AS_JSON = "Answer with one JSON object of this schema and nothing else: "
+
+
+class Local:
+    """Writes with a causal language model.
+
+    Parameters
+    ----------
+    llm : FrozenLLM
+        The language model with its tokenizer.
+    """
+
+    def __init__(self, llm: FrozenLLM) -> None:
+        self._llm = llm
+        self.identity = f"{llm.name} {llm.config_hash[:16]} {str(llm.dtype).removeprefix('torch.')}"
+
+    @torch.no_grad()
+    def write(
+        self,
+        messages: Messages,
+        *,
+        schema: Mapping[str, Any] | None,
+        max_tokens: int,
+        temperature: float,
+    ) -> str:
+        """The answer up to the end of the turn; a temperature draws by the hash of the messages.
+
+        Raises
+        ------
+        PaddockError
+            Messages and answer do not fit into the model's context.
+        """
+        llm, turns = self._llm, [dict(each) for each in messages]
+        if schema is not None:
+            turns.insert(0, {"role": "system", "content": AS_JSON + json.dumps(schema)})
+        tokens_L = self._tokens(turns)
+        if len(tokens_L) + max_tokens > llm.context:
+            raise PaddockError(
+                f"{len(tokens_L)} tokens and an answer of {max_tokens} do not fit into the context of "
+                f"{llm.context} tokens of {llm.name}: shorten the messages, lower max_tokens, or "
+                "choose another model"
+            )
+        given = torch.tensor([tokens_L], device=llm.device)
+        options: dict[str, Any] = {"do_sample": False}
+        if temperature > 0:
+            options = {"do_sample": True, "temperature": temperature}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(hash_of(turns)[:8], 16))
+            written = llm.model.generate(
+                given,
+                attention_mask=torch.ones_like(given),
+                max_new_tokens=max_tokens,
+                pad_token_id=llm.eos,
+                eos_token_id=llm.eos,
+                **options,
+            )
+        answer: str = llm.tokenizer.decode(written[0, len(tokens_L) :], skip_special_tokens=True)
+        return answer.strip()
+
+    def _tokens(self, turns: Messages) -> list[int]:
+        tokenizer = self._llm.tokenizer
+        if tokenizer.chat_template:
+            text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+            (tokens,) = self._llm.tokens([text])
+            return tokens
+        # A model without turns goes on with the text.
+        (tokens,) = self._llm.tokens(["\n".join(turn["content"] for turn in turns)])
+        return [*self._llm.opening(), *tokens]
+
+
+def client_of(keys: ClientConfig, *, folder: Path, device: str = "cpu") -> Client:
+    """The client that a configuration asks for.
+
+    Parameters
+    ----------
+    keys : ClientConfig
+        With `base_url` a server, otherwise the language model `llm`.
+    folder : Path
+        Of the prepared data; copies of GGUF files and kept answers lie below it.
+    device : str
+        Where a local model computes.
+
+    Raises
+    ------
+    PaddockError
+        The address is wrong, or the model cannot be loaded.
+    """
+    cache = folder / COPIES / "answers" if keys.cache else None
+    if keys.base_url is not None:
+        return Client(Remote(keys), cache=cache)
+    if keys.llm is None:
+        raise PaddockError("llm.base_url and llm.llm are both missing: name a server or a model")
+    own = LLMConfig.of(keys.llm)
+    if own.is_tiny:
+        raise PaddockError(
+            "the tiny language model is built from a data set's texts and writes nothing that could be "
+            "read: choose llm=smollm2 or llm.base_url"
+        )
+    where = torch.device(device)
+    made = None
+    if own.gguf is not None:
+        made = gguf_folder(own, folder=folder / COPIES, dtype=dtype_of(own, where))
+    return Client(Local(load_llm(own, folder=made, device=where)), cache=cache)
