@@ -105,6 +105,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "torch": (
         "experiments.tuning",
         "experiments.commands",
+        "experiments.serving",
         "experiments.evaluation",
         "experiments.training",
         "experiments.language",

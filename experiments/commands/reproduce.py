@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.commands.logged import PHASES, Logged, read_logged
+from experiments.commands.score import MODEL as EXTERNAL
 from experiments.commands.train import run
 from experiments.config.experiment import Experiment
 from experiments.config.schema import Config, Format, Mode, TrackingConfig
@@ -97,6 +98,11 @@ def reproduce(config: Config, *, console: Console) -> Reproduction:
         The run cannot be read, or its configuration is not one of this code.
     """
     logged = read_logged(config)
+    if logged.run["model"] == EXTERNAL:
+        raise PaddockError(
+            f"run_id={config.run_id} scored lists of another system, and trained nothing: give its own "
+            f"command with force=true: {logged.run['command']}"
+        )
     if (several := logged.run.get("processes", 1)) > 1:
         raise PaddockError(
             f"run_id={config.run_id} was trained by {several} processes, and mode=reproduce trains in "

@@ -200,14 +200,14 @@ def _is_override(argument: str) -> bool:
 def _answer(composed: DictConfig, *, grid: bool) -> str | None:
     config = typed(composed)
     logging.getLogger().setLevel(logging.WARNING)
-    if config.mode in (Mode.run, Mode.recommend):
+    if config.mode in (Mode.run, Mode.recommend, Mode.talk):
         experiment = Experiment.of(config, chosen_files(), searched_places())
         seeds = config.grid_seeds.get(experiment.choices["model"], [config.seed])
         if grid and config.seed not in seeds:
             return None
         if config.mode is Mode.run:
             return _run(experiment, grid=grid)
-        _recommend(experiment)
+        (_talk if config.mode is Mode.talk else _recommend)(experiment)
         return None
     check(config)
     match config.mode:
@@ -219,6 +219,8 @@ def _answer(composed: DictConfig, *, grid: bool) -> str | None:
             show_leaderboard(config)
         case Mode.reproduce:
             _reproduce(config)
+        case Mode.score:
+            _score(config)
     return None
 
 
@@ -273,6 +275,12 @@ def _recommend(experiment: Experiment) -> None:
     show(made, form=config.format, console=make_console())
 
 
+def _talk(experiment: Experiment) -> None:
+    from experiments.commands.talk import talk
+
+    talk(experiment.config, model_key=experiment.model_key, console=make_console())
+
+
 def _reproduce(config: Config) -> None:
     from experiments.commands.reproduce import reproduce, show
 
@@ -281,6 +289,13 @@ def _reproduce(config: Config) -> None:
     show(made, form=config.format, console=make_console())
     if not made.reproduced:
         sys.exit(1)
+
+
+def _score(config: Config) -> None:
+    from experiments.commands.score import score
+
+    folder = score(config, choices=chosen_files(), console=make_console())
+    show_leaderboard(config, of=folder)
 
 
 def _inspect(config: Config) -> None:

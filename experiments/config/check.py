@@ -69,7 +69,9 @@ def check(config: Config) -> ResolvedModel | None:
         )
     if config.mode is not Mode.run:
         processes.refuse_several(f"mode={config.mode.value}")
-    if config.mode not in (Mode.run, Mode.recommend):
+    if config.mode is Mode.score and not config.lists:
+        raise PaddockError("mode=score needs lists=FILE: user, item, and rank or score")
+    if config.mode not in (Mode.run, Mode.recommend, Mode.talk):
         return None
     callbacks()  # of plug-ins: one that a run could not call is refused here
     resolved = resolve_model(config.model)

@@ -23,6 +23,8 @@ class Mode(Enum):
     leaderboard = "leaderboard"
     inspect = "inspect"
     reproduce = "reproduce"
+    talk = "talk"
+    score = "score"
 
 
 class Format(Enum):
@@ -176,8 +178,9 @@ class ProtocolConfig:
     """Who is scored on what: the split, the rankings, the metrics, and the one that selects.
 
     `ratios` are the shares of train, valid and test (splits temporal and random), `cut_times` the
-    times at which valid and test begin (temporal), `seed` draws the split (random), `settings` are the
-    keys of a plug-in's split. Of the users with
+    times at which valid and test begin (temporal), `seed` draws the split (random, cold_items, cold_users),
+    `history` is how many interactions of a held-out user are given (cold_users), `settings` are the keys of a
+    split that are none of these. Of the users with
     a target, `scored_users` are scored in each phase, drawn once, the same for every model; null: all.
     `beyond` and `slices` concern the test phase alone.
 
@@ -192,6 +195,7 @@ class ProtocolConfig:
     ratios: list[float] | None = None
     cut_times: list[float] | None = None
     seed: int | None = None
+    history: int | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     scored_users: int | None = None
     inputs: Inputs = Inputs.history
@@ -214,12 +218,37 @@ class TrackingConfig:
 
 
 @dataclass
+class TalkTextsConfig:
+    """Reviews and descriptions that a conversation quotes: a CSV, Parquet or JSON file, and its columns."""
+
+    source: str | None = None
+    item: str = "item"
+    text: str = "text"
+    kind: str | None = None
+    author: str | None = None
+
+
+@dataclass
+class TalkConfig:
+    """What `mode=talk` reads beside the run.
+
+    `questions` is a YAML of your own sample questions to the data, `text_encoder` a file of
+    conf/text_encoder by name; null: items are found by words alone.
+    """
+
+    texts: TalkTextsConfig = field(default_factory=TalkTextsConfig)
+    questions: str | None = None
+    text_encoder: str | None = None
+
+
+@dataclass
 class Config:
     """The configuration of one command.
 
     `tuned` records where `+tuned=auto` took its values from. `grid_seeds` maps a model, as conf/model
     names it, to those of a grid's seeds that it takes; other models take all. `text_control` is the
-    `control` of every text encoder (conf/text_encoder).
+    `control` of every text encoder (conf/text_encoder). `lists` is the file of another system's lists,
+    and `name` what tables call it (mode=score).
     """
 
     mode: Mode = Mode.run
@@ -240,7 +269,11 @@ class Config:
     runs_dir: str = "runs"
     data_dir: str = "datasets/prepared"
     run_id: str | None = None
+    lists: str | None = None
+    name: str | None = None
     user: Any = None
     k: int = 10
     format: Format = Format.table
+    messages: str | None = None
+    talk: TalkConfig = field(default_factory=TalkConfig)
     tuned: dict[str, Any] = field(default_factory=dict)

@@ -47,6 +47,28 @@ def input_note(
     return own
 
 
+def ranking_task(phase: Phase, shared: SharedData, protocol: ProtocolConfig) -> RankingTask:
+    """What a protocol asks of a phase: beyond accuracy and by slice for the test alone.
+
+    Parameters
+    ----------
+    phase : "valid" or "test"
+    shared : SharedData
+    protocol : ProtocolConfig
+    """
+    final = phase == "test"
+    return RankingTask(
+        split=shared.split,
+        phase=phase,
+        rankings=protocol.rankings,
+        candidates=shared.candidates[phase],
+        metrics=protocol.metrics,
+        catalogue=_catalogue(shared, protocol) if final else None,
+        beyond=protocol.beyond,
+        slicing=protocol.slices if final else None,
+    )
+
+
 def evaluation(
     model: AbstractRecommender,
     dataset: TrainingRows,
@@ -71,17 +93,7 @@ def evaluation(
     PaddockError
         For scores that are NaN or plus infinity, and for a ranking that the model cannot make.
     """
-    final = phase == "test"
-    task = RankingTask(
-        split=shared.split,
-        phase=phase,
-        rankings=protocol.rankings,
-        candidates=shared.candidates[phase],
-        metrics=protocol.metrics,
-        catalogue=_catalogue(shared, protocol) if final else None,
-        beyond=protocol.beyond,
-        slicing=protocol.slices if final else None,
-    )
+    final, task = phase == "test", ranking_task(phase, shared, protocol)
     if reads_prompts(model):
         made = evaluate_by_prompts(model, dataset, task, checks=final and model.order_check)
         if final:

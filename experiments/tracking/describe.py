@@ -159,6 +159,8 @@ def link_model(client: Any, child: Any, run: Mapping[str, Any]) -> None:
 
     if child.outputs is not None and child.outputs.model_outputs:
         return
+    if "files" in run and not any(name.startswith("model/") for name in run["files"]):
+        return
     run_id = child.info.run_id
     model = client.create_logged_model(
         child.info.experiment_id,
