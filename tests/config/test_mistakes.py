@@ -249,7 +249,7 @@ def test_whole_commands(what: str, idle: CommandLine, monkeypatch: pytest.Monkey
 GRIDS = {
     "a hyper-parameter that one model lacks": (
         ["-m", "model=bpr,pop", "model.epochs=2"],
-        "model.epochs: LinearText reads no such key",
+        "model.epochs: Pop reads no such key",
     ),
     "an unknown model at the end": (["-m", "model=pop,sasrek"], "did you mean sasrec?"),
     "an impossible seed at the end": (["-m", "seed=1,2,-1"], "seed=-1"),
