@@ -229,6 +229,18 @@ class TalkTextsConfig:
 
 
 @dataclass
+class TalkClientConfig:
+    """A language model that words the answers: a server at `base_url`, or `llm`, a file of conf/llm by name."""
+
+    base_url: str | None = None
+    name: str = "default"
+    llm: str | None = None
+    key_variable: str = "PADDOCK_LLM_KEY"
+    timeout: float = 60.0
+    retries: int = 2
+
+
+@dataclass
 class TalkConfig:
     """What `mode=talk` reads beside the run.
 
@@ -237,6 +249,7 @@ class TalkConfig:
     """
 
     texts: TalkTextsConfig = field(default_factory=TalkTextsConfig)
+    client: TalkClientConfig = field(default_factory=TalkClientConfig)
     questions: str | None = None
     text_encoder: str | None = None
 
