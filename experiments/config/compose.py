@@ -86,7 +86,7 @@ def loosened(overrides: Sequence[str]) -> list[str]:
     placed = [_PART.sub(_placed, _NO_MEMBER.sub("~model@", override)) for override in kept]
     return [
         re.sub(
-            r"^(?=((model|search|grid_seeds|study\.slurm|protocol\.settings)\.[^=]+|grid_seeds|"
+            r"^(?=((model|search|grid_seeds|profile|study\.slurm|protocol\.settings)\.[^=]+|grid_seeds|"
             r"dataset\.join\.(columns|lists)(\.[^=]+)?)=)",
             "++",
             override,

@@ -151,6 +151,13 @@ def test_somebody_new_with_words_conditions_and_dislikes(
     assert best not in [each["item"] for each in without["items"]]
 
 
+def test_a_profile_of_somebody_new(paddock: CommandLine) -> None:
+    paddock.trained(*TINY, "model=profile", "model.epochs=1")
+    (one,) = _asked(paddock, "profile.age=31", "profile.country=kr", "k=3")
+    assert (one["rule"], one["origin"]["model"]) == ("profile", "profile")
+    assert one["items"][0]["reasons"][0]["evidence"] == ["age=31", "country=kr"]
+
+
 @pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
 def test_lists_of_all_users(
     form: str, trained: CommandLine, histories: dict[str, list[str]], tmp_path: Path
