@@ -245,11 +245,13 @@ class TalkConfig:
     """What `mode=talk` reads beside the run.
 
     `questions` is a YAML of your own sample questions to the data, `text_encoder` a file of
-    conf/text_encoder by name; null: items are found by words alone.
+    conf/text_encoder by name; null: items are found by words alone. `feedback` is the database that the
+    page's buttons write to.
     """
 
     texts: TalkTextsConfig = field(default_factory=TalkTextsConfig)
     client: TalkClientConfig = field(default_factory=TalkClientConfig)
+    feedback: str = "sqlite:///feedback.db"
     questions: str | None = None
     text_encoder: str | None = None
 
