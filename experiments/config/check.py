@@ -71,6 +71,9 @@ def check(config: Config) -> ResolvedModel | None:
         )
     if config.mode is not Mode.run:
         processes.refuse_several(f"mode={config.mode.value}")
+    at_least("serve.workers", config.serve.workers, 1)
+    if not 0 < config.serve.port < 1 << 16:
+        raise PaddockError(f"serve.port={config.serve.port} is no port: choose one from 1 to 65535")
     if config.mode is Mode.score and not config.lists:
         raise PaddockError("mode=score needs lists=FILE: user, item, and rank or score")
     if config.mode not in (Mode.run, Mode.recommend, Mode.talk):

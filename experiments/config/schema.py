@@ -24,6 +24,7 @@ class Mode(Enum):
     inspect = "inspect"
     reproduce = "reproduce"
     talk = "talk"
+    serve = "serve"
     score = "score"
 
 
@@ -257,6 +258,21 @@ class TalkConfig:
 
 
 @dataclass
+class ServeConfig:
+    """The HTTP service of mode=serve.
+
+    `runs` maps names to runs that stand side by side; {} serves `run_id`, or the best run. `feedback` is the
+    address of the database that keeps what users answer; null: none does.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+    runs: dict[str, str] = field(default_factory=dict)
+    feedback: str | None = "sqlite:///feedback.db"
+
+
+@dataclass
 class Config:
     """The configuration of one command.
 
@@ -296,6 +312,7 @@ class Config:
     out: str | None = None
     k: int = 10
     format: Format = Format.table
+    serve: ServeConfig = field(default_factory=ServeConfig)
     messages: str | None = None
     talk: TalkConfig = field(default_factory=TalkConfig)
     tuned: dict[str, Any] = field(default_factory=dict)
