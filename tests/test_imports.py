@@ -47,10 +47,12 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "models": ("models", "paddock"),
     "ground": ("ground",),
     "paddock": ("paddock",),
+    "paddock.api": ("paddock", *FLOORS),
     "paddock.testing": ("paddock", *FLOORS),
     "paddock.__main__": (
         "experiments.commands.doctor",
         "experiments.commands.run",
+        "experiments.commands.talk_page",
         "experiments.commands.ui",
         "experiments.tuning.cli",
         "reports.__main__",
@@ -71,6 +73,7 @@ module counts for it; a unit stands for all modules in it."""
 ONLY: dict[str, tuple[str, ...]] = {
     "models": ("implicit", "numpy", "recbole", "scipy", "threadpoolctl", "torch"),
     "paddock": (),
+    "paddock.api": ("polars", "rich"),
     "paddock.layers": ("torch",),
     "paddock.testing": ("numpy", "pytest", "torch"),
     "run": (),
@@ -102,6 +105,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "experiments.config.config_reads",  # where its classes' sources lie
         "experiments.config.make_recbole_models",  # writes the table of its models
     ),
+    "streamlit": ("experiments.talk.page",),
     "torch": (
         "experiments.tuning",
         "experiments.commands",

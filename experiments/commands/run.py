@@ -221,6 +221,8 @@ def _answer(composed: DictConfig, *, grid: bool) -> str | None:
             _reproduce(config)
         case Mode.score:
             _score(config)
+        case Mode.serve:
+            _serve(config)
     return None
 
 
@@ -270,8 +272,16 @@ def _run(experiment: Experiment, *, grid: bool) -> str:
 def _recommend(experiment: Experiment) -> None:
     from experiments.commands.recommend import recommend, show
 
-    config = experiment.config
-    made = recommend(config, model_key=experiment.model_key)
+    config, named = (
+        experiment.config,
+        {each.lstrip("+").partition("=")[0] for each in job_overrides()},
+    )
+    asks_model = "model" in named or config.run_id is not None
+    made = recommend(
+        config,
+        model_key=experiment.model_key if asks_model else None,
+        data_dir=config.data_dir if "data_dir" in named else None,
+    )
     show(made, form=config.format, console=make_console())
 
 
@@ -279,6 +289,13 @@ def _talk(experiment: Experiment) -> None:
     from experiments.commands.talk import talk
 
     talk(experiment.config, model_key=experiment.model_key, console=make_console())
+
+
+def _serve(config: Config) -> None:
+    from experiments.commands.serve import serve
+
+    named = any(each.lstrip("+").startswith("model=") for each in job_overrides())
+    serve(config, model_key=chosen_files().get("model") if named else None)
 
 
 def _reproduce(config: Config) -> None:
