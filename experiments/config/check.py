@@ -71,6 +71,8 @@ def check(config: Config) -> ResolvedModel | None:
         processes.refuse_several(f"mode={config.mode.value}")
     if config.mode is Mode.score and not config.lists:
         raise PaddockError("mode=score needs lists=FILE: user, item, and rank or score")
+    if config.mode is Mode.promote:
+        _check_promotion(config)
     if config.mode not in (Mode.run, Mode.recommend):
         return None
     callbacks()  # of plug-ins: one that a run could not call is refused here
@@ -107,6 +109,15 @@ def _check_addresses(config: Config) -> None:
         raise PaddockError(
             f"tracking.artifacts={artifacts} needs the package boto3; install it with: pip install "
             f"'paddock[s3]'"
+        )
+
+
+def _check_promotion(config: Config) -> None:
+    if config.run_id is None:
+        raise PaddockError("mode=promote needs run_id=..., an MLflow run id or a run folder")
+    if not re.fullmatch(r"[A-Za-z][\w-]{0,63}", config.alias, re.ASCII):
+        raise PaddockError(
+            f"alias={config.alias!r:.80} is none: a letter, then letters, digits, '_' and '-'"
         )
 
 

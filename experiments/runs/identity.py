@@ -42,6 +42,7 @@ WITHOUT_EFFECT = frozenset(
         "run_id",
         "lists",
         "name",
+        "alias",
         "user",
         "k",
         "format",
