@@ -55,6 +55,8 @@ class AlphaRec(PairsOfAll, GeneralRecommender):
     """
 
     input_type = InputType.PAIRWISE
+    reads_all_histories = True
+    """Whether a user's scores follow from the histories of all, as the graph's do."""
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

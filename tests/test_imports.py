@@ -106,6 +106,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "torch": (
         "experiments.tuning",
         "experiments.commands",
+        "experiments.serving",
         "experiments.evaluation",
         "experiments.training",
         "experiments.language",

@@ -200,14 +200,14 @@ def _is_override(argument: str) -> bool:
 def _answer(composed: DictConfig, *, grid: bool) -> str | None:
     config = typed(composed)
     logging.getLogger().setLevel(logging.WARNING)
-    if config.mode in (Mode.run, Mode.recommend):
+    if config.mode in (Mode.run, Mode.recommend, Mode.talk):
         experiment = Experiment.of(config, chosen_files(), searched_places())
         seeds = config.grid_seeds.get(experiment.choices["model"], [config.seed])
         if grid and config.seed not in seeds:
             return None
         if config.mode is Mode.run:
             return _run(experiment, grid=grid)
-        _recommend(experiment)
+        (_talk if config.mode is Mode.talk else _recommend)(experiment)
         return None
     check(config)
     match config.mode:
@@ -275,6 +275,12 @@ def _recommend(experiment: Experiment) -> None:
     config = experiment.config
     made = recommend(config, model_key=experiment.model_key)
     show(made, form=config.format, console=make_console())
+
+
+def _talk(experiment: Experiment) -> None:
+    from experiments.commands.talk import talk
+
+    talk(experiment.config, model_key=experiment.model_key, console=make_console())
 
 
 def _reproduce(config: Config) -> None:

@@ -69,11 +69,8 @@ def check(config: Config) -> ResolvedModel | None:
         )
     if config.mode is not Mode.run:
         processes.refuse_several(f"mode={config.mode.value}")
-    if config.mode is Mode.score and not config.lists:
-        raise PaddockError("mode=score needs lists=FILE: user, item, and rank or score")
-    if config.mode is Mode.promote:
-        _check_promotion(config)
-    if config.mode not in (Mode.run, Mode.recommend):
+    _check_mode(config)
+    if config.mode not in (Mode.run, Mode.recommend, Mode.talk):
         return None
     callbacks()  # of plug-ins: one that a run could not call is refused here
     resolved = resolve_model(config.model)
@@ -112,8 +109,11 @@ def _check_addresses(config: Config) -> None:
         )
 
 
-def _check_promotion(config: Config) -> None:
-    if config.run_id is None:
+def _check_mode(config: Config) -> None:
+    """Refuse a mode without the key that it is about."""
+    if config.mode is Mode.score and not config.lists:
+        raise PaddockError("mode=score needs lists=FILE: user, item, and rank or score")
+    if config.mode is Mode.promote and config.run_id is None:
         raise PaddockError("mode=promote needs run_id=..., an MLflow run id or a run folder")
     if not re.fullmatch(r"[A-Za-z][\w-]{0,63}", config.alias, re.ASCII):
         raise PaddockError(

@@ -23,6 +23,7 @@ class Mode(Enum):
     leaderboard = "leaderboard"
     inspect = "inspect"
     reproduce = "reproduce"
+    talk = "talk"
     score = "score"
     promote = "promote"
 
@@ -220,6 +221,30 @@ class TrackingConfig:
 
 
 @dataclass
+class TalkTextsConfig:
+    """Reviews and descriptions that a conversation quotes: a CSV, Parquet or JSON file, and its columns."""
+
+    source: str | None = None
+    item: str = "item"
+    text: str = "text"
+    kind: str | None = None
+    author: str | None = None
+
+
+@dataclass
+class TalkConfig:
+    """What `mode=talk` reads beside the run.
+
+    `questions` is a YAML of your own sample questions to the data, `text_encoder` a file of
+    conf/text_encoder by name; null: items are found by words alone.
+    """
+
+    texts: TalkTextsConfig = field(default_factory=TalkTextsConfig)
+    questions: str | None = None
+    text_encoder: str | None = None
+
+
+@dataclass
 class Config:
     """The configuration of one command.
 
@@ -253,4 +278,6 @@ class Config:
     user: Any = None
     k: int = 10
     format: Format = Format.table
+    messages: str | None = None
+    talk: TalkConfig = field(default_factory=TalkConfig)
     tuned: dict[str, Any] = field(default_factory=dict)

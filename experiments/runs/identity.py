@@ -46,6 +46,8 @@ WITHOUT_EFFECT = frozenset(
         "user",
         "k",
         "format",
+        "messages",
+        "talk",
         "tuned",
         "plugins",
         "text_control",

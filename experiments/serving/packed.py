@@ -89,8 +89,8 @@ def _answer(recommender: Recommender, row: dict[Any, Any], k: int) -> dict[str, 
 def _request(row: dict[Any, Any], k: int) -> Request:
     history = row.get("history")
     items = () if history is None or isinstance(history, float) else tuple(map(str, history))
-    texts = {name: _text(row.get(name)) for name in ("user", "query", "where")}
-    return Request(history=items, k=k, **texts)
+    user, query, where = (_text(row.get(name)) for name in ("user", "query", "where"))
+    return Request(user=user, history=items, query=query, where=where, k=k)
 
 
 def _text(value: Any) -> str | None:

@@ -8,7 +8,7 @@ from mlflow.pyfunc import PythonModel
 
 
 # MLflow takes types of these methods for a signature, which the model has already.
-class ServedRecommender(PythonModel):  # type: ignore[misc]
+class ServedRecommender(PythonModel):
     """A finished run that answers rows of requests with rows of recommendations."""
 
     def load_context(self, context):  # type: ignore[no-untyped-def]

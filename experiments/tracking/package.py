@@ -5,6 +5,7 @@ they were trained on, compressed, and the file of code that opens both. Nothing 
 """
 
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,19 +85,17 @@ def packaged(folder: RunFolder, *, run_id: str) -> Iterator[Path]:
         for name in (MANIFEST, ITEMS, USERS, TEXTS):
             shutil.copy(data / name, packed)
         _compress(data / INTERACTIONS, packed / COMPRESSED)
-        save_model(
-            made,
-            python_model=str(CODE),
-            artifacts={PACKED: str(packed)},
-            signature=_signature(),
-            input_example=_example(data),
-            pip_requirements=["paddock", *_requirements()],
-            metadata={
-                "dataset": run["dataset"],
-                "protocol": run["protocol"],
-                "model": run["model"],
-            },
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # asks for types where there is a signature
+            save_model(
+                made,
+                python_model=str(CODE),
+                artifacts={PACKED: str(packed)},
+                signature=_signature(),
+                input_example=_example(data),
+                pip_requirements=["paddock", *_requirements()],
+                metadata={name: run[name] for name in ("dataset", "protocol", "model")},
+            )
         yield made
 
 
@@ -137,7 +136,9 @@ def _signature() -> Any:
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import Array
 
-    text, texts, numbers = DataType.string, Array(DataType.string), Array(DataType.double)
+    text: Any = DataType.string
+    texts: Any = Array(DataType.string)
+    numbers: Any = Array(DataType.double)
     asked = {"user": text, "history": texts, "query": text, "where": text}
     answered = {
         "items": texts,

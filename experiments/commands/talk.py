@@ -1,0 +1,130 @@
+"""A conversation in the terminal, or over a file of messages."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from experiments.commands.recommend import find_run
+from experiments.config.schema import Config, Format
+from experiments.data.prepare import prepare
+from experiments.errors import PaddockError
+from experiments.talk.ask.tables import Table as Answer
+from experiments.talk.assemble import engine_of
+from experiments.talk.engine import Engine
+from experiments.talk.state import State
+from experiments.talk.turn import Turn
+from experiments.visible import all_visible, visible
+
+SHOWN = 20
+"""Rows of an answer that a terminal shows; JSON has all."""
+
+
+def talk(config: Config, *, model_key: str, console: Console) -> None:
+    """Answer messages, of a file or as they are typed, until they end.
+
+    Parameters
+    ----------
+    config : Config
+        `user` is whose history counts from the start, `messages` the file, `format` how to answer.
+    model_key : str
+        Of the run that ranks.
+    console : Console
+        Where to print.
+
+    Raises
+    ------
+    PaddockError
+        There is no such run, or a message of the file cannot be read.
+    """
+    data = prepare(config.dataset, data_dir=config.data_dir, progress=config.progress)
+    folder = find_run(config, dataset=data.name, model_key=model_key)
+    engine = engine_of(config, data, folder)
+    state = State() if config.user is None else State(user=str(config.user))
+    if config.messages is not None:
+        for number, message in _lines(config.messages):
+            try:
+                made = engine.turn(state, message)
+            except PaddockError as error:
+                raise PaddockError(f"{config.messages}, line {number}: {error}") from None
+            state = made.state
+            _show(made, message, config.format, console)
+        return
+    for line in _typed(console):
+        try:
+            made = engine.turn(state, line)
+        except PaddockError as error:
+            console.print(visible(str(error)))
+            continue
+        state = made.state
+        _show(made, line, config.format, console)
+
+
+def open_engine(config: Config, *, model_key: str) -> Engine:
+    """The engine of a configuration, as `talk` uses it.
+
+    Parameters
+    ----------
+    config : Config
+    model_key : str
+    """
+    data = prepare(config.dataset, data_dir=config.data_dir, progress=config.progress)
+    return engine_of(config, data, find_run(config, dataset=data.name, model_key=model_key))
+
+
+def _lines(path: str) -> Iterator[tuple[int, str]]:
+    """The messages of a file with the numbers of their lines; empty lines are none."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PaddockError(f"messages={path} cannot be read: {error}") from None
+    found = [
+        (number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()
+    ]
+    if not found:
+        raise PaddockError(f"messages={path} holds no message: write one a line")
+    yield from found
+
+
+def _typed(console: Console) -> Iterator[str]:
+    asks = sys.stdin.isatty()
+    if asks:
+        console.print("Say what you like, or ask for something; an empty line ends it.")
+    while True:
+        try:
+            line = input("> " if asks else "")
+        except EOFError:
+            return
+        if not line.strip():
+            return
+        yield line
+
+
+def _show(made: Turn, message: str, form: Format, console: Console) -> None:
+    if form is Format.json:
+        plain = all_visible({"message": message, **made.as_plain()})
+        console.file.write(json.dumps(plain, ensure_ascii=False) + "\n")
+        console.file.flush()
+        return
+    console.print(visible(made.words, keep="\n"), soft_wrap=True)
+    if made.table is not None:
+        console.print(_table(made.table))
+    console.print()
+
+
+def _table(answer: Answer) -> Table:
+    table = Table()
+    for name in answer.columns:
+        table.add_column(visible(name))
+    for row in answer.rows[:SHOWN]:
+        table.add_row(*("" if cell is None else visible(_cell(cell)) for cell in row))
+    if answer.cut or len(answer.rows) > SHOWN:
+        table.caption = "more rows than these"
+    return table
+
+
+def _cell(cell: object) -> str:
+    return f"{cell:.4g}" if isinstance(cell, float) and cell != int(cell) else str(cell)

@@ -1,0 +1,118 @@
+"""Finding a finished run: by folder, by MLflow's id, or the best of many by the valid metric."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from experiments.config.schema import Config
+from experiments.errors import PaddockError
+from experiments.runs.folder import RunFolder, find_runs, read_runs
+
+_URI = re.compile(r"runs:/(?P<run>[^/]+)(?:/.*)?")
+
+
+def find_run(source: str | Path, *, runs_dir: str | Path) -> RunFolder:
+    """A finished run, with its files verified.
+
+    Parameters
+    ----------
+    source : str or Path
+        A run folder, the MLflow id of a run in `runs_dir`, or "runs:/ID/..." of it.
+    runs_dir : str or Path
+        The root of all runs.
+
+    Raises
+    ------
+    PaddockError
+        If there is no such run, it has not finished, or a file of it is damaged.
+    """
+    folder = RunFolder(source)
+    if not folder.exists:
+        uri = _URI.fullmatch(str(source))
+        wanted = uri["run"] if uri else str(source)
+        of_id = {
+            each.tracking.get("run_id", ""): each for each in find_runs(runs_dir, finished=True)
+        }
+        if wanted not in of_id:
+            raise PaddockError(
+                f"run_id={source} is neither a run folder nor the MLflow id of a finished run in {runs_dir}"
+            )
+        folder = of_id[wanted]
+    if not folder.finished:
+        raise PaddockError(f"run_id={source} has not finished: run its command again")
+    folder.verify()
+    return folder
+
+
+def best_run(
+    runs_dir: str | Path,
+    *,
+    dataset: str | None = None,
+    protocol: str | None = None,
+    model: str | None = None,
+) -> RunFolder:
+    """The finished run with the greatest valid metric, the newest of equal ones.
+
+    Runs of control texts, and of sampled users or epochs, compete like others: name a model to leave them out.
+
+    Parameters
+    ----------
+    runs_dir : str or Path
+        The root of all runs.
+    dataset, protocol, model : str, optional
+        Only runs of these.
+
+    Raises
+    ------
+    PaddockError
+        If there is none.
+    """
+    runs = read_runs(runs_dir, dataset, protocol, model, finished=True)
+    scored = [(value, folder) for folder, run in runs.items() if (value := _valid(folder, run))]
+    if not scored:
+        asked = {"model": model, "dataset": dataset, "protocol": protocol}
+        words = " ".join(f"{name}={value}" for name, value in asked.items() if value)
+        raise PaddockError(
+            f"no finished run of {words or 'any model'} in {runs_dir}: "
+            f"train one with python run.py {words or 'model=sasrec dataset=ml-100k'}"
+        )
+    best = max(scored, key=lambda each: each[0])[1]  # the first of equal ones, the newest
+    best.verify()
+    return best
+
+
+def _valid(folder: RunFolder, run: Mapping[str, Any]) -> float | None:
+    metric = run["config"]["protocol"]["valid_metric"]
+    value = folder.result["metrics"].get(f"valid/{metric}")
+    return None if value is None or value != value else float(value)
+
+
+def config_of(folder: RunFolder) -> Config:
+    """The configuration of a run, with every value.
+
+    Parameters
+    ----------
+    folder : RunFolder
+
+    Raises
+    ------
+    PaddockError
+        If it has a key that this code does not know.
+    """
+    run = folder.run
+    try:
+        # The store's address is not kept.
+        content = {**run["config"], "tracking": {"uri": None}}
+        made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), content))
+    except OmegaConfBaseException as error:
+        line = str(error).splitlines()[0]
+        raise PaddockError(
+            f"the configuration in {folder.path} is not one of this code ({line}): check out the "
+            f"commit of the run, {(run.get('git') or {}).get('commit')}"
+        ) from error
+    assert isinstance(made, Config)
+    return made

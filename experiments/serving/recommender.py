@@ -1,0 +1,469 @@
+"""A finished run as something that recommends: to its users, to anybody's history, profile or words.
+
+N items (padding included).
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from rapidfuzz import fuzz, process, utils
+
+from experiments import checkpoint
+from experiments.bridge.inputs import reads_histories
+from experiments.bridge.scorer import RecBoleScorer
+from experiments.config.resolve import resolve_model
+from experiments.config.schema import Config
+from experiments.data.prepare import prepare
+from experiments.data.prepared import Prepared
+from experiments.errors import PaddockError
+from experiments.evaluation.topk import topk
+from experiments.protocol.sequences import Sequences
+from experiments.protocol.split import split_interactions
+from experiments.runs.folder import RunFolder
+from experiments.serving.filters import parse_where
+from experiments.serving.finished import config_of, find_run
+from experiments.serving.requests import Answer, Origin, Reason, Recommended, Request
+from experiments.serving.spaces import ItemSpace, item_space
+from experiments.serving.texts import TextIndex
+from experiments.training.build import build
+from experiments.training.context import TrainingContext
+from experiments.training.device import device_of
+from experiments.training.state import load_model_state
+
+DISLIKE = 2.0
+"""Standard deviations of the scores that an item loses for each disliked item that it equals."""
+
+QUERY = 1.0
+"""Weight of a query's standardised scores beside those of a history."""
+
+READ = 50
+"""Items at the end of a history among which reasons are looked for."""
+
+NEAR = 0.1
+"""Cosine below which an item of the history is no reason."""
+
+_LIKE_TITLES = 90.0
+"""Likeness (of 100) at which a title is taken for that of an item."""
+
+CAN = "sequential models (model=sasrec), item neighbours, closed forms (model=ease, linear_text) and autoencoders can"
+
+Scores = NDArray[np.float32]
+
+
+class Recommender:
+    """Answers requests by the model of one finished run.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        Of the run.
+    config : Config
+        Its configuration.
+    data : Prepared
+        What it was trained on.
+    model, dataset
+        The trained model and the RecBole data set that it was made with.
+    """
+
+    def __init__(
+        self, *, folder: RunFolder, config: Config, data: Prepared, model: Any, dataset: Any
+    ) -> None:
+        self.config = config
+        self.data = data
+        self._model = model
+        self._dataset = dataset
+        run = folder.run
+        self.origin = Origin(
+            run_id=folder.tracking.get("run_id"),
+            folder=str(folder.path),
+            model=run["model_key"],
+            dataset=run["dataset"],
+            protocol=run["protocol"],
+            data=data.hash,
+            commit=(run.get("git") or {}).get("commit") or "",
+        )
+        self._past = config.dataset.text.past or "had"
+
+    @classmethod
+    def load(
+        cls,
+        source: str | Path,
+        *,
+        runs_dir: str | Path = "runs",
+        data_dir: str | Path | None = None,
+        device: str = "cpu",
+        threads: int = 1,
+    ) -> "Recommender":
+        """The recommender of a finished run, which knows its own data set and protocol.
+
+        Parameters
+        ----------
+        source : str or Path
+            A run folder, an MLflow id or "runs:/ID/...".
+        runs_dir : str or Path
+            Where MLflow ids are looked for.
+        data_dir : str or Path, optional
+            Of prepared data sets; by default the run's own.
+        device : str
+            As of the configuration.
+        threads : int
+            Of torch.
+
+        Raises
+        ------
+        PaddockError
+            If there is no such run, a file of it is damaged, or the data set is no longer what it was
+            trained on.
+        """
+        return cls.of(
+            find_run(source, runs_dir=runs_dir), data_dir=data_dir, device=device, threads=threads
+        )
+
+    @classmethod
+    def of(
+        cls,
+        folder: RunFolder,
+        *,
+        data_dir: str | Path | None = None,
+        device: str = "cpu",
+        threads: int = 1,
+        progress: bool = False,
+        data: Prepared | None = None,
+    ) -> "Recommender":
+        """The same of a run folder that is known to be whole, on `data` where it lies elsewhere."""
+        run, config = folder.run, config_of(folder)
+        if data is None:
+            data = prepare(config.dataset, data_dir=data_dir or config.data_dir, progress=progress)
+        split = split_interactions(data.before_join, config.protocol)
+        if run["hashes"]["split"] != split.hash:
+            raise PaddockError(
+                f"{folder.path} was trained on other data (split {run['hashes']['split'][:12]}) than "
+                f"dataset={data.name} gives here (split {split.hash[:12]}): its source has changed; train "
+                f"again with {run['command']}"
+            )
+        torch.set_num_threads(threads)
+        sections, values = checkpoint.load(folder.path / "model" / "model.safetensors")
+        context = TrainingContext(
+            data=data,
+            split=split,
+            seed=run["seed"],
+            device=device_of(device),
+            folder=folder.path,
+        )
+        model, dataset, _ = build(resolve_model(values).values, context)
+        load_model_state(model, *sections["model"])
+        model.eval()
+        return cls(folder=folder, config=config, data=data, model=model, dataset=dataset)
+
+    @property
+    def items(self) -> pl.DataFrame:
+        """Item id, title and all item columns, a row an item."""
+        features = self.data.item_features
+        titles = pl.Series("title", self.data.item_titles[1:])
+        if "title" in features.columns:
+            return features
+        return features.insert_column(1, titles)
+
+    @cached_property
+    def space(self) -> ItemSpace:
+        """How near items are to one another."""
+        return item_space(self._model, self.data)
+
+    @cached_property
+    def texts(self) -> TextIndex:
+        """What queries are searched in."""
+        return TextIndex.of(self.data)
+
+    def recommend(self, request: Request) -> Answer:
+        """The best items for a request.
+
+        Parameters
+        ----------
+        request : Request
+
+        Raises
+        ------
+        PaddockError
+            For an unknown user, item, column or value, and for what this model cannot score.
+        """
+        notes: list[str] = []
+        user = None if request.user is None else self._user(request.user)
+        named = {
+            name: [self.resolve_title(each) for each in getattr(request, name)]
+            for name in ("history", "dislikes", "exclude")
+        }
+        own = [] if user is None else self._items_of(user)
+        history = [*own, *named["history"]]
+        scores_N, rule = self._scores(request, user, own, named["history"])
+        for other_N in self.space.similar(named["dislikes"]):
+            scores_N = scores_N - DISLIKE * _spread(scores_N) * np.maximum(other_N, 0.0)
+        if named["dislikes"]:
+            notes.append("items like the disliked ones were moved down")
+        out_N = np.zeros(len(scores_N), dtype=bool)
+        out_N[[*history, *named["dislikes"], *named["exclude"]]] = True
+        if request.where is not None:
+            out_N[1:] |= ~parse_where(request.where).mask(self.items)
+        if rule == "query":
+            out_N |= scores_N <= 0
+        chosen = self._best(scores_N, out_N, request.k)
+        reasons = _Reasons(self, request, history, rule)
+        items = tuple(
+            self._recommended(rank, item, scores_N[item], reasons.of(item))
+            for rank, item in enumerate(chosen, start=1)
+        )
+        if len(items) < request.k:
+            notes.append(f"{len(items)} items are left of {request.k} that were asked for")
+        return Answer(items, rule, self.origin, tuple(notes))
+
+    def similar(self, item: str, k: int = 10) -> Answer:
+        """The items nearest to one, in the model's own space where it has one.
+
+        Parameters
+        ----------
+        item : str
+            Its id or title.
+        k : int
+        """
+        this = self.resolve_title(item)
+        scores_N = self.space.similar([this])[0]
+        out_N = np.zeros(len(scores_N), dtype=bool)
+        out_N[this] = True
+        near = "the model's vectors" if self.space.learned else "the users in common"
+        title = self._title(this)
+        made = tuple(
+            self._recommended(
+                rank,
+                other,
+                scores_N[other],
+                (Reason("history", f'near "{title}" by {near}', (self._token(this),)),),
+            )
+            for rank, other in enumerate(self._best(scores_N, out_N, k), start=1)
+        )
+        return Answer(made, "history", self.origin)
+
+    def search(self, text: str, k: int = 10) -> Answer:
+        """The items whose texts fit a query best; only those with a word of it.
+
+        Parameters
+        ----------
+        text : str
+        k : int
+        """
+        return self.recommend(Request(query=text, k=k))
+
+    def resolve_title(self, text: str) -> int:
+        """The internal number of an item that is named by id or by title.
+
+        Parameters
+        ----------
+        text : str
+
+        Raises
+        ------
+        PaddockError
+            If no id equals it and no title is like it, with the nearest titles; or if several are.
+        """
+        known = self.data.item_id(text)
+        if known is not None:
+            return known
+        wanted = utils.default_process(text)
+        if same := self._by_title.get(wanted):
+            if len(same) == 1:
+                return same[0]
+            ids = ", ".join(self._token(item) for item in same[:5])
+            raise PaddockError(f"{text!r} is the title of several items: name one by its id, {ids}")
+        near = process.extract(wanted, list(self._by_title), scorer=fuzz.WRatio, limit=3)
+        if near and near[0][1] >= _LIKE_TITLES and len(self._by_title[near[0][0]]) == 1:
+            return self._by_title[near[0][0]][0]
+        offered = ", ".join(
+            f'"{self._title(item)}" ({self._token(item)})'
+            for title, *_ in near
+            for item in self._by_title[title][:1]
+        )
+        raise PaddockError(
+            f"item {text!r} is neither an id nor a title of {self.data.name}"
+            + (f"; the nearest titles are {offered}" if offered else "")
+        )
+
+    @cached_property
+    def _by_title(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for item, title in enumerate(self.data.item_titles):
+            if item and title.strip():
+                found.setdefault(utils.default_process(title), []).append(item)
+        return found
+
+    def _scores(
+        self, request: Request, user: int | None, own: Sequence[int], later: Sequence[int]
+    ) -> tuple[Scores, str]:
+        """Scores of all items, and by which rule."""
+        if user is not None or later:
+            scores_N = self._of_history(user, own, later)
+            if request.query:
+                asked_N = self._of_query(request.query)
+                return _standardised(scores_N) + QUERY * _standardised(asked_N), "query+history"
+            return scores_N, "history" if user is None else "user"
+        if request.query:
+            return self._of_query(request.query), "query"
+        if request.profile:
+            return self._of_profile(request.profile), "profile"
+        return self._popularity.astype(np.float32), "popular"
+
+    def _of_history(self, user: int | None, own: Sequence[int], later: Sequence[int]) -> Scores:
+        able = reads_histories(self._model)
+        if later and not able:
+            raise PaddockError(
+                f"{self.origin.model} has a vector for each of its users and cannot score another history: {CAN}"
+            )
+        if not later:
+            scorer = self._known
+        else:
+            row = user or 0  # the padding's row stands for somebody new
+            scorer = RecBoleScorer(
+                self._model, dataset=self._dataset, history=self._with(row, [*own, *later])
+            )
+        scores_1N = scorer.score(np.array([user or 0]))
+        made: Scores = scores_1N[0].float().cpu().numpy()
+        return made
+
+    def _with(self, row: int, items: Sequence[int]) -> Sequences:
+        """A history of one row; those of the others stay where the model reads all of them."""
+        this = np.array(items, dtype=np.int32)
+        if not getattr(self._model, "reads_all_histories", False):
+            indptr = np.zeros(self.data.n_users + 2, dtype=np.int64)
+            indptr[row + 1 :] = len(this)
+            return Sequences(indptr=indptr, items=this)
+        start, end = self.data.indptr[row], self.data.indptr[row + 1]
+        indptr = np.array(self.data.indptr)
+        indptr[row + 1 :] += len(this) - (end - start)
+        return Sequences(
+            indptr=indptr,
+            items=np.concatenate([self.data.items[:start], this, self.data.items[end:]]),
+        )
+
+    @cached_property
+    def _known(self) -> RecBoleScorer:
+        history = Sequences(indptr=self.data.indptr, items=self.data.items)
+        return RecBoleScorer(self._model, dataset=self._dataset, history=history)
+
+    def _of_query(self, query: str) -> Scores:
+        if self.texts.empty:
+            raise PaddockError(
+                f"{self.data.name} has no texts to search: set dataset.text.title or dataset.text.template"
+            )
+        return self.texts.scores(query)
+
+    def _of_profile(self, profile: Any) -> Scores:
+        if not hasattr(self._model, "scores_of"):
+            raise PaddockError(
+                f"{self.origin.model} reads no columns of users: take a run of model=profile, or give a history"
+            )
+        try:
+            made: Scores = self._model.scores_of(dict(profile)).float().cpu().numpy()
+        except ValueError as error:
+            raise PaddockError(f"profile: {error}") from error
+        return made
+
+    @cached_property
+    def _popularity(self) -> NDArray[np.int64]:
+        return np.bincount(np.asarray(self.data.items), minlength=self.data.n_items + 1)
+
+    def _best(self, scores_N: Scores, out_N: NDArray[np.bool_], k: int) -> list[int]:
+        left = np.flatnonzero(out_N).astype(np.int32)
+        hidden = Sequences(indptr=np.array([0, len(left)]), items=left)
+        wanted = min(k, self.data.n_items)
+        items_1K, _ = topk(torch.from_numpy(np.asarray(scores_N))[None], hidden, wanted)
+        return [int(item) for item in items_1K[0] if item]
+
+    def _recommended(
+        self, rank: int, item: int, score: float, reasons: tuple[Reason, ...]
+    ) -> Recommended:
+        return Recommended(rank, self._token(item), self._title(item), float(score), reasons)
+
+    def _token(self, item: int) -> str:
+        return str(self.data.item_tokens[item])
+
+    def _title(self, item: int) -> str:
+        return self.data.item_titles[item] or self._token(item)
+
+    def _items_of(self, user: int) -> list[int]:
+        start, end = self.data.indptr[user], self.data.indptr[user + 1]
+        return [int(item) for item in self.data.items[start:end]]
+
+    def _user(self, token: str) -> int:
+        found = self.data.user_id(token)
+        if found is not None:
+            return found
+        near = process.extract(token, [str(each) for each in self.data.user_tokens[1:]], limit=3)
+        names = ", ".join(str(each[0]) for each in near)
+        raise PaddockError(
+            f"user={token} is not in {self.data.name}; the nearest ids are {names}. "
+            "Somebody new is scored by history=[...]"
+        )
+
+
+class _Reasons:
+    """Why items are in an answer, looked up in the data."""
+
+    def __init__(
+        self, recommender: Recommender, request: Request, history: Sequence[int], rule: str
+    ) -> None:
+        self._of = recommender
+        self._request = request
+        self._rule = rule
+        self._history = list(dict.fromkeys(history))[-READ:]
+        self._near_MN = None
+        if self._history and rule != "query":
+            self._near_MN = recommender.space.similar(self._history)
+
+    def of(self, item: int) -> tuple[Reason, ...]:
+        found = [self._by_history(item), self._by_query(item), self._by_profile()]
+        reasons = tuple(reason for reason in found if reason is not None)
+        return reasons or (self._by_popularity(item),)
+
+    def _by_history(self, item: int) -> Reason | None:
+        if self._near_MN is None:
+            return None
+        place = int(self._near_MN[:, item].argmax())
+        if self._near_MN[place, item] < NEAR:
+            return None
+        nearest, past = self._history[place], self._of._past
+        title = self._of._title(nearest)
+        whose = "the user" if self._request.user is not None else "you"
+        return Reason("history", f'{whose} {past} "{title}"', (self._of._token(nearest),))
+
+    def _by_query(self, item: int) -> Reason | None:
+        if not self._request.query or "query" not in self._rule:
+            return None
+        words = self._of.texts.matching(self._request.query, item)
+        if not words:
+            return None
+        return Reason("query", f"its text has {', '.join(words)}", words)
+
+    def _by_profile(self) -> Reason | None:
+        if self._rule != "profile":
+            return None
+        said = tuple(f"{column}={value}" for column, value in self._request.profile.items())
+        return Reason("profile", f"what users of {', '.join(said)} have", said)
+
+    def _by_popularity(self, item: int) -> Reason:
+        count = int(self._of._popularity[item])
+        return Reason(
+            "popular", f"{count} interactions of {self._of.data.n_users} users", (str(count),)
+        )
+
+
+def _spread(scores_N: Scores) -> float:
+    return float(scores_N[1:][np.isfinite(scores_N[1:])].std()) or 1.0
+
+
+def _standardised(scores_N: Scores) -> Scores:
+    left = scores_N[1:][np.isfinite(scores_N[1:])]
+    made: Scores = ((scores_N - left.mean()) / (left.std() or 1.0)).astype(np.float32)
+    return made

@@ -1,0 +1,94 @@
+"""An engine put together from a configuration and a finished run."""
+
+from typing import TYPE_CHECKING
+
+from omegaconf import OmegaConf
+
+from experiments.config.groups import choices
+from experiments.config.schema import Config
+from experiments.config.values import nearest
+from experiments.errors import PaddockError
+from experiments.paths import CONF
+from experiments.talk.ask.library import Library, read_samples
+from experiments.talk.ask.tables import Tables
+from experiments.talk.catalogue import Catalogue
+from experiments.talk.engine import Engine
+from experiments.talk.ranking import ByNeighbours, Ranker
+from experiments.talk.read_texts import read_texts
+from experiments.talk.search import item_search
+from experiments.talk.texts import Texts
+from experiments.talk.understand import Understanding
+
+if TYPE_CHECKING:
+    from experiments.config.language_keys import TextEncoderConfig
+    from experiments.data.prepared import Prepared
+    from experiments.runs.folder import RunFolder
+
+
+def engine_of(config: Config, data: "Prepared", folder: "RunFolder | None") -> Engine:
+    """The engine of a data set.
+
+    Parameters
+    ----------
+    config : Config
+        Its data set's words, `talk`, `k`, protocol and device count.
+    data : Prepared
+    folder : RunFolder or None
+        The run that ranks; None: the neighbours among the users.
+
+    Raises
+    ------
+    PaddockError
+        A file of `talk` cannot be read, the encoder cannot be loaded, or the run was trained on other data.
+    """
+    catalogue = Catalogue.of(data)
+    understanding = Understanding(catalogue)
+    own = read_samples(config.talk.questions) if config.talk.questions else []
+    texts = Texts(read_texts(config.talk.texts), catalogue) if config.talk.texts.source else None
+    return Engine(
+        understanding=understanding,
+        ranker=_ranker(config, data, folder, catalogue),
+        search=item_search(data, _encoder(config.talk.text_encoder)),
+        library=Library(Tables.of(data, catalogue), understanding, own),
+        texts=texts,
+        name=data.name,
+        past=config.dataset.text.past,
+        k=config.k,
+    )
+
+
+def _ranker(
+    config: Config, data: "Prepared", folder: "RunFolder | None", catalogue: Catalogue
+) -> Ranker:
+    if folder is None:
+        return ByNeighbours.of(data, catalogue)
+    from experiments.protocol.split import split_interactions
+    from experiments.talk.run_ranking import ByRun
+
+    split = split_interactions(data, config.protocol)
+    if folder.run["hashes"]["split"] != split.hash:
+        raise PaddockError(
+            f"{folder.path} was trained on other data than dataset={data.name} "
+            f"protocol={config.protocol.name} give here: name the data set and protocol of that run"
+        )
+    return ByRun(folder, data, split, catalogue, device=config.device)
+
+
+def _encoder(name: str | None) -> "TextEncoderConfig | None":
+    if name is None:
+        return None
+    from experiments.config.language_keys import TINY, TextEncoderConfig
+
+    known = choices("text_encoder")
+    if name not in known:
+        raise PaddockError(f"talk.text_encoder={name} is unknown: {nearest(name, known)}")
+    values = OmegaConf.to_container(OmegaConf.load(CONF / "text_encoder" / f"{name}.yaml"))
+    assert isinstance(values, dict)
+    if values["name"] == TINY:
+        raise PaddockError(
+            f"talk.text_encoder={name} hashes words, which are searched by anyway: leave it out, or "
+            "name a sentence encoder such as minilm"
+        )
+    return TextEncoderConfig.of(
+        {str(key): each for key, each in values.items() if key != "control"}
+    )
