@@ -52,15 +52,17 @@ def all_visible(content: Any) -> Any:
     return content
 
 
-def json_text(content: Any) -> str:
-    r"""Content as indented JSON for stdout, where ``\u001b`` stands for ESC: what is read from it is the same.
+def json_text(content: Any, *, indent: int | None = 2) -> str:
+    r"""Content as JSON for stdout, indented or in one line, where ``\u001b`` stands for ESC: what is read from it is the same.
 
     Parameters
     ----------
     content : object
         Dicts, lists, strings, numbers and None.
+    indent : int or None
+        Blanks of a level; None: one line.
     """
-    text = json.dumps(content, ensure_ascii=False, indent=2)
+    text = json.dumps(content, ensure_ascii=False, indent=indent)
     # Outside of its strings JSON holds no control character but ends of lines.
     return _ACTS.sub(lambda found: found[0] if found[0] == "\n" else _escaped(found[0]), text)
 

@@ -166,6 +166,9 @@ class Split:
         Of these keys exactly one is given.
     needs_times : bool
         The data set must have the time of every interaction.
+    holds_users_out : bool
+        The users that are scored are held out of training whole: histories hold what it gives of them
+        (part -1) and not the valid part, and no model is trained again on that.
     check : callable or None
         Takes the keys' values by name and raises ValueError for impossible ones.
     """
@@ -174,6 +177,7 @@ class Split:
     keys: tuple[Key, ...] = ()
     one_of: tuple[str, ...] = ()
     needs_times: bool = False
+    holds_users_out: bool = False
     check: Callable[[Mapping[str, Any]], None] | None = None
     doc: str = ""
 
@@ -268,6 +272,7 @@ def split(
     keys: tuple[Key, ...] = (),
     one_of: tuple[str, ...] = (),
     needs_times: bool = False,
+    holds_users_out: bool = False,
     check: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> Callable[[Function], Function]:
     """Declare a function as a split: (data, protocol) -> part of every interaction.
@@ -282,11 +287,20 @@ def split(
         Names of keys of which exactly one is given.
     needs_times : bool
         Whether the data set must have times.
+    holds_users_out : bool
+        Whether users are held out of training whole, see `Split`.
     check : callable, optional
         Takes the keys' values by name and raises ValueError for impossible ones.
     """
     return _declared(
-        Split(name=name, keys=keys, one_of=one_of, needs_times=needs_times, check=check)
+        Split(
+            name=name,
+            keys=keys,
+            one_of=one_of,
+            needs_times=needs_times,
+            holds_users_out=holds_users_out,
+            check=check,
+        )
     )
 
 

@@ -1,6 +1,5 @@
 """A conversation in the terminal, or over a file of messages."""
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from experiments.talk.assemble import engine_of
 from experiments.talk.engine import Engine
 from experiments.talk.state import State
 from experiments.talk.turn import Turn
-from experiments.visible import all_visible, visible
+from experiments.visible import json_text, visible
 
 SHOWN = 20
 """Rows of an answer that a terminal shows; JSON has all."""
@@ -105,8 +104,8 @@ def _typed(console: Console) -> Iterator[str]:
 
 def _show(made: Turn, message: str, form: Format, console: Console) -> None:
     if form is Format.json:
-        plain = all_visible({"message": message, **made.as_plain()})
-        console.file.write(json.dumps(plain, ensure_ascii=False) + "\n")
+        plain = {"message": message, **made.as_plain()}
+        console.file.write(json_text(plain, indent=None) + "\n")
         console.file.flush()
         return
     console.print(visible(made.words, keep="\n"), soft_wrap=True)

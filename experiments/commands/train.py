@@ -356,6 +356,8 @@ def _training(this: IdentifiedRun) -> Training:
 def _input_tags(trained: Trained, this: IdentifiedRun, unable: Mapping[str, str]) -> dict[str, str]:
     if "test" in unable:
         return {f"{NOTE}not_applicable": unable["test"]}
+    if this.shared.split.holds_users_out:
+        return {}  # nobody reads a valid item
     note = input_note(trained.model, trained.dataset, this.experiment.config.protocol)
     return {} if note is None else {f"{NOTE}inputs": note}
 

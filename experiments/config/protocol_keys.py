@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.components.registry import functions
 from experiments.config.metric_names import names_of
-from experiments.config.schema import DatasetConfig, ProtocolConfig
+from experiments.config.schema import DatasetConfig, ProtocolConfig, Refit
 from experiments.config.values import at_least, checked, nearest, spelled_value
 from experiments.errors import PaddockError
 from paddock import ListMeasure, Metric, Split
@@ -140,6 +140,11 @@ def check_split(protocol: ProtocolConfig) -> None:
             raise PaddockError(
                 f"{key_path(key.name)} is missing: protocol.split={split.name} needs it"
             )
+    if split.holds_users_out and protocol.refit is Refit.valid:
+        raise PaddockError(
+            f"protocol.refit=valid trains on the valid part, and protocol.split={split.name} holds its "
+            f"users out of training: set protocol.refit=none"
+        )
     if split.check is not None:
         try:
             split.check(values)

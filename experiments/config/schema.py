@@ -179,8 +179,9 @@ class ProtocolConfig:
     """Who is scored on what: the split, the rankings, the metrics, and the one that selects.
 
     `ratios` are the shares of train, valid and test (splits temporal and random), `cut_times` the
-    times at which valid and test begin (temporal), `seed` draws the split (random), `settings` are the
-    keys of a plug-in's split. Of the users with
+    times at which valid and test begin (temporal), `seed` draws the split (random, cold_items, cold_users),
+    `history` is how many interactions of a held-out user are given (cold_users), `settings` are the keys of a
+    split that are none of these. Of the users with
     a target, `scored_users` are scored in each phase, drawn once, the same for every model; null: all.
     `beyond` and `slices` concern the test phase alone.
 
@@ -195,6 +196,7 @@ class ProtocolConfig:
     ratios: list[float] | None = None
     cut_times: list[float] | None = None
     seed: int | None = None
+    history: int | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     scored_users: int | None = None
     inputs: Inputs = Inputs.history
@@ -232,6 +234,18 @@ class TalkTextsConfig:
 
 
 @dataclass
+class TalkClientConfig:
+    """A language model that words the answers: a server at `base_url`, or `llm`, a file of conf/llm by name."""
+
+    base_url: str | None = None
+    name: str = "default"
+    llm: str | None = None
+    key_variable: str = "PADDOCK_LLM_KEY"
+    timeout: float = 60.0
+    retries: int = 2
+
+
+@dataclass
 class TalkConfig:
     """What `mode=talk` reads beside the run.
 
@@ -240,6 +254,7 @@ class TalkConfig:
     """
 
     texts: TalkTextsConfig = field(default_factory=TalkTextsConfig)
+    client: TalkClientConfig = field(default_factory=TalkClientConfig)
     questions: str | None = None
     text_encoder: str | None = None
 

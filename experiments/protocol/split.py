@@ -76,7 +76,7 @@ class Split:
     row_users, row_items : int32, (R,)
         As in the prepared data: grouped by user, in time order.
     part : int8, (R,)
-        0 train, 1 valid, 2 test, 3 in no part.
+        0 train, 1 valid, 2 test, 3 in no part, -1 in histories alone.
     parts_hash : str
         Of the data, the split's name and `part`; equal on every machine.
     hash : str
@@ -86,6 +86,8 @@ class Split:
         number; None: all.
     bits_U : uint64, (n_users + 1,), or None
         A random number of every user id.
+    holds_users_out : bool
+        Whether users are held out of training whole: then no history knows the valid part.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Split:
     parts_hash: str
     scored_users: int | None = None
     bits_U: NDArray[np.uint64] | None = None
+    holds_users_out: bool = False
     _made: dict[tuple[str, str], Sequences] = field(default_factory=dict, init=False, repr=False)
 
     def rows(self, part: int) -> NDArray[np.int64]:
@@ -114,11 +117,20 @@ class Split:
         """Item of each training interaction."""
         return self.row_items[self.part == TRAIN]
 
+    def training(self) -> Sequences:
+        """The training items of every user, in time order: one row a user id, (n_users + 1)."""
+        if ("training", "valid") not in self._made:
+            self._made["training", "valid"] = by_user(
+                self.train_users, self.train_items, self.n_users
+            )
+        return self._made["training", "valid"]
+
     def history(self, phase: Phase) -> Sequences:
         """What is known of every user when the phase is scored, in time order.
 
         The train rows for "valid"; the train and valid rows for "test". Where the split is not by
-        time (random), that may hold what happened after a target.
+        time (random), that may hold what happened after a target. Of users who are held out of training it
+        is what the split gives of them, in both phases.
 
         Parameters
         ----------
@@ -211,7 +223,7 @@ class Split:
         return self._made[what, phase]
 
     def _history(self, phase: Phase) -> Sequences:
-        known = self.part < PART_OF[phase]
+        known = self.part < (VALID if self.holds_users_out else PART_OF[phase])
         return by_user(self.row_users[known], self.row_items[known], self.n_users)
 
     def _targets(self, phase: Phase) -> Sequences:
@@ -274,6 +286,7 @@ def split_interactions(data: Interactions, protocol: ProtocolConfig) -> Split:
         part=part,
         hash=content.hexdigest(),
         parts_hash=content.hexdigest(),
+        holds_users_out=component.declaration.holds_users_out,
     )
     wanted = protocol.scored_users
     if wanted is None or all(len(split.users(phase)) <= wanted for phase in get_args(Phase)):

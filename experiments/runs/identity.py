@@ -128,7 +128,7 @@ def config_hash(
 def protocol_content(protocol: Mapping[str, Any], *, test: bool = True) -> dict[str, Any]:
     """The keys of a protocol that count for identity.
 
-    Without `scored_users` or `settings` the keys are absent, as they are where none is set; so is
+    Without `scored_users`, `history` or `settings` the keys are absent, as they are where none is set; so is
     `refit` where there is none, and `inputs` where they are RecBole's.
 
     Parameters
@@ -139,7 +139,9 @@ def protocol_content(protocol: Mapping[str, Any], *, test: bool = True) -> dict[
         Whether the test is scored: if not, what is read and trained on for it counts for nothing.
     """
     absent = {"inputs": Inputs.recbole.value, "refit": Refit.none.value}
-    unsaid = {"name"} | {key for key in ("scored_users", "settings") if not protocol.get(key)}
+    unsaid = {"name"} | {
+        key for key in ("scored_users", "history", "settings") if not protocol.get(key)
+    }
     unsaid |= {key for key, value in absent.items() if not test or protocol.get(key) == value}
     return {key: value for key, value in protocol.items() if key not in unsaid}
 

@@ -162,6 +162,28 @@ class Recommender:
         return cls(folder=folder, config=config, data=data, model=model, dataset=dataset)
 
     @property
+    def reads_histories(self) -> bool:
+        """Whether it scores a history of somebody who is none of its users."""
+        return reads_histories(self._model)
+
+    def scores(self, user: int | None, history: Sequence[int] = ()) -> Scores:
+        """The model's scores of all items, (N,); the padding's means nothing.
+
+        Parameters
+        ----------
+        user : int or None
+            The number of a user, whose items come first; None: somebody new.
+        history : sequence of int
+            Numbers of items that came later.
+
+        Raises
+        ------
+        PaddockError
+            If a history is given that this model cannot score.
+        """
+        return self._of_history(user, [] if user is None else self._items_of(user), history)
+
+    @property
     def items(self) -> pl.DataFrame:
         """Item id, title and all item columns, a row an item."""
         features = self.data.item_features

@@ -1,6 +1,6 @@
 """An engine put together from a configuration and a finished run."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
@@ -15,6 +15,7 @@ from experiments.talk.catalogue import Catalogue
 from experiments.talk.engine import Engine
 from experiments.talk.ranking import ByNeighbours, Ranker
 from experiments.talk.read_texts import read_texts
+from experiments.talk.say import Phraser
 from experiments.talk.search import item_search
 from experiments.talk.texts import Texts
 from experiments.talk.understand import Understanding
@@ -31,7 +32,7 @@ def engine_of(config: Config, data: "Prepared", folder: "RunFolder | None") -> E
     Parameters
     ----------
     config : Config
-        Its data set's words, `talk`, `k`, protocol and device count.
+        Its data set's words, `talk`, `k`, device and threads count.
     data : Prepared
     folder : RunFolder or None
         The run that ranks; None: the neighbours among the users.
@@ -53,6 +54,7 @@ def engine_of(config: Config, data: "Prepared", folder: "RunFolder | None") -> E
         texts=texts,
         name=data.name,
         past=config.dataset.text.past,
+        phraser=_phraser(config, data),
         k=config.k,
     )
 
@@ -62,16 +64,45 @@ def _ranker(
 ) -> Ranker:
     if folder is None:
         return ByNeighbours.of(data, catalogue)
-    from experiments.protocol.split import split_interactions
+    from experiments.serving.recommender import Recommender
     from experiments.talk.run_ranking import ByRun
 
-    split = split_interactions(data, config.protocol)
-    if folder.run["hashes"]["split"] != split.hash:
+    device = "cpu" if config.device == "auto" else config.device
+    recommender = Recommender.of(
+        folder, data_dir=config.data_dir, device=device, threads=config.threads
+    )
+    if recommender.data.hash != data.hash:
         raise PaddockError(
-            f"{folder.path} was trained on other data than dataset={data.name} "
-            f"protocol={config.protocol.name} give here: name the data set and protocol of that run"
+            f"{folder.path} was trained on other data than dataset={data.name} gives here: name the "
+            "data set of that run"
         )
-    return ByRun(folder, data, split, catalogue, device=config.device)
+    return ByRun(recommender, catalogue)
+
+
+def _phraser(config: Config, data: "Prepared") -> Phraser | None:
+    """What asks the language model; None where none is named."""
+    keys = config.talk.client
+    if keys.base_url is None and keys.llm is None:
+        return None
+    from experiments.config.language_keys import ClientConfig
+    from experiments.language.local import client_of
+
+    given = {name: value for name, value in vars(keys).items() if name != "llm"}
+    if keys.llm is not None:
+        given["llm"] = _file("llm", keys.llm, key="talk.client.llm")
+    device = "cpu" if config.device == "auto" else config.device
+    client = client_of(ClientConfig.of(given), folder=data.path, device=device)
+    return client.complete
+
+
+def _file(group: str, name: str, *, key: str) -> dict[str, Any]:
+    """The values of a file of conf/, interpolations left out."""
+    known = choices(group)
+    if name not in known:
+        raise PaddockError(f"{key}={name} is unknown: {nearest(name, known)}")
+    values = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))
+    assert isinstance(values, dict)
+    return {str(each): value for each, value in values.items() if "${" not in str(value)}
 
 
 def _encoder(name: str | None) -> "TextEncoderConfig | None":
@@ -79,16 +110,10 @@ def _encoder(name: str | None) -> "TextEncoderConfig | None":
         return None
     from experiments.config.language_keys import TINY, TextEncoderConfig
 
-    known = choices("text_encoder")
-    if name not in known:
-        raise PaddockError(f"talk.text_encoder={name} is unknown: {nearest(name, known)}")
-    values = OmegaConf.to_container(OmegaConf.load(CONF / "text_encoder" / f"{name}.yaml"))
-    assert isinstance(values, dict)
+    values = _file("text_encoder", name, key="talk.text_encoder")
     if values["name"] == TINY:
         raise PaddockError(
             f"talk.text_encoder={name} hashes words, which are searched by anyway: leave it out, or "
             "name a sentence encoder such as minilm"
         )
-    return TextEncoderConfig.of(
-        {str(key): each for key, each in values.items() if key != "control"}
-    )
+    return TextEncoderConfig.of(values)

@@ -1,13 +1,12 @@
 """Conditions of item columns in a message: words of a column, years, other numbers."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 
-from experiments.errors import PaddockError
+from experiments.serving.filters import parse_where
 from experiments.talk.catalogue import Catalogue
 from experiments.talk.words import lexicon
 
@@ -89,75 +88,26 @@ def merged(before: tuple[str, ...], told: list[Condition]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*kept, *(each.text for each in told)]))
 
 
-_ONE = re.compile(
-    r"(?P<column>\w+) (?P<sign>contains|<=|>=|<|>|=) (?P<value>\"(?:[^\"\\\\]|\\\\.)*\"|-?\d+(?:\.\d+)?)"
-)
-
-
 def fulfilled(filters: Sequence[str], catalogue: Catalogue) -> np.ndarray:
     """Which items meet all conditions.
 
     Parameters
     ----------
     filters : sequence of str
-        As `conditions_of` writes them.
+        As `conditions_of` writes them, or any that `experiments.serving.filters` reads.
     catalogue : Catalogue
 
     Returns
     -------
     ndarray of bool, shape (I,)
-        An item without a value meets no condition, a denied one aside.
 
     Raises
     ------
     PaddockError
         A condition cannot be read, or names an unknown column.
     """
-    meets = np.ones(len(catalogue.titles), dtype=bool)
-    for text in filters:
-        denied, bare = text.startswith("not "), text.removeprefix("not ").strip()
-        if bare.startswith("(") and bare.endswith(")"):
-            bare = bare[1:-1]
-        ones = [_one(each, text, catalogue) for each in bare.split(" or ")]
-        found = np.logical_or.reduce(ones)
-        meets &= ~found if denied else found
-    return meets
-
-
-def _one(text: str, whole: str, catalogue: Catalogue) -> np.ndarray:
-    read = _ONE.fullmatch(text.strip())
-    if read is None:
-        raise PaddockError(
-            f'the filter {whole!r} cannot be read: write as year < 1980, genres contains "Comedy", '
-            "with or and not where needed"
-        )
-    if read["column"] not in catalogue.items.columns[1:]:
-        near = ", ".join(catalogue.items.columns[1:])
-        raise PaddockError(
-            f"the filter {whole!r}: items have no column {read['column']}, but {near}"
-        )
-    column = catalogue.items[read["column"]]
-    if read["sign"] == "contains" or read["value"].startswith('"'):
-        value = re.sub(r"\\(.)", r"\1", read["value"].strip('"')).casefold()
-        return np.array([_contains(cell, value) for cell in column.to_list()], dtype=bool)
-    if isinstance(column.dtype, pl.List):
-        raise PaddockError(f"the filter {whole!r}: {read['column']} holds words: write contains")
-    numbers = column.cast(pl.Float64, strict=False).to_numpy()
-    return _COMPARED[read["sign"]](numbers, float(read["value"]))
-
-
-_COMPARED: Mapping[str, Callable[..., np.ndarray]] = {
-    "<": np.less,
-    "<=": np.less_equal,
-    ">": np.greater,
-    ">=": np.greater_equal,
-    "=": np.equal,
-}
-
-
-def _contains(cell: object, value: str) -> bool:
-    cells = cell if isinstance(cell, list) else [cell]
-    return any(str(each).casefold() == value for each in cells if each is not None)
+    masks = [parse_where(text).mask(catalogue.items) for text in filters]
+    return np.logical_and.reduce([np.ones(len(catalogue.titles), dtype=bool), *masks])
 
 
 def value_words(value: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from experiments.talk.catalogue import Catalogue
 from experiments.talk.conditions import value_words
-from experiments.talk.titles import Titles
+from experiments.talk.titles import Titles, tokens_of
 from experiments.talk.words import lexicon
 
 
@@ -80,8 +80,8 @@ def unfounded(
 ) -> list[str]:
     """What a text says that its evidence does not hold.
 
-    Titles of the catalogue that are none of the cards', numbers and quoted passages that stand nowhere in the
-    evidence, and values of item columns that no card has.
+    Titles of the catalogue that are none of the cards', names that stand nowhere in the evidence, in the catalogue or
+    not, numbers and quoted passages that do not either, and values of item columns that no card has.
 
     Parameters
     ----------
@@ -117,6 +117,7 @@ def unfounded(
         for each in re.findall(r"[\"“«]([^\"“”«»]{12,})[\"”»]", words)
         if each.casefold() not in lowered
     ]
+    wrong += _unknown_names(words, evidence)
     spoken = words.casefold()
     for card in cards:
         spoken = spoken.replace(card.title.casefold(), " ")
@@ -129,6 +130,20 @@ def unfounded(
             and not any(word in lowered for word in value_words(value))
         ]
     return wrong
+
+
+def _unknown_names(words: str, evidence: str) -> list[str]:
+    """Words that are written like names and stand nowhere in the evidence.
+
+    Within a sentence a capital makes a name; at its beginning everything but common words counts as one.
+    """
+    known = {token.form for token in tokens_of(evidence)}
+    common = lexicon().stop | lexicon().plain | lexicon().cues | lexicon().openers
+    return [
+        words[token.start : token.end]
+        for token in tokens_of(words)
+        if words[token.start].isupper() and token.form not in known | common
+    ]
 
 
 def _all_of(card: Card) -> str:

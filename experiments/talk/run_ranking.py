@@ -11,22 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments import checkpoint
-from experiments.bridge.inputs import reads_histories
-from experiments.bridge.scorer import RecBoleScorer
-from experiments.config.resolve import resolve_model
-from experiments.protocol.sequences import Sequences
-from experiments.protocol.split import Split
 from experiments.talk.catalogue import Catalogue
 from experiments.talk.ranking import ByNeighbours, Ranked
-from experiments.training.build import build
-from experiments.training.context import TrainingContext
-from experiments.training.device import device_of
-from experiments.training.state import load_model_state
 
 if TYPE_CHECKING:
-    from experiments.data.prepared import Prepared
-    from experiments.runs.folder import RunFolder
+    from experiments.serving.recommender import Recommender
 
 
 class ByRun:
@@ -34,47 +23,20 @@ class ByRun:
 
     Parameters
     ----------
-    folder : RunFolder
-        Of the run, trained on this split.
-    data : Prepared
-    split : Split
+    recommender : Recommender
     catalogue : Catalogue
-    device : str
-        As the configuration says it.
+        Of the recommender's data.
     """
 
-    def __init__(
-        self,
-        folder: "RunFolder",
-        data: "Prepared",
-        split: Split,
-        catalogue: Catalogue,
-        *,
-        device: str = "auto",
-    ) -> None:
-        self._neighbours = ByNeighbours.of(data, catalogue)
-        self._data = data
-        run = folder.run
-        self._origin = {
-            "model": str(run["model_key"]),
-            "run_id": str(folder.tracking.get("run_id", "")),
-            "folder": folder.path.name,
-            "dataset": str(run["dataset"]),
-            "protocol": str(run["protocol"]),
-            "data": data.hash,
-        }
-        sections, values = checkpoint.load(folder.path / "model" / "model.safetensors")
-        context = TrainingContext(
-            data=data, split=split, seed=run["seed"], device=device_of(device), folder=folder.path
-        )
-        self._model, self._dataset, _ = build(resolve_model(values).values, context)
-        load_model_state(self._model, *sections["model"])
-        self.reads_histories = reads_histories(self._model)
+    def __init__(self, recommender: "Recommender", catalogue: Catalogue) -> None:
+        self._recommender = recommender
+        self._neighbours = ByNeighbours.of(recommender.data, catalogue)
 
     @property
     def origin(self) -> Mapping[str, str]:
         """The run, its model and the data."""
-        return self._origin
+        origin = self._recommender.origin
+        return {name: str(value or "") for name, value in vars(origin).items()}
 
     def rank(
         self,
@@ -94,10 +56,14 @@ class ByRun:
         user : int or None
             Row of a user of the data set.
         """
-        knows = user is not None or (bool(history) and self.reads_histories)
-        if not knows:
+        able = self._recommender.reads_histories
+        if user is None and not (history and able):
             return self._neighbours.rank(history, dislikes, profile, user)
-        scores = self._scores(history, user)
+        number = None if user is None else user + 1
+        later = [row + 1 for row in history] if able else []
+        made = self._recommender.scores(number, later)[1:].astype(float)
+        least, most = made.min(), made.max()
+        scores = (made - least) / max(float(most - least), 1e-12)
         for row in dislikes:
             scores = scores * (1.0 - np.minimum(self.similar(row), 1.0))
         return Ranked(scores, "run")
@@ -113,18 +79,3 @@ class ByRun:
     def taken(self, user: int) -> np.ndarray:
         """The rows of a known user's items."""
         return self._neighbours.taken(user)
-
-    def _scores(self, history: Sequence[int], user: int | None) -> np.ndarray:
-        # Whoever is not of the data set stands in the first user's place, with a history of their own.
-        place = 1 if user is None else user + 1
-        start, stop = self._data.indptr[place], self._data.indptr[place + 1]
-        own = self._data.items[start:stop] if user is not None else np.empty(0, dtype=np.int32)
-        items = np.concatenate([own, np.asarray(history, dtype=np.int32) + 1]).astype(np.int32)
-        indptr = np.zeros(self._data.n_users + 2, dtype=np.int64)
-        indptr[place + 1 :] = len(items)
-        scorer = RecBoleScorer(
-            self._model, dataset=self._dataset, history=Sequences(indptr=indptr, items=items)
-        )
-        scores = scorer.score(np.array([place]))[0, 1:].double().cpu().numpy()
-        least, most = scores.min(), scores.max()
-        return (scores - least) / max(float(most - least), 1e-12)

@@ -38,6 +38,7 @@ class Lexicon:
     korean_breaks: str
     intents: tuple[tuple[str, re.Pattern[str]], ...]
     clears: tuple[tuple[str, re.Pattern[str]], ...]
+    openers: frozenset[str]
     opinion_words: re.Pattern[str]
     places: Mapping[str, int]
 
@@ -46,7 +47,7 @@ class Lexicon:
 def lexicon() -> Lexicon:
     """The lexicon."""
     read: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-    for key in ("stop", "plain", "cues", "verbs"):
+    for key in ("stop", "plain", "cues", "verbs", "openers"):
         read[key] = frozenset(read[key].split())
     for key in ("articles", "between", "copulas", "never"):
         read[key] = frozenset(read[key])

@@ -18,7 +18,17 @@ def protocol_of(name, *overrides):
 
 
 @pytest.mark.parametrize(
-    "name", ["loo", "temporal", "random", "loo-c20", "loo-c20-sample", "loo-c100"]
+    "name",
+    [
+        "loo",
+        "temporal",
+        "random",
+        "loo-c20",
+        "loo-c20-sample",
+        "loo-c100",
+        "cold-users",
+        "cold-users-5",
+    ],
 )
 def test_protocols_of_the_repository_are_accepted(name):
     check(protocol_of(name))
@@ -31,7 +41,11 @@ def test_own_cut_times_are_accepted():
 @pytest.mark.parametrize(
     ("name", "overrides", "told"),
     [
-        ("loo", ["seed=3"], r"protocol.seed=3 is read by split cold_items and random, not by loo"),
+        (
+            "loo",
+            ["seed=3"],
+            r"protocol.seed=3 is read by split cold_items and cold_users and random, not by loo",
+        ),
         (
             "loo",
             ["ratios=[0.8,0.1,0.1]"],
@@ -55,7 +69,7 @@ def test_own_cut_times_are_accepted():
         (
             "temporal",
             ["seed=3"],
-            r"protocol.seed=3 is read by split cold_items and random, not by temporal",
+            r"protocol.seed=3 is read by split cold_items and cold_users and random, not by temporal",
         ),
         ("temporal", ["cut_times=[1,2]"], r"set one of them, the other to null"),
         ("temporal", ["ratios=null"], r"protocol.ratios=null or protocol.cut_times=null: set one"),
@@ -69,6 +83,14 @@ def test_own_cut_times_are_accepted():
         ("loo", ["beyond=[ginni]"], r"protocol.beyond holds ginni.*did you mean gini"),
         ("loo", ["slices.items=0.7"], r"protocol.slices.items=0.7 must be above 0 and at most 0.5"),
         ("loo", ["slices.users=0"], r"protocol.slices.users=0.0 must be above 0"),
+        ("loo", ["history=5"], r"protocol.history=5 is read by split cold_users, not by loo"),
+        ("cold-users", ["history=-1"], r"protocol.history=-1 must be at least 0"),
+        ("cold-users", ["settings.share=1"], r"protocol.settings.share=1"),
+        (
+            "cold-users",
+            ["refit=valid"],
+            r"holds its users out of training: set protocol.refit=none",
+        ),
         ("loo", ["split=lo"], r"protocol.split=lo is unknown"),
     ],
 )

@@ -19,7 +19,8 @@ from experiments.errors import PaddockError
 from experiments.protocol.candidates import candidates
 from experiments.protocol.split import TEST, TRAIN, VALID, split_interactions
 from experiments.protocol.splits.cold_items import cold_items
-from experiments.protocol.splits.parts import UNUSED, counts_by_ratio
+from experiments.protocol.splits.cold_users import cold_users
+from experiments.protocol.splits.parts import GIVEN, UNUSED, counts_by_ratio
 
 from .toy import PROTOCOLS, random_toy, toy
 
@@ -30,6 +31,7 @@ GOLDEN = {
     "loo": "4e7e0e562f4a6fef0c7007c07a1cd50cc4e280eb933d95ffa68280ea012ba446",
     "temporal": "003fa7db1b4932227c34f83c1a03ef73131a943258a461454cee24c95b594d29",
     "cold_items": "fa4d6693f68f4f38ce5784d14dab49fadb47fc2d136881a929f31f5a9d280c61",
+    "cold_users": "999b02af6f4b2ebcbc9758a6d39e939021d8f77e14c749a4c4aaaec85aa718b7",
     "random": "262ecfec2e1443f601ea4af0186e28f92d5330800cc29c4063ce64ccfed9e99a",
 }
 
@@ -68,15 +70,17 @@ def test_every_split_is_tested():
 @given(interactions())
 def test_every_interaction_is_in_exactly_one_part(name, data):
     split = cut(data, name)
-    rows = np.concatenate([split.rows(part) for part in (*PARTS, UNUSED)])
-    assert len(split.rows(UNUSED)) == 0 or name == "cold_items"
+    rows = np.concatenate([split.rows(part) for part in (*PARTS, UNUSED, GIVEN)])
+    assert len(split.rows(UNUSED)) == 0 or name.startswith("cold")
+    assert len(split.rows(GIVEN)) == 0 or name == "cold_users"
     assert sorted(rows) == list(range(len(data.items)))
     for user in range(1, data.n_users + 1):
         of_user = data.users == user
         for phase, part in (("valid", VALID), ("test", TEST)):
             # Rows are in time order, and so is whatever is chosen of them.
+            before = VALID if name == "cold_users" else part
             assert list(split.history(phase).of(user)) == list(
-                data.items[of_user & (split.part < part)]
+                data.items[of_user & (split.part < before)]
             )
             asked = data.items[of_user & (split.part == part)]
             assert list(split.targets(phase).of(user)) == list(dict.fromkeys(asked))
@@ -234,6 +238,50 @@ def test_other_seeds_hold_other_items_out():
             split_interactions(data, wrong)
 
 
+@settings(deadline=None)
+@given(interactions(), st.integers(0, 3))
+def test_cold_users_give_their_first_items_and_ask_for_their_last_two(data, history):
+    protocol = replace(PROTOCOLS["cold_users"], history=history)
+    try:
+        split = split_interactions(data, protocol)
+    except PaddockError as error:
+        assume("leaves" not in str(error))
+        raise
+    cold = cold_users(data, 0.3, 2024)
+    assert cold[1:].sum() == max(1, int(0.3 * data.n_users))
+    for user in range(1, data.n_users + 1):
+        own = list(data.items[data.users == user])
+        if not cold[user]:
+            assert list(split.training().of(user)) == own
+            assert len(split.targets("valid").of(user)) == len(split.targets("test").of(user)) == 0
+            continue
+        assert len(split.training().of(user)) == 0
+        scored = len(own) >= history + 2
+        assert list(split.targets("test").of(user)) == (own[-1:] if scored else [])
+        assert list(split.targets("valid").of(user)) == (own[-2:-1] if scored else [])
+        for phase in ("valid", "test"):
+            given = own[:history] if scored else []
+            assert list(split.history(phase).of(user)) == given
+            assert set(split.masked(phase).of(user)) == set(given) - set(
+                split.targets(phase).of(user)
+            )
+
+
+def test_the_same_users_are_held_out_whatever_is_given_of_them():
+    data = random_toy(3, n_users=60, n_items=200, longest=30, shortest=8)
+    bare, five = (
+        split_interactions(data, replace(PROTOCOLS["cold_users"], history=n)) for n in (0, 5)
+    )
+    for phase in ("valid", "test"):
+        assert list(bare.targets(phase).items) == list(five.targets(phase).items)
+        assert list(bare.users(phase)) == list(five.users(phase))
+    assert list(bare.train_items) == list(five.train_items)
+    assert bare.hash != five.hash
+    other = cold_users(data, 0.3, 1)
+    assert other.sum() == len(bare.users("test")) == 18
+    assert set(np.flatnonzero(other)) != set(bare.users("test"))
+
+
 def test_random_parts_fall_everywhere_and_follow_the_seed():
     data = toy([list(range(1, 11))] * 4000, 10)
     split = split_interactions(data, PROTOCOLS["random"])
@@ -309,5 +357,5 @@ print(*(golden_hash(name) for name in GOLDEN))
 def test_the_tiny_data_set_splits_every_way(tiny_data):
     for name in splits():
         split = split_interactions(tiny_data, PROTOCOLS[name])
-        assert set(np.unique(split.part)) - {UNUSED} == set(PARTS)
+        assert set(np.unique(split.part)) - {UNUSED, GIVEN} == set(PARTS)
     assert random_toy(1, n_users=9, n_items=20, longest=9).timestamps is not None

@@ -60,6 +60,9 @@ PROTOCOLS = {
     "cold_items": ProtocolConfig(
         name="cold", split="cold_items", seed=2024, settings={"share": 0.3}
     ),
+    "cold_users": ProtocolConfig(
+        name="cold", split="cold_users", seed=2024, history=1, settings={"share": 0.3}
+    ),
     "temporal": ProtocolConfig(name="temporal", split="temporal", ratios=[0.8, 0.1, 0.1]),
     "random": ProtocolConfig(name="random", split="random", ratios=[0.8, 0.1, 0.1], seed=2024),
 }

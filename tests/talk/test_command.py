@@ -5,8 +5,11 @@ import io
 import json
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -195,3 +198,59 @@ def test_a_column_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"item": 1}\n[2]\n')
     with pytest.raises(PaddockError, match="no JSON object"):
         read_texts(TalkTextsConfig(source=str(tmp_path / "a.jsonl")))
+
+
+class Model(BaseHTTPRequestHandler):
+    """An OpenAI-compatible server that says what the test has it say."""
+
+    says = ""
+    asked: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.asked.append(body["messages"][0]["content"])
+        answer = json.dumps({"choices": [{"message": {"role": "assistant", "content": self.says}}]})
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(answer.encode())
+
+    def log_message(self, *args: object) -> None:
+        """Nothing is logged."""
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    made = ThreadingHTTPServer(("127.0.0.1", 0), Model)
+    thread = threading.Thread(target=made.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{made.server_port}/v1"
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+def test_a_servers_words_are_checked(trained: CommandLine, server: str) -> None:
+    """Over HTTP: true words are used, false ones and a dead address are answered by the template."""
+    words = ("model=ease", "k=2", f"talk.client.base_url={server}", "talk.client.retries=0")
+    (plain,) = turns(trained, ["recommend a romance"], "model=ease", "k=2")
+    title = plain["items"][0]["title"]
+    Model.says = f"I think that {title} is for you."
+    (made,) = turns(trained, ["recommend a romance"], *words)
+    assert made["words"] == Model.says
+    assert "recommend a romance" in Model.asked[-1]
+    Model.says = "Watch Casablanca, which won 3 Oscars."
+    (made,) = turns(trained, ["recommend the romance, please"], *words)
+    assert made["words"].splitlines()[-1] == (
+        "The language model's words were not used: '3' is not in the evidence."
+    )
+    dead = [*words[:2], "talk.client.base_url=http://127.0.0.1:9/v1", "talk.client.retries=0"]
+    (made,) = turns(trained, ["recommend a romance now"], *dead)
+    assert made["words"].startswith(plain["words"])
+    assert "The language model's words were not used" in made["words"]
+    assert [each["item"] for each in made["items"]] == [each["item"] for each in plain["items"]]
+
+
+def test_an_unknown_language_model(trained: CommandLine) -> None:
+    answer = trained(*TALK, "model=ease", "talk.client.llm=smolm")
+    assert (answer.code, "talk.client.llm=smolm is unknown" in answer.err) == (2, True)

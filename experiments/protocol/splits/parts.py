@@ -15,6 +15,9 @@ TRAIN, VALID, TEST = 0, 1, 2
 UNUSED = 3
 """Of an interaction that is in no part: neither training nor a history knows it, and no phase asks for it."""
 
+GIVEN = -1
+"""Of an interaction that every history knows and training does not: it is before all parts."""
+
 Phase = Literal["valid", "test"]
 Parts = NDArray[np.int8]
 

@@ -74,7 +74,9 @@ def _print(rows: Sequence[Row], console: Console) -> None:
     below = [(_raised(number), note) for number, note in enumerate(notes, start=1)]
     if place is not None:
         by = long_name(rows[0].sorted_by)
-        below.append((_HERE, f"this configuration: place {place} of {len(rows)} by {by}"))
+        ranked = [row for row in rows if not row.not_applicable]
+        at = f"place {place} of {len(ranked)} by {by}" if place <= len(ranked) else "not ranked"
+        below.append((_HERE, f"this configuration: {at}"))
     if hidden:
         names = ", ".join(map(long_name, hidden))
         below.append(("", f"No room for {names}: a wider terminal shows more."))

@@ -65,7 +65,7 @@ class Masked:
     def __init__(self, task: Task) -> None:
         _check(task)
         self._model = task.model
-        self._history = task.split.history("valid")
+        self._history = task.split.training()
         self._longest = int(task.config["MAX_ITEM_LIST_LENGTH"])
         self._batch_size = int(task.config["train_batch_size"])
         self._mask_ratio = float(task.config["mask_ratio"])

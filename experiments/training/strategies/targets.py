@@ -42,7 +42,7 @@ class Targets:
         self._model = task.model
         self._device = task.config["device"]
         self._longest = int(task.config["MAX_ITEM_LIST_LENGTH"])
-        self._history = task.split.history("valid")
+        self._history = task.split.training()
         lengths = self._history.lengths
         self._users_U = np.flatnonzero(lengths >= 2)
         self._lengths_U = lengths[self._users_U]

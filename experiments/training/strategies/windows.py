@@ -81,7 +81,7 @@ class Windows:
                 f"{type(task.model).__name__} has none: use model.strategy=recbole"
             )
         self._model = task.model
-        self._history = task.split.history("valid")
+        self._history = task.split.training()
         self._longest = int(task.config["MAX_ITEM_LIST_LENGTH"])
         self._batch_size = int(task.config["train_batch_size"])
         self._device = task.config["device"]
