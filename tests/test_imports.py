@@ -116,6 +116,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "ground",
         "paddock.testing",
     ),
+    "peft": ("experiments.language.adapters",),
     "transformers": ("experiments.language",),
     "sqlglot": ("experiments.talk",),
     "vaderSentiment": ("experiments.talk",),

@@ -10,6 +10,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 
 from experiments.config.language_keys import LLMConfig, TextEncoderConfig
 from experiments.data.prepared import Prepared
+from experiments.language.adapters import adapted
 from experiments.language.embeddings import item_embeddings
 from experiments.language.encoder import texts_or_titles
 from experiments.language.gguf_model import COPIES, gguf_folder
@@ -20,6 +21,7 @@ from experiments.protocol.split import Split
 from models.allmrec.backbone import Backbone
 from models.allmrec.frozen_llm import FrozenLLM
 from models.allmrec.parts import Parts
+from models.llmrec.model import TunedParts
 
 
 def parts_of(
@@ -67,6 +69,42 @@ def parts_of(
         # tiny says its width itself, so that a stage that needs no language model builds none.
         text_encoder=SentenceEncoder(text_encoder, data) if text_encoder.trained else None,
         llm_width=None if llm is None else _width(llm, made),
+    )
+
+
+def tuned_parts_of(
+    values: Mapping[str, Any],
+    *,
+    data: Prepared,
+    backbone: AbstractRecommender,
+    load_backbone: Callable[[str], None],
+    device: torch.device,
+) -> TunedParts:
+    """What a language model with adapters is made with.
+
+    Parameters
+    ----------
+    values : mapping
+        The model's resolved keys.
+    data : Prepared
+    backbone : AbstractRecommender
+        Untrained.
+    load_backbone : callable
+        Puts the weights of a backbone's identity into it.
+    device : torch.device
+        Where the language model lies.
+
+    Raises
+    ------
+    PaddockError
+        The language model cannot be loaded, or takes no such adapters.
+    """
+    llm = LLMConfig.of(values["llm"])
+    made = llm_folder(llm, data, words=values["words"], device=device)
+    return TunedParts(
+        backbone=Backbone(backbone, load=load_backbone),
+        titles=data.item_titles,
+        adapt=partial(adapted, partial(shared_llm, llm, made, device)),
     )
 
 

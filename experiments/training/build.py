@@ -125,18 +125,19 @@ def frozen_parts(values: dict[str, Any], context: TrainingContext) -> Any:
     context : TrainingContext
         The data, the split and the device.
     """
-    from experiments.language.parts import parts_of
+    from experiments.language.parts import parts_of, tuned_parts_of
 
     # The backbone's initial weights are always replaced, so that their seed does not matter.
     backbone = build(values[BACKBONE], replace(context, seed=0)).model
-    return parts_of(
-        values,
-        data=context.data,
-        split=context.split,
-        backbone=backbone,
-        load_backbone=partial(load_product, backbone, context.data),
-        device=context.device,
-    )
+    shared: dict[str, Any] = {
+        "data": context.data,
+        "backbone": backbone,
+        "load_backbone": partial(load_product, backbone, context.data),
+        "device": context.device,
+    }
+    if TEXT_ENCODER in values:
+        return parts_of(values, split=context.split, **shared)
+    return tuned_parts_of(values, **shared)
 
 
 def _members(values: dict[str, Any], context: TrainingContext) -> Any:

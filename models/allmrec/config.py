@@ -3,29 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from paddock import EVALUATION, ModelConfig, Schema, choices, integers, key, uniform
-
-TINY = "tiny"
-"""The name of the language model that is built and pretrained from the data set's own texts."""
-
-MECHANICS_ONLY = "paddock.mechanics_only"
-"""Tag of a run on the tiny language model: it proves the mechanics, and no quality."""
-
-LLM_NOTE = "paddock.note.llm"
-"""Tag that names the language model of a run, where it is not the tiny one."""
-
-FULL_RANKING = "paddock.full_ranking"
-"""Tag that says how all items are ranked, where that is not by their scores."""
+from paddock import EVALUATION, ModelConfig, choices, integers, key, uniform
+from paddock.prompting import PromptWords, prompting_notes
 
 STAGES = ("align", "llm")
-
-
-class PromptWords(Schema):
-    """The prompt's words for an item and for what users do with it."""
-
-    noun: str = key("item", "What an item is called.")
-    verb: str = key("buy", "What users do with it.")
-    past: str = key("bought", "What users did with it.")
 
 
 class ALLMRecConfig(ModelConfig):
@@ -126,7 +107,8 @@ class ALLMRecConfig(ModelConfig):
     accumulate: int = key(1, "Batches whose gradients make one step.", least=1, stage="llm")
     likelihood: str = key(
         "sum",
-        "Of an answer: the sum over its tokens, their mean, or the lift over the average user's.",
+        "Of an answer: the sum over its tokens, their mean, or the lift over the average user's "
+        "(without a user token, over a user's without history).",
         choices=("sum", "mean", "lift"),
         stage=EVALUATION,
     )
@@ -145,7 +127,7 @@ class ALLMRecConfig(ModelConfig):
 
     @classmethod
     def check(cls, values: Mapping[str, Any]) -> None:
-        """Refuse a lift without a user token, and a prompting stage without a language model.
+        """Refuse a prompting stage without a language model.
 
         Parameters
         ----------
@@ -157,11 +139,6 @@ class ALLMRecConfig(ModelConfig):
         ValueError
             Beginning with the key at fault.
         """
-        if values["likelihood"] == "lift" and values["user_token"] is False:
-            raise ValueError(
-                "likelihood=lift compares with the average user, which no prompt names with "
-                "model.user_token=false: take sum or mean"
-            )
         if values["strategy"] == "llm" and (values["llm"] is None or values["words"] is None):
             raise ValueError(
                 "llm or model.words is missing, which strategy llm needs: use model=a_llmrec_align "
@@ -179,24 +156,4 @@ class ALLMRecConfig(ModelConfig):
         full : bool
             Whether all items are ranked.
         """
-        llm = values.get("llm")
-        if llm is None:
-            return {}
-        tags = dict(llm_notes(llm))
-        if full:
-            tags[FULL_RANKING] = f"the backbone's top {values['rerank']} ranked again"
-        return tags
-
-
-def llm_notes(llm: Mapping[str, Any]) -> dict[str, str]:
-    """Tags that name the language model, or say that it is the tiny one.
-
-    Parameters
-    ----------
-    llm : mapping of str to object
-        Its resolved keys.
-    """
-    if llm["name"] == TINY and not llm["gguf"]:
-        return {MECHANICS_ONLY: "true"}
-    named = llm["gguf"] if llm["name"] == TINY else llm["name"]
-    return {LLM_NOTE: f"LLM {str(named).rstrip('/').rpartition('/')[2]}"}
+        return {} if values.get("llm") is None else prompting_notes(values, full=full)

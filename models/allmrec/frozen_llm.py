@@ -318,8 +318,7 @@ class Answers(NamedTuple):
     lengths_BC: Tensor
 
 
-@torch.no_grad()
-def rank(
+def likelihoods(
     llm: FrozenLLM,
     embeds_BLH: Tensor,
     lengths_B: Tensor,
@@ -378,6 +377,18 @@ def rank(
     next_T = answers.tokens_BCT[rows, owners, offsets + 1]
     gained_T = llm.log_likelihood(states_BSH[rows, slots], next_T)
     return total_BC.flatten().index_add(0, rows * C + owners, gained_T).view(B, C)
+
+
+@torch.no_grad()
+def rank(llm: FrozenLLM, embeds_BLH: Tensor, lengths_B: Tensor, answers: Answers) -> Tensor:
+    """What `likelihoods` gives, without gradients.
+
+    Parameters
+    ----------
+    llm, embeds_BLH, lengths_B, answers
+        As of `likelihoods`.
+    """
+    return likelihoods(llm, embeds_BLH, lengths_B, answers)
 
 
 def rank_in_pieces(

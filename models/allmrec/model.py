@@ -28,6 +28,7 @@ from models.allmrec.parts import (
 )
 from models.allmrec.prompt import USER, Prompts, Rows
 from models.allmrec.ranking import Items, ProfiledItems, Vectors, gate, gated
+from models.allmrec.reranked import best_unread, ranked_again
 from models.allmrec.texts import ItemTexts
 
 STAGES = ("align", "llm")
@@ -291,14 +292,8 @@ class ALLMRec(SequentialRecommender):
         if not self.reads_prompts:
             return self._vectors(interaction, states_BD).scores()
         scores_BN = states_BD @ self._backbone().items().T
-        unread_BN = scores_BN.scatter(1, interaction[self.ITEM_SEQ], -torch.inf)
-        unread_BN[:, 0] = -torch.inf
-        top = min(self._top, self.n_items - 1)
-        best_BK = unread_BN.topk(top, dim=1).indices
-        likely_BK = self._likelihood(interaction, states_BD, best_BK)
-        below_BN = scores_BN - scores_BN.amax(1, keepdim=True)
-        above_BK = likely_BK - likely_BK.amin(1, keepdim=True) + 1
-        return below_BN.scatter(1, best_BK, above_BK)
+        best_BK = best_unread(scores_BN, interaction[self.ITEM_SEQ], self._top)
+        return ranked_again(scores_BN, best_BK, self._likelihood(interaction, states_BD, best_BK))
 
     @torch.no_grad()
     def predict_candidates(self, interaction: Interaction, items_BC: Tensor) -> Tensor:
@@ -366,11 +361,13 @@ class ALLMRec(SequentialRecommender):
         return self.prompts.build(self._latest(interaction), items_BC, wanted_B)
 
     def _likelihood(self, interaction: Interaction, states_BD: Tensor, items_BC: Tensor) -> Tensor:
-        rows = self.prompts.build(self._latest(interaction), items_BC.cpu())
+        latest_BH, told = self._latest(interaction), self._prompting["user_token"]
         answers, device = self.prompts.answers(items_BC.cpu()), states_BD.device
         joint_NJ = self._joint_items()
 
-        def scores(states_BD: Tensor) -> Tensor:
+        def scores(states_BD: Tensor, history_BH: Tensor) -> Tensor:
+            rows = self.prompts.build(history_BH, items_BC.cpu())
+
             def embedded(these_R: Tensor, longest: int) -> Tensor:
                 tokens_RL = rows.tokens_BL[these_R, :longest].to(self.llm.device)
                 states_RD = states_BD[these_R.to(device)]
@@ -378,9 +375,11 @@ class ALLMRec(SequentialRecommender):
 
             return rank_in_pieces(self.llm, embedded, rows.prompt_B, answers).to(device)
 
-        scores_BC = scores(states_BD)
-        if self._likely == "lift":
-            scores_BC = scores_BC - scores(self.average_user.state_D.expand_as(states_BD))
+        scores_BC = scores(states_BD, latest_BH)
+        if self._likely == "lift" and told:
+            scores_BC -= scores(self.average_user.state_D.expand_as(states_BD), latest_BH)
+        elif self._likely == "lift":
+            scores_BC -= scores(states_BD, torch.zeros_like(latest_BH))
         elif self._likely == "mean":
             scores_BC = scores_BC / answers.lengths_BC.to(device)
         return scores_BC

@@ -156,15 +156,17 @@ class Prompts:
         tokens_BL, length_B = table.laid_out(pieces_BP)
         return Rows(tokens_BL, table.length[pieces_BP[:, :-1]].sum(1), length_B)
 
-    def answers(self, candidates_BC: Tensor) -> Answers:
+    def answers(self, candidates_BC: Tensor, *, candidates: int | None = None) -> Answers:
         """Each candidate as an answer: its quoted title and the end-of-sequence token.
 
         Parameters
         ----------
         candidates_BC : Tensor
             Item ids, shape (B, C).
+        candidates : int, optional
+            Candidates of the prompt, on which the length of titles depends; by default C.
         """
-        table = self._table(candidates_BC.shape[1])
+        table = self._table(candidates or candidates_BC.shape[1])
         pieces = table.of(ANSWER, candidates_BC.flatten())[:, None]
         tokens, lengths = table.laid_out(pieces)
         shape = candidates_BC.shape

@@ -55,6 +55,18 @@ MODELS = {
         "model.stages.llm.eval_step=3",
         "model.stages.llm.train_batch_size=32",
     ],
+    "llm_rec-dpo": [
+        "model.backbone.epochs=2",
+        "model.backbone.hidden_size=16",
+        "model.llm.layers=1",
+        "model.llm.width=32",
+        "model.llm.steps=20",
+        "model.title_tokens=4",
+        "model.rerank=3",
+        "model.stages.sft.epochs=3",
+        "model.stages.dpo.epochs=3",
+        "model.stages.dpo.eval_step=3",
+    ],
 }
 MODELS["sasrec refit"] = [*MODELS["sasrec"], "protocol.refit=valid"]
 # Epochs in the curve at which a run is killed: before the first checkpoint, early, late; of eight and
@@ -65,8 +77,9 @@ KILLS = {
     "sasrec refit": [5, 8, 10],
     "ract": [0, 3, 7, 12],
     "a_llmrec": [0, 2, 4, 7],
+    "llm_rec-dpo": [0, 3, 5, 7],
 }
-STAGES = {"ract": 3, "a_llmrec": 3, "sasrec refit": 2}
+STAGES = {"ract": 3, "a_llmrec": 3, "llm_rec-dpo": 3, "sasrec refit": 2}
 
 
 def arguments(model: str, folder: Path) -> list[str]:

@@ -67,7 +67,7 @@ class LLMPrompts:
             Called after every batch with (batches done, batches in all).
         """
         self._model.train()
-        users, places = (drawn[: self._most] for drawn in self._targets.drawn())
+        users, places = self._drawn()
         negatives = self._targets.negatives(users, self._candidates - 1)
         batches = -(-len(users) // self._batch_size)
         columns = (each.split(AHEAD * self._batch_size) for each in (users, places, negatives))
@@ -77,6 +77,17 @@ class LLMPrompts:
             for batch in self._batches(*many)
         )
         return descend(losses, self._steps, epoch=epoch, batches=batches, tick=tick)
+
+    def _drawn(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The users of a pass, and the place of each one's target in the history."""
+        users, places = self._targets.drawn()
+        return users[: self._most], places[: self._most]
+
+    def _fields(
+        self, candidates_BC: torch.Tensor, negatives: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """What a batch holds beside users, histories and targets."""
+        return {"candidates": candidates_BC}
 
     def _batch_loss(self, batch: Interaction) -> torch.Tensor:
         part = ranks.part(len(batch))
@@ -90,7 +101,7 @@ class LLMPrompts:
         whole = self._targets.batch(users, places)
         targets = whole[self._model.POS_ITEM_ID][:, None]
         candidates_BC = self._targets.shuffled(torch.cat([targets, negatives], dim=1))
-        whole.update(Interaction({"candidates": candidates_BC}))
+        whole.update(Interaction(self._fields(candidates_BC, negatives)))
         order = torch.argsort(self._model.prompt_lengths(whole), stable=True)
         pieces = order.split(self._batch_size)
         return [whole[pieces[turn]].to(self._device) for turn in self._targets.turns(len(pieces))]

@@ -11,6 +11,7 @@ from torch import Tensor
 from experiments.errors import PaddockError
 from experiments.training import ranks
 from experiments.training.negatives import NegativeSampler
+from experiments.training.optimizers import rate_at
 from experiments.training.strategy import Task, check_loss
 
 BETAS = (0.9, 0.98)
@@ -154,7 +155,8 @@ class Targets:
 class AdamSteps:
     """Adam over the trainable weights, with the gradients of several batches added up for a step.
 
-    Where nothing learns (random projections, no soft token), a step does nothing.
+    The learning rate follows `learning_rate_schedule`, where the strategy has it, as
+    `experiments.training.optimizers.Steps` does. Where nothing learns (random projections, no soft token), a step does nothing.
 
     Parameters
     ----------
@@ -169,6 +171,9 @@ class AdamSteps:
         self._accumulate = accumulate
         self._clip = task.config["clip_grad_norm"]
         self._model = task.model
+        self._rate = task.config["learning_rate"]
+        self._schedule = task.config["learning_rate_schedule"] or "constant"
+        self._epochs = task.config["epochs"]
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         if self._weights:
             self.optimizers["optimizer"] = torch.optim.Adam(
@@ -205,6 +210,9 @@ class AdamSteps:
         last = (done + 1) % self._accumulate == 0 or done + 1 == batches
         if first:
             optimizer.zero_grad()
+            share = (epoch + done / batches) / self._epochs
+            for weights in optimizer.param_groups:
+                weights["lr"] = self._rate * rate_at(share, schedule=self._schedule)
         group = min(self._accumulate, batches - done // self._accumulate * self._accumulate)
         (loss / group).backward()
         if last:

@@ -20,7 +20,7 @@ from experiments.evaluation.evaluate import RankingTask
 from experiments.evaluation.generation import generation
 from experiments.evaluation.prompts import CandidateScorer, evaluate_by_prompts
 from experiments.protocol.candidates import candidates
-from experiments.protocol.split import Split, split_interactions
+from experiments.protocol.split import Sequences, Split, split_interactions
 from experiments.training.build import build
 from experiments.training.context import TrainingContext
 from experiments.training.reuse import product_of
@@ -268,9 +268,24 @@ def test_mistakes_are_told(
     assert REFUSED[override] in str(caught.value)
 
 
-def test_no_lift_without_a_user_token() -> None:
-    with pytest.raises(PaddockError, match="lift compares with the average user"):
-        resolved("model.likelihood=lift", "model.user_token=false")
+def test_lift_without_a_user_token_is_over_a_user_without_history(
+    train: Any, tiny_split: Split
+) -> None:
+    """For a user without a history nothing is left."""
+    without = ("model.user_token=false", "model.item_tokens=false", "model.likelihood=lift")
+    trained, _ = train(*without)
+    users, items = np.array([1, 2]), np.array([[1, 2, 3, 4], [4, 3, 2, 1]])
+    history = tiny_split.history("test")
+
+    def scored(known: Sequences) -> Any:
+        scorer = CandidateScorer(trained.model, dataset=trained.dataset, history=known)
+        return scorer.score_candidates(users, items)
+
+    nothing = Sequences(
+        indptr=np.zeros_like(history.indptr), items=np.zeros(0, dtype=history.items.dtype)
+    )
+    assert scored(history).abs().max() > 1e-2
+    torch.testing.assert_close(scored(nothing), torch.zeros(2, 4), atol=1e-5, rtol=0)
 
 
 def test_quantisation_needs_a_gpu(fit: Fit, tiny_data: Prepared, tiny_split: Split) -> None:

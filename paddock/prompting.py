@@ -1,0 +1,44 @@
+"""What models that ask a language model by prompts declare alike."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from paddock.keys import Schema, key
+
+TINY = "tiny"
+"""The name of the language model that is built and pretrained from the data set's own texts."""
+
+MECHANICS_ONLY = "paddock.mechanics_only"
+"""Tag of a run on the tiny language model: it proves the mechanics, and no quality."""
+
+LLM_NOTE = "paddock.note.llm"
+"""Tag that names the language model of a run, where it is not the tiny one."""
+
+FULL_RANKING = "paddock.full_ranking"
+"""Tag that says how all items are ranked, where that is not by their scores."""
+
+
+class PromptWords(Schema):
+    """The prompt's words for an item and for what users do with it."""
+
+    noun: str = key("item", "What an item is called.")
+    verb: str = key("buy", "What users do with it.")
+    past: str = key("bought", "What users did with it.")
+
+
+def prompting_notes(values: Mapping[str, Any], *, full: bool) -> dict[str, str]:
+    """Tags that say how all items are ranked, and which language model ranks.
+
+    Parameters
+    ----------
+    values : mapping of str to object
+        The model's resolved keys, with `llm` and `rerank`.
+    full : bool
+        Whether all items are ranked.
+    """
+    llm = values["llm"]
+    tags = {FULL_RANKING: f"the backbone's top {values['rerank']} ranked again"} if full else {}
+    if llm["name"] == TINY and not llm["gguf"]:
+        return {**tags, MECHANICS_ONLY: "true"}
+    named = llm["gguf"] if llm["name"] == TINY else llm["name"]
+    return {**tags, LLM_NOTE: f"LLM {str(named).rstrip('/').rpartition('/')[2]}"}
