@@ -1,6 +1,6 @@
 # Everything starts here: `make run` and `make test` set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help run language films report tune test test-slow smoke mutate lint format docs ui bench pictures clean
+.PHONY: help run language films report tune test test-slow smoke mutate lint format docs ui talk bench pictures clean
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -60,6 +60,9 @@ docs: $(READY) ## Build the documentation into docs/_build/html, every warning a
 
 ui: $(READY) ## Open MLflow at the newest leaderboard, or at that of DATASET
 	$(BIN)/python -m paddock ui $(if $(DATASET),dataset=$(DATASET))
+
+talk: $(READY) ## Open the page that talks about DATASET (ml-100k) by the best run of it
+	$(BIN)/python -m paddock talk dataset=$(or $(DATASET),ml-100k)
 
 bench: $(READY) ## Measure Paddock against RecBole, side by side
 	$(BIN)/python -m benchmarks

@@ -1,4 +1,4 @@
-"""The console command: paddock run|tune|report|doctor."""
+"""The console command: paddock run|tune|report|talk|doctor."""
 
 import sys
 from collections.abc import Callable
@@ -10,6 +10,10 @@ COMMANDS = {
     "tune": ("experiments.tuning.cli", "tune a model's hyper-parameters (tune.py)"),
     "report": ("reports.__main__", "compare tracked runs, with significance (python -m reports)"),
     "ui": ("experiments.commands.ui", "open MLflow at the leaderboard (make ui)"),
+    "talk": (
+        "experiments.commands.talk_page",
+        "open the page that talks about a data set (make talk)",
+    ),
     "doctor": ("experiments.commands.doctor", "what is installed here, and what is missing"),
 }
 """Command -> the module whose `main` it calls, and a line of help."""

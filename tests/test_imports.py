@@ -51,6 +51,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "paddock.__main__": (
         "experiments.commands.doctor",
         "experiments.commands.run",
+        "experiments.commands.talk_page",
         "experiments.commands.ui",
         "experiments.tuning.cli",
         "reports.__main__",
@@ -103,6 +104,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "experiments.config.config_reads",  # where its classes' sources lie
         "experiments.config.make_recbole_models",  # writes the table of its models
     ),
+    "streamlit": ("experiments.talk.page",),
     "torch": (
         "experiments.tuning",
         "experiments.commands",

@@ -221,6 +221,8 @@ def _answer(composed: DictConfig, *, grid: bool) -> str | None:
             _reproduce(config)
         case Mode.score:
             _score(config)
+        case Mode.serve:
+            _serve(config)
         case Mode.promote:
             _promote(config)
     return None
@@ -281,6 +283,13 @@ def _talk(experiment: Experiment) -> None:
     from experiments.commands.talk import talk
 
     talk(experiment.config, model_key=experiment.model_key, console=make_console())
+
+
+def _serve(config: Config) -> None:
+    from experiments.commands.serve import serve
+
+    named = any(each.lstrip("+").startswith("model=") for each in job_overrides())
+    serve(config, model_key=chosen_files().get("model") if named else None)
 
 
 def _reproduce(config: Config) -> None:

@@ -111,6 +111,9 @@ def _check_addresses(config: Config) -> None:
 
 def _check_mode(config: Config) -> None:
     """Refuse a mode without the key that it is about."""
+    at_least("serve.workers", config.serve.workers, 1)
+    if not 0 < config.serve.port < 1 << 16:
+        raise PaddockError(f"serve.port={config.serve.port} is no port: choose one from 1 to 65535")
     if config.mode is Mode.score and not config.lists:
         raise PaddockError("mode=score needs lists=FILE: user, item, and rank or score")
     if config.mode is Mode.promote and config.run_id is None:

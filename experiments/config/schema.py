@@ -24,6 +24,7 @@ class Mode(Enum):
     inspect = "inspect"
     reproduce = "reproduce"
     talk = "talk"
+    serve = "serve"
     score = "score"
     promote = "promote"
 
@@ -250,13 +251,30 @@ class TalkConfig:
     """What `mode=talk` reads beside the run.
 
     `questions` is a YAML of your own sample questions to the data, `text_encoder` a file of
-    conf/text_encoder by name; null: items are found by words alone.
+    conf/text_encoder by name; null: items are found by words alone. `feedback` is the database that the
+    page's buttons write to.
     """
 
     texts: TalkTextsConfig = field(default_factory=TalkTextsConfig)
     client: TalkClientConfig = field(default_factory=TalkClientConfig)
+    feedback: str = "sqlite:///feedback.db"
     questions: str | None = None
     text_encoder: str | None = None
+
+
+@dataclass
+class ServeConfig:
+    """The HTTP service of mode=serve.
+
+    `runs` maps names to runs that stand side by side; {} serves `run_id`, or the best run. `feedback` is the
+    address of the database that keeps what users answer; null: none does.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+    runs: dict[str, str] = field(default_factory=dict)
+    feedback: str | None = "sqlite:///feedback.db"
 
 
 @dataclass
@@ -293,6 +311,7 @@ class Config:
     user: Any = None
     k: int = 10
     format: Format = Format.table
+    serve: ServeConfig = field(default_factory=ServeConfig)
     messages: str | None = None
     talk: TalkConfig = field(default_factory=TalkConfig)
     tuned: dict[str, Any] = field(default_factory=dict)

@@ -41,6 +41,7 @@ WITHOUT_EFFECT = frozenset(
         "data_dir",
         "run_id",
         "lists",
+        "serve",
         "name",
         "alias",
         "user",

@@ -161,6 +161,13 @@ class Recommender:
         model.eval()
         return cls(folder=folder, config=config, data=data, model=model, dataset=dataset)
 
+    def warm(self) -> "Recommender":
+        """Make now what the first requests would wait for; returned is the recommender itself."""
+        _ = (self.space, self.texts, self._by_title, self._known, self._popularity)
+        user = str(self.data.user_tokens[1])
+        self.recommend(Request(user=user, k=1))
+        return self
+
     @property
     def reads_histories(self) -> bool:
         """Whether it scores a history of somebody who is none of its users."""

@@ -105,7 +105,7 @@ class Engine:
         PaddockError
             The message is empty or too long, or the state holds unknown items or filters.
         """
-        self._check(state)
+        self.check(state)
         spans, language = Spans(), language_of(message)
         with spans.step("understand", checked(message)) as span:
             understood = self.understanding.understand(message, state)
@@ -392,7 +392,18 @@ class Engine:
         }
         return Turn(state, tuple(cards), words, trace, table)
 
-    def _check(self, state: State) -> None:
+    def check(self, state: State) -> None:
+        """Refuse a state that is not of this catalogue.
+
+        Parameters
+        ----------
+        state : State
+
+        Raises
+        ------
+        PaddockError
+            It holds unknown items, an unknown user, or a filter that cannot be read.
+        """
         unknown: Mapping[str, Sequence[str]] = {
             key: [item for item in getattr(state, key) if item not in self._rows]
             for key in ("likes", "dislikes", "seen", "shown")

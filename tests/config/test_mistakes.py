@@ -266,7 +266,7 @@ GRIDS = {
     "a quickstart with a misspelt key": (["experiment=quickstart", "sed=1"], "did you mean seed?"),
     "a quickstart with a key that not all models read": (
         ["experiment=quickstart", "model.epochs=2"],
-        "model.epochs: Pop reads no such key",
+        "model.epochs: LinearText reads no such key",
     ),
     "a quickstart on nothing": (["experiment=quickstart", "dataset=tinny"], "did you mean tiny?"),
 }

@@ -1,0 +1,111 @@
+"""mode=serve: finished runs behind an HTTP service."""
+
+import ipaddress
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.config.schema import Config
+from experiments.errors import PaddockError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+TOKEN = "PADDOCK_TOKEN"
+"""Environment variable of the token that requests must bring."""
+
+_SERVED = "PADDOCK_SERVED"
+"""Environment variable in which worker processes find what they serve."""
+
+
+def serve(config: Config, *, model_key: str | None) -> None:
+    """Serve until Ctrl-C.
+
+    Parameters
+    ----------
+    config : Config
+        `serve`, `run_id`, `runs_dir`, data set and protocol count.
+    model_key : str or None
+        The model whose best run is served where no run is named; None: of all models.
+
+    Raises
+    ------
+    PaddockError
+        If a run is unknown, the address is in use, or others than this machine could ask without a token.
+    """
+    import uvicorn
+
+    from experiments.data.sources.find import dataset_name
+    from experiments.serving.finished import best_run, find_run
+
+    asked = config.serve
+    token = os.environ.get(TOKEN)
+    if not _is_loopback(asked.host) and not token:
+        raise PaddockError(
+            f"serve.host={asked.host} lets other machines ask: set the environment variable {TOKEN} to a "
+            "token, which requests bring as Authorization: Bearer TOKEN"
+        )
+    named = dict(asked.runs) or ({"run": config.run_id} if config.run_id else {})
+    if named:
+        folders = {
+            side: find_run(str(run), runs_dir=config.runs_dir) for side, run in named.items()
+        }
+    else:
+        name = dataset_name(config.dataset)
+        best = best_run(
+            config.runs_dir, dataset=name, protocol=config.protocol.name, model=model_key
+        )
+        folders = {best.run["model_key"]: best}
+    for side, folder in folders.items():
+        print(f"{side}: {folder.path}", flush=True)
+    os.environ[_SERVED] = json.dumps(
+        {
+            "folders": {side: str(folder.path) for side, folder in folders.items()},
+            "data_dir": str(Path(config.data_dir).absolute()),
+            "feedback": asked.feedback,
+            "threads": config.threads,
+        }
+    )
+    print(f"http://{asked.host}:{asked.port}/docs describes what can be asked", flush=True)
+    uvicorn.run(
+        "experiments.commands.serve:app",
+        factory=True,
+        host=asked.host,
+        port=asked.port,
+        workers=asked.workers,
+        log_level="warning",
+        access_log=False,
+        timeout_keep_alive=5,
+        limit_concurrency=128,
+    )
+
+
+def app() -> "FastAPI":
+    """The service of a worker process, as the environment describes it."""
+    from experiments.serving.feedback import FeedbackStore
+    from experiments.serving.recommender import Recommender
+    from experiments.serving.service import create_app
+
+    served: dict[str, Any] = json.loads(os.environ[_SERVED])
+    recommenders = {
+        side: Recommender.load(
+            folder, data_dir=served["data_dir"], threads=int(served["threads"])
+        ).warm()
+        for side, folder in served["folders"].items()
+    }
+    url = served["feedback"]
+    return create_app(
+        recommenders,
+        feedback=FeedbackStore(url) if url else None,
+        token=os.environ.get(TOKEN),
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
