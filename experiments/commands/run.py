@@ -274,8 +274,16 @@ def _run(experiment: Experiment, *, grid: bool) -> str:
 def _recommend(experiment: Experiment) -> None:
     from experiments.commands.recommend import recommend, show
 
-    config = experiment.config
-    made = recommend(config, model_key=experiment.model_key)
+    config, named = (
+        experiment.config,
+        {each.lstrip("+").partition("=")[0] for each in job_overrides()},
+    )
+    asks_model = "model" in named or config.run_id is not None
+    made = recommend(
+        config,
+        model_key=experiment.model_key if asks_model else None,
+        data_dir=config.data_dir if "data_dir" in named else None,
+    )
     show(made, form=config.format, console=make_console())
 
 

@@ -2,7 +2,6 @@
 
 import re
 from importlib.util import find_spec
-from typing import Any
 
 from experiments import processes
 from experiments.address import is_http, problem
@@ -18,6 +17,9 @@ from experiments.errors import PaddockError
 
 STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks", "file", "")
 """What an address of MLflow's begins with; nothing before a colon is a folder, or databricks."""
+
+ALL = "all"
+"""What `user` is for every user of the data set."""
 
 LARGEST_SEED = 2**32 - 1
 """numpy takes no larger one."""
@@ -78,7 +80,7 @@ def check(config: Config) -> ResolvedModel | None:
     _check_precision(config.precision, resolved)
     _check_ratings(config, resolved)
     if config.mode is Mode.recommend:
-        _check_users(config.user)
+        _check_asked(config)
     return resolved
 
 
@@ -157,9 +159,20 @@ def _check_ratings(config: Config, resolved: ResolvedModel) -> None:
         )
 
 
-def _check_users(users: Any) -> None:
-    if users is None:
-        raise PaddockError("mode=recommend needs user=ID (or user=[ID,ID]), as in the data set")
+def _check_asked(config: Config) -> None:
+    """Refuse to recommend to nobody, and a list of all users without a file for it."""
+    users = config.user
+    if users is None and not (config.history or config.query or config.profile):
+        raise PaddockError(
+            "mode=recommend needs user=ID (or user=[ID,ID], or user=all), as in the data set; somebody "
+            "new is history=[...], profile.COLUMN=VALUE or query=TEXT"
+        )
     ids = users if isinstance(users, list | tuple) else [users]
-    if not ids or not all(isinstance(each, str | int | float) for each in ids):
+    if not ids or not all(isinstance(each, str | int | float | None) for each in ids):
         raise PaddockError(f"user={users} names nobody: give an id or a list of ids")
+    if (users == ALL) != (config.out is not None):
+        raise PaddockError(
+            "user=all writes to out=FILE (.parquet, .csv or .jsonl), and only user=all does: give both"
+        )
+    if users == ALL and (config.history or config.dislikes or config.query or config.profile):
+        raise PaddockError("user=all takes k, where and exclude: leave the rest of the request out")

@@ -43,6 +43,9 @@ _NO_MEMBER = re.compile(r"^~(?=model\.members\.\w+$)")
 OPTIONAL_GROUP = "experiment"
 """The only group that may be left out."""
 
+FREE_TEXTS = ("query", "where")
+"""Keys whose value is a text for people, not of Hydra's grammar."""
+
 Schema = TypeVar("Schema", bound=Config)
 
 ConfigStore.instance().store(name="schema", node=Config)
@@ -69,7 +72,7 @@ def loosened(overrides: Sequence[str]) -> list[str]:
     PaddockError
         If a group is given something else than a name.
     """
-    overrides = [concealed_override(each) for each in overrides]
+    overrides = [_quoted(concealed_override(each)) for each in overrides]
     for override in overrides:
         group, given, choice = override.lstrip("+").partition("=")
         # Hydra would merge the files of a list, and fails on a null with a traceback.
@@ -83,13 +86,23 @@ def loosened(overrides: Sequence[str]) -> list[str]:
     placed = [_PART.sub(_placed, _NO_MEMBER.sub("~model@", override)) for override in kept]
     return [
         re.sub(
-            r"^(?=((model|search|grid_seeds|study\.slurm|protocol\.settings)\.[^=]+|grid_seeds|"
+            r"^(?=((model|search|grid_seeds|profile|study\.slurm|protocol\.settings)\.[^=]+|grid_seeds|"
             r"dataset\.join\.(columns|lists)(\.[^=]+)?)=)",
             "++",
             override,
         )
         for override in placed
     ]
+
+
+def _quoted(override: str) -> str:
+    """A free text in quotation marks, which Hydra's grammar needs where it holds a sign or a comma."""
+    key, given, text = override.partition("=")
+    if not given or key.lstrip("+") not in FREE_TEXTS or text in ("", "null") or text[0] in "'\"":
+        return override
+    # A backslash counts where it stands before a quotation mark, or at the end.
+    literal = re.sub(r"(\\*)('|$)", r"\1\1\\\2", text).removesuffix("\\").replace("${", "\\${")
+    return f"{key}='{literal}'"
 
 
 def _placed(found: re.Match[str]) -> str:

@@ -309,6 +309,13 @@ class Config:
     name: str | None = None
     alias: str = "champion"
     user: Any = None
+    history: Any = None
+    dislikes: Any = None
+    exclude: Any = None
+    profile: dict[str, Any] = field(default_factory=dict)
+    query: str | None = None
+    where: str | None = None
+    out: str | None = None
     k: int = 10
     format: Format = Format.table
     serve: ServeConfig = field(default_factory=ServeConfig)

@@ -129,6 +129,7 @@ def _has_user_vectors(model: AbstractRecommender, dataset: TrainingRows) -> bool
     return any(
         weights.ndim > 1
         and weights.shape[0] == dataset.user_num
-        and (dataset.user_num != dataset.item_num or "item" not in name)
+        # Where there are as many items, or positions, as users.
+        and not any(other in name for other in ("item", "position"))
         for name, weights in model.named_parameters()
     )

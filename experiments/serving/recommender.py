@@ -28,6 +28,7 @@ from experiments.protocol.split import split_interactions
 from experiments.runs.folder import RunFolder
 from experiments.serving.filters import parse_where
 from experiments.serving.finished import config_of, find_run
+from experiments.serving.names import nearest_ids
 from experiments.serving.requests import Answer, Origin, Reason, Recommended, Request
 from experiments.serving.spaces import ItemSpace, item_space
 from experiments.serving.texts import TextIndex
@@ -146,6 +147,10 @@ class Recommender:
                 f"{folder.path} was trained on other data (split {run['hashes']['split'][:12]}) than "
                 f"dataset={data.name} gives here (split {split.hash[:12]}): its source has changed; train "
                 f"again with {run['command']}"
+            )
+        if not (folder.path / "model").is_dir():
+            raise PaddockError(
+                f"{folder.path} holds no model: its users are new ones, which {run['model']} cannot score"
             )
         torch.set_num_threads(threads)
         sections, values = checkpoint.load(folder.path / "model" / "model.safetensors")
@@ -328,6 +333,16 @@ class Recommender:
                 found.setdefault(utils.default_process(title), []).append(item)
         return found
 
+    def title_of(self, token: str) -> str:
+        """The title of an item of the data set, "" where it has none.
+
+        Parameters
+        ----------
+        token : str
+            Its id.
+        """
+        return self.data.item_titles[self.data.item_id(token) or 0]
+
     def _scores(
         self, request: Request, user: int | None, own: Sequence[int], later: Sequence[int]
     ) -> tuple[Scores, str]:
@@ -381,6 +396,21 @@ class Recommender:
         history = Sequences(indptr=self.data.indptr, items=self.data.items)
         return RecBoleScorer(self._model, dataset=self._dataset, history=history)
 
+    def scores_of_users(self, users_B: NDArray[np.int64]) -> torch.Tensor:
+        """The model's scores of all items for users of the data set, each by all that he had.
+
+        Parameters
+        ----------
+        users_B : ndarray
+            Their numbers, shape (B,).
+
+        Returns
+        -------
+        Tensor
+            (B, N) on the model's device; column 0 is padding and means nothing.
+        """
+        return self._known.score(users_B)
+
     def _of_query(self, query: str) -> Scores:
         if self.texts.empty:
             raise PaddockError(
@@ -429,10 +459,9 @@ class Recommender:
         found = self.data.user_id(token)
         if found is not None:
             return found
-        near = process.extract(token, [str(each) for each in self.data.user_tokens[1:]], limit=3)
-        names = ", ".join(str(each[0]) for each in near)
+        near = nearest_ids(token, [str(each) for each in self.data.user_tokens[1:]])
         raise PaddockError(
-            f"user={token} is not in {self.data.name}; the nearest ids are {names}. "
+            f"user={token} is not in {self.data.name}; the nearest ids are {', '.join(near)}. "
             "Somebody new is scored by history=[...]"
         )
 

@@ -263,6 +263,8 @@ def _leaderboard(configurations: Sequence[Configuration[Run]], runs: str) -> lis
         cells = [
             f"**{mean_and_deviation(parent.metrics, metric)}**"
             if marked[metric].get(each.label) == "best"
+            else "n/a"
+            if each.not_applicable and metric not in parent.metrics
             else mean_and_deviation(parent.metrics, metric)
             for metric in metrics
         ]

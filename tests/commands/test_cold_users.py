@@ -29,6 +29,9 @@ def trained(paddock: CommandLine, model: str, protocol: str, *more: str) -> RunF
         ("bpr", "cold-users", QUICK, NEW_USERS),
         ("bpr", "cold-users-5", QUICK, NEW_USERS),
         ("lightgcn", "cold-users-5", QUICK, NEW_USERS),
+        # They read histories, beside an untrained vector of the user.
+        ("recbole", "cold-users-5", ("model.name=SimpleX", *QUICK), NEW_USERS),
+        ("recbole", "cold-users-5", ("model.name=FPMC", *QUICK), NEW_USERS),
         ("ease", "cold-users", (), NO_HISTORY),
         ("sasrec", "cold-users", QUICK, NO_HISTORY),
         ("ease", "cold-users-5", ("protocol.inputs=recbole",), NEW_USERS),

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from .command_line import ROOT, CommandLine
@@ -103,14 +104,88 @@ def test_by_the_path_of_a_run(trained: CommandLine) -> None:
     assert _asked(trained, "model=pop", "user=u9") != wanted
 
 
-def test_the_newest_finished_run_counts(paddock: CommandLine) -> None:
+def test_the_best_run_on_valid_counts(paddock: CommandLine) -> None:
     for seed in (1, 2):
         paddock.trained(*TINY, "model=bpr", "model.epochs=1", f"seed={seed}")
-    newest, older = paddock.runs
-    assert newest.run["seed"] == 2
-    chosen = _asked(paddock, "model=bpr", "user=u1")
-    assert chosen == _asked(paddock, "model=bpr", "user=u1", f"run_id={newest.path}")
-    assert chosen != _asked(paddock, "model=bpr", "user=u1", f"run_id={older.path}")
+    paddock.trained(*TINY, "model=pop")
+    by_valid = {run.result["metrics"]["valid/full/ndcg_at_10"]: run for run in paddock.runs}
+    of_bpr = {value: run for value, run in by_valid.items() if run.run["model_key"] == "bpr"}
+    for words, runs in ((["model=bpr"], of_bpr), ([], by_valid)):
+        best = runs[max(runs)]
+        chosen = _asked(paddock, *words, "user=u1")
+        assert chosen[0]["origin"]["folder"] == str(best.path)
+        assert chosen == _asked(paddock, "user=u1", f"run_id={best.path}")
+
+
+def test_a_run_implies_its_data_and_protocol(paddock: CommandLine) -> None:
+    few = "dataset.filters.min_user_interactions=10"
+    run = paddock.trained(*TINY, "model=pop", "protocol=temporal", few)
+    answer = paddock("mode=recommend", f"run_id={run.path}", "user=u1", "format=json")
+    assert answer.code == 0, answer.err
+    (one,) = json.loads(answer.out)
+    assert (one["origin"]["dataset"], one["origin"]["protocol"]) == ("tiny", "temporal")
+
+
+def test_somebody_new_with_words_conditions_and_dislikes(
+    trained: CommandLine, histories: dict[str, list[str]], titles: dict[str, str]
+) -> None:
+    history = histories["u4"]
+    words = (f"history=[{','.join(history)}]", "k=20")
+    (new,) = _asked(trained, "model=sasrec", *words)
+    (known,) = _asked(trained, "model=sasrec", "user=u4", "k=20")
+    assert new["user"] is None
+    assert [each["item"] for each in new["items"]] == [each["item"] for each in known["items"]]
+    (late,) = _asked(
+        trained, "model=sasrec", *words, "where=year>=2010 and not genres contains Romance"
+    )
+    rows = {row[0]: row for row in _rows("item")}
+    assert late["items"]
+    for each in late["items"]:
+        assert float(rows[each["item"]][3]) >= 2010
+        assert "Romance" not in rows[each["item"]][2]
+    (found,) = _asked(trained, "model=pop", "query=a wizard, or two: it's enchanted")
+    assert found["rule"] == "query"
+    assert "wizard" in titles[found["items"][0]["item"]].lower()
+    best = new["items"][0]["item"]
+    (without,) = _asked(trained, "model=sasrec", *words, f"dislikes=[{best}]")
+    assert best not in [each["item"] for each in without["items"]]
+
+
+def test_a_profile_of_somebody_new(paddock: CommandLine) -> None:
+    paddock.trained(*TINY, "model=profile", "model.epochs=1")
+    (one,) = _asked(paddock, "profile.age=31", "profile.country=kr", "k=3")
+    assert (one["rule"], one["origin"]["model"]) == ("profile", "profile")
+    assert one["items"][0]["reasons"][0]["evidence"] == ["age=31", "country=kr"]
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
+def test_lists_of_all_users(
+    form: str, trained: CommandLine, histories: dict[str, list[str]], tmp_path: Path
+) -> None:
+    out = tmp_path / "made" / f"lists.{form}"
+    words = ("model=sasrec", "where=year<2010", "exclude=[i3]", "k=7")
+    (told,) = _asked(trained, *words, "user=all", f"out={out}", "progress=false")
+    rows = _read(out)
+    assert (told["users"], told["items"]) == (len(histories), len(rows))
+    assert {row["user"] for row in rows} == set(histories)
+    for user in ("u1", "u77"):
+        (one,) = _asked(trained, *words, f"user={user}")
+        of_user = [row for row in rows if row["user"] == user]
+        assert [row["item"] for row in of_user] == [item["item"] for item in one["items"]]
+        for row, item in zip(of_user, one["items"], strict=True):
+            assert (int(row["rank"]), row["title"]) == (item["rank"], item["title"])
+            assert float(row["score"]) == pytest.approx(item["score"], rel=1e-4)
+    assert list(out.parent.iterdir()) == [out]
+
+
+def _read(out: Path) -> list[dict[str, Any]]:
+    if out.suffix == ".parquet":
+        return pl.read_parquet(out).to_dicts()
+    with out.open(encoding="utf-8") as stream:
+        if out.suffix == ".csv":
+            return list(csv.DictReader(stream))
+        lines = [json.loads(line) for line in stream]
+    return [{"user": line["user"], **item} for line in lines for item in line["items"]]
 
 
 def test_more_than_there_is(
@@ -134,10 +209,20 @@ MISTAKES = {
     "no finished run": (["model=lightgcn", "user=u1"], "model=lightgcn", "run.py model=lightgcn"),
     "an unknown run": (["model=pop", "user=u1", "run_id=nowhere/seed-1"], "run_id=nowhere", ""),
     "other data": (
-        ["model=pop", "user=u1", "dataset.filters.min_rating=4", "run_id={pop}"],
+        ["model=pop", "user=u1", "dataset.filters.min_rating=4"],
         "trained on other data",
-        "split",
+        "dataset.filters",
     ),
+    "a file for one user": (["model=pop", "user=u1", "out=x.csv"], "user=all", "out=FILE"),
+    "all users and no file": (["model=pop", "user=all"], "out=FILE", ""),
+    "a file of another kind": (["model=pop", "user=all", "out=x.xlsx"], "out=x.xlsx", ".parquet"),
+    "a condition that is code": (
+        ["model=pop", "user=u1", "where=__import__('os').system('true')"],
+        "where=",
+        "is not understood",
+    ),
+    "a history for a vector a user": (["model=bpr", "history=[i1]"], "no finished run", "bpr"),
+    "an unknown item": (["model=pop", "history=[nothing of the sort]"], "nothing of the sort", ""),
 }
 
 

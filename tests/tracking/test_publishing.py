@@ -110,3 +110,13 @@ def test_a_model_that_cannot_score_the_test_says_so_where_its_numbers_would_stan
             assert run.data.tags[column] == "not applicable"
         assert "Not applicable: it knows items" in run.data.tags["mlflow.note.content"]
         assert not [name for name in run.data.metrics if name.startswith("test/")]
+    able = begin_run(tmp_path / "runs", model="content_knn")
+    able.update(config=able.run["config"] | {"protocol": protocol})
+    end_run(able)
+    publish(able, tracking)
+    page = client_of(tracking).get_experiment(parent.info.experiment_id).tags["mlflow.note.content"]
+    first, second = (line for line in page.splitlines() if line.startswith("| ["))
+    assert first.startswith("| [content_knn]")
+    assert second.startswith("| [sasrec]")
+    assert second.count("| n/a |") >= 1
+    assert note in second
