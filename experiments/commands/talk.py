@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -13,9 +14,9 @@ from experiments.data.prepare import prepare
 from experiments.errors import PaddockError
 from experiments.talk.ask.tables import Table as Answer
 from experiments.talk.assemble import engine_of
-from experiments.talk.engine import Engine
 from experiments.talk.state import State
 from experiments.talk.turn import Turn
+from experiments.tracking.traces import Traces
 from experiments.visible import json_text, visible
 
 SHOWN = 20
@@ -43,6 +44,7 @@ def talk(config: Config, *, model_key: str, console: Console) -> None:
     folder = find_run(config, dataset=data.name, model_key=model_key)
     engine = engine_of(config, data, folder)
     state = State() if config.user is None else State(user=str(config.user))
+    traces = Traces(config.tracking, dataset=data.name)
     if config.messages is not None:
         for number, message in _lines(config.messages):
             try:
@@ -50,6 +52,7 @@ def talk(config: Config, *, model_key: str, console: Console) -> None:
             except PaddockError as error:
                 raise PaddockError(f"{config.messages}, line {number}: {error}") from None
             state = made.state
+            traces.log(made.trace, message=message, words=made.words, state=asdict(state))
             _show(made, message, config.format, console)
         return
     for line in _typed(console):
@@ -59,19 +62,8 @@ def talk(config: Config, *, model_key: str, console: Console) -> None:
             console.print(visible(str(error)))
             continue
         state = made.state
+        traces.log(made.trace, message=line, words=made.words, state=asdict(state))
         _show(made, line, config.format, console)
-
-
-def open_engine(config: Config, *, model_key: str) -> Engine:
-    """The engine of a configuration, as `talk` uses it.
-
-    Parameters
-    ----------
-    config : Config
-    model_key : str
-    """
-    data = prepare(config.dataset, data_dir=config.data_dir, progress=config.progress)
-    return engine_of(config, data, find_run(config, dataset=data.name, model_key=model_key))
 
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:

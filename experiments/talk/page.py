@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
+from experiments.config.schema import TrackingConfig
 from experiments.errors import PaddockError
 from experiments.serving.feedback import Feedback, FeedbackStore
 from experiments.talk.engine import Engine
@@ -23,6 +24,7 @@ from experiments.talk.opened import opened
 from experiments.talk.state import State
 from experiments.talk.survey import answered, survey
 from experiments.talk.turn import Turn
+from experiments.tracking.traces import Traces
 from experiments.visible import json_text, visible
 
 PAGES = ("Talk", "Items", "Dashboards")
@@ -31,10 +33,10 @@ MOST = 200
 
 
 @st.cache_resource(show_spinner="Opening the run…")
-def engine_and_store(overrides: tuple[str, ...]) -> tuple[Engine, FeedbackStore]:
-    """The engine and the database of feedback, made once for all sessions."""
+def engine_and_store(overrides: tuple[str, ...]) -> tuple[Engine, FeedbackStore, TrackingConfig]:
+    """The engine, the database of feedback and where traces go, made once for all sessions."""
     engine, config = opened(overrides)
-    return engine, FeedbackStore(config.talk.feedback)
+    return engine, FeedbackStore(config.talk.feedback), config.tracking
 
 
 def page(overrides: Sequence[str]) -> None:
@@ -47,7 +49,7 @@ def page(overrides: Sequence[str]) -> None:
     """
     st.set_page_config(page_title="Paddock", layout="centered")
     try:
-        engine, store = engine_and_store(tuple(overrides))
+        engine, store, tracking = engine_and_store(tuple(overrides))
     except PaddockError as error:
         st.error(_plain(str(error)))
         return
@@ -55,6 +57,8 @@ def page(overrides: Sequence[str]) -> None:
     session.setdefault("state", State())
     session.setdefault("turns", [])
     session.setdefault("id", uuid.uuid4().hex)
+    if "traces" not in session:
+        session.traces = Traces(tracking, dataset=engine.name, session=session.id)
     st.title("Paddock")
     chosen = st.radio("Page", PAGES, horizontal=True, label_visibility="collapsed")
     if chosen == "Talk":
@@ -121,6 +125,9 @@ def _hear(engine: Engine) -> None:
         try:
             made = engine.turn(session.state, message)
             session.state = made.state
+            session.traces.log(
+                made.trace, message=message, words=made.words, state=asdict(made.state)
+            )
             session.turns = [*session.turns, (message, made, "")]
         except PaddockError as error:
             session.turns = [*session.turns, (message, None, str(error))]
@@ -193,6 +200,7 @@ def _judge(store: FeedbackStore, made: Turn, card: Card, kind: Any) -> None:
     )
     try:
         store.add([record])
+        session.traces.assess(made.trace["id"], item=card.item, kind=kind)
         st.toast("Noted.")
     except PaddockError as error:
         st.error(_plain(str(error)))

@@ -21,7 +21,7 @@ class Turn:
     items : tuple of Card
     words : str
     trace : dict
-        `id`, `intent`, `rule`, `origin`, `counted` (numbers of the words that are no card's) and `spans`: name, milliseconds, what went in and came out.
+        `id`, `intent`, `rule`, `origin`, `counted` (numbers of the words that are no card's) and `spans`: name, time, milliseconds, what went in and came out.
     table : Table or None
         The answer to a question to the data.
     """
@@ -53,7 +53,7 @@ class Spans:
     def step(self, name: str, given: Any) -> Iterator[dict[str, Any]]:
         """Time a step; what it puts under "output" is kept."""
         began = time.perf_counter()
-        span: dict[str, Any] = {"name": name, "input": given, "output": None}
+        span: dict[str, Any] = {"name": name, "at": time.time(), "input": given, "output": None}
         self.made.append(span)
         yield span
         span["milliseconds"] = round(1000 * (time.perf_counter() - began), 3)
