@@ -85,28 +85,31 @@ def measure() -> Iterator[Measured]:
     """Seconds for the same users and samples, by turns; ours are trained and ranked by the engine."""
     torch.set_num_threads(1)
     with TemporaryDirectory() as folder:
-        config = typed(compose(OVERRIDES))
-        shared = shared_data(config)
-        values = resolve_model(config.model).stages["llm"]
-        model, dataset, recbole = build(
-            values,
-            TrainingContext(
-                data=shared.data,
-                split=shared.split,
-                seed=1,
-                device=torch.device("cpu"),
-                folder=Path(folder),
-            ),
-        )
-        bench = Bench(
-            model=model,
-            task=Task(model=model, config=recbole, dataset=dataset, split=shared.split, seed=1),
-            shared=shared,
-            plain=Plain(model, shared.data.item_titles, values["words"]),
-            name="the tiny language model, ml-100k",
-        )
+        name = "the tiny language model, ml-100k"
+        bench = bench_of(OVERRIDES, name=name, folder=Path(folder), device=torch.device("cpu"))
         yield ranking(bench)
         yield training(bench)
+
+
+def bench_of(
+    overrides: list[str], *, name: str, folder: Path, device: torch.device, **sizes: Any
+) -> Bench:
+    """The second stage of a configuration, untrained, beside the plain way."""
+    config = typed(compose(overrides))
+    shared = shared_data(config)
+    values = resolve_model(config.model).stages["llm"]
+    model, dataset, recbole = build(
+        values,
+        TrainingContext(data=shared.data, split=shared.split, seed=1, device=device, folder=folder),
+    )
+    return Bench(
+        model=model,
+        task=Task(model=model, config=recbole, dataset=dataset, split=shared.split, seed=1),
+        shared=shared,
+        plain=Plain(model, shared.data.item_titles, values["words"]),
+        name=name,
+        **sizes,
+    )
 
 
 def ranking(bench: Bench) -> Measured:

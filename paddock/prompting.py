@@ -1,6 +1,6 @@
 """What models that ask a language model by prompts declare alike."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paddock.keys import Schema, key
@@ -16,6 +16,10 @@ LLM_NOTE = "paddock.note.llm"
 
 FULL_RANKING = "paddock.full_ranking"
 """Tag that says how all items are ranked, where that is not by their scores."""
+
+
+PROBES = ("history_shuffled", "history_removed", "titles_neutral", "leakage", "popularity")
+"""What `model.probes` may name (`experiments.evaluation.probes`)."""
 
 
 class PromptWords(Schema):
@@ -42,3 +46,21 @@ def prompting_notes(values: Mapping[str, Any], *, full: bool) -> dict[str, str]:
         return {**tags, MECHANICS_ONLY: "true"}
     named = llm["gguf"] if llm["name"] == TINY else llm["name"]
     return {**tags, LLM_NOTE: f"LLM {str(named).rstrip('/').rpartition('/')[2]}"}
+
+
+def check_probes(names: Sequence[str]) -> None:
+    """Refuse a probe that is unknown.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The value of the key `probes`.
+
+    Raises
+    ------
+    ValueError
+        Beginning with the key.
+    """
+    for name in names:
+        if name not in PROBES:
+            raise ValueError(f"probes: {name} is unknown: choose of {', '.join(PROBES)}")

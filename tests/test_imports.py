@@ -47,6 +47,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "models": ("models", "paddock"),
     "ground": ("ground",),
     "paddock": ("paddock",),
+    "paddock.api": ("paddock", *FLOORS),
     "paddock.testing": ("paddock", *FLOORS),
     "paddock.__main__": (
         "experiments.commands.doctor",
@@ -72,6 +73,7 @@ module counts for it; a unit stands for all modules in it."""
 ONLY: dict[str, tuple[str, ...]] = {
     "models": ("implicit", "numpy", "recbole", "scipy", "threadpoolctl", "torch"),
     "paddock": (),
+    "paddock.api": ("polars", "rich"),
     "paddock.layers": ("torch",),
     "paddock.testing": ("numpy", "pytest", "torch"),
     "run": (),
@@ -90,6 +92,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "mlflow": (
         "experiments.tuning.tracking",
         "experiments.commands.logged",
+        "experiments.serving.served_model",
         "experiments.tracking",
         "reports",
     ),

@@ -134,6 +134,23 @@ def compose(
     return _composed(overrides, name=name, schema=schema)
 
 
+def choices_of(overrides: Sequence[str]) -> dict[str, str]:
+    """Group -> YAML file that the configuration of these overrides is composed from.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        As a command gives them.
+
+    Raises
+    ------
+    PaddockError
+        If it cannot be composed.
+    """
+    made = _composed(overrides, name="config", schema=Config, return_hydra_config=True)
+    return {str(group): str(file) for group, file in made.hydra.runtime.choices.items()}
+
+
 SEARCHPATH = "hydra.searchpath="
 
 

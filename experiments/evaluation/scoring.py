@@ -13,6 +13,7 @@ from experiments.evaluation.applicability import not_applicable
 from experiments.evaluation.catalogue import Catalogue, catalogue, item_features
 from experiments.evaluation.evaluate import Evaluation, RankingTask, evaluate
 from experiments.evaluation.generation import generation
+from experiments.evaluation.probes import probes
 from experiments.evaluation.prompts import evaluate_by_prompts, reads_prompts
 from experiments.evaluation.rating_errors import rating_errors
 from experiments.protocol.shared_data import SharedData
@@ -98,6 +99,8 @@ def evaluation(
         made = evaluate_by_prompts(model, dataset, task, checks=final and model.order_check)
         if final:
             made.system.update(generation(model, dataset, shared.split, task.candidates))
+            named = {"titles": shared.data.item_titles, "tokens": shared.data.item_tokens}
+            made.system.update(probes(model, dataset, task, **named))
         return made
     made = evaluate(_scorer(model, dataset, task, protocol), task)
     made.system.update(rating_errors(model, phase, data=shared.data, split=shared.split))

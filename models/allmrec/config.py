@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from paddock import EVALUATION, ModelConfig, choices, integers, key, uniform
-from paddock.prompting import PromptWords, prompting_notes
+from paddock.prompting import PROBES, PromptWords, check_probes, prompting_notes
 
 STAGES = ("align", "llm")
 
@@ -121,13 +121,18 @@ class ALLMRecConfig(ModelConfig):
     order_check: bool = key(
         True, "Whether the test measures how the candidates' order matters.", stage=EVALUATION
     )
+    probes: list[str] = key(
+        [],
+        "What the test measures again with one thing taken away: " + ", ".join(PROBES) + ".",
+        stage=EVALUATION,
+    )
     generation_users: int = key(
         0, "Test users for whom an answer is generated and matched.", least=0, stage=EVALUATION
     )
 
     @classmethod
     def check(cls, values: Mapping[str, Any]) -> None:
-        """Refuse a prompting stage without a language model.
+        """Refuse a prompting stage without a language model, and unknown probes.
 
         Parameters
         ----------
@@ -139,6 +144,7 @@ class ALLMRecConfig(ModelConfig):
         ValueError
             Beginning with the key at fault.
         """
+        check_probes(values["probes"])
         if values["strategy"] == "llm" and (values["llm"] is None or values["words"] is None):
             raise ValueError(
                 "llm or model.words is missing, which strategy llm needs: use model=a_llmrec_align "

@@ -4,6 +4,9 @@ B batch, L length, D width of the backbone, J joint width, T text width, H width
 model, N items (padding included), C candidates, K items that are ranked again.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from recbole.data.interaction import Interaction
@@ -68,6 +71,7 @@ class ALLMRec(SequentialRecommender):
         self._history = int(config["history_items"])
         self.order_check = bool(config["order_check"])
         self.generation_users = int(config["generation_users"])
+        self.probes = tuple(config["probes"] or ())
         self._likely = one_of("likelihood", config["likelihood"], ("sum", "mean", "lift"))
         self._top = int(config["rerank"])
         self._prompting = {
@@ -144,6 +148,22 @@ class ALLMRec(SequentialRecommender):
             self.use_llm()
             self._prompts = Prompts(self.llm, self._parts.titles, **self._prompting)
         return self._prompts
+
+    @contextmanager
+    def renamed(self, titles: Sequence[str]) -> Iterator[None]:
+        """A block in which prompts and answers name the items by other titles.
+
+        Parameters
+        ----------
+        titles : sequence of str
+            Title of each item, the padding's first.
+        """
+        own = self.prompts
+        self._prompts = Prompts(self.llm, titles, **self._prompting)
+        try:
+            yield
+        finally:
+            self._prompts = own
 
     def use_backbone(self, identity: str) -> None:
         """Load the weights of an identity into the frozen recommender.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from paddock import EVALUATION, ModelConfig, choices, integers, key
-from paddock.prompting import PromptWords, prompting_notes
+from paddock.prompting import PROBES, PromptWords, check_probes, prompting_notes
 
 
 class LLMRecConfig(ModelConfig):
@@ -57,13 +57,18 @@ class LLMRecConfig(ModelConfig):
     order_check: bool = key(
         True, "Whether the test measures how the candidates' order matters.", stage=EVALUATION
     )
+    probes: list[str] = key(
+        [],
+        "What the test measures again with one thing taken away: " + ", ".join(PROBES) + ".",
+        stage=EVALUATION,
+    )
     generation_users: int = key(
         0, "Test users for whom an answer is generated and matched.", least=0, stage=EVALUATION
     )
 
     @classmethod
     def check(cls, values: Mapping[str, Any]) -> None:
-        """Refuse adapters for no layer, and preferences for one position alone.
+        """Refuse adapters for no layer, more rejected answers than candidates, and unknown probes.
 
         Parameters
         ----------
@@ -77,6 +82,7 @@ class LLMRecConfig(ModelConfig):
         """
         if not values["lora_targets"]:
             raise ValueError("lora_targets=[] leaves nothing to learn: name layers, or all-linear")
+        check_probes(values["probes"])
         negatives = values.get("negatives", 1)
         if negatives >= values["train_candidates"]:
             raise ValueError(

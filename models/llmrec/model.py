@@ -113,6 +113,7 @@ class LLMRec(SequentialRecommender):
         self._likely = one_of("likelihood", config["likelihood"], ("sum", "mean", "lift"))
         self.order_check = bool(config["order_check"])
         self.generation_users = int(config["generation_users"])
+        self.probes = tuple(config["probes"] or ())
         adapted = parts.adapt(
             Lora(
                 rank=int(config["lora_rank"]),
@@ -124,14 +125,13 @@ class LLMRec(SequentialRecommender):
         self.adapters = nn.ParameterDict(
             {name.replace(".", "/"): weight for name, weight in adapted.weights.items()}
         )
-        self.prompts = Prompts(
-            self.llm,
-            parts.titles,
-            words=config["words"],
-            title_tokens=int(config["title_tokens"]),
-            user_token=False,
-            item_tokens=False,
-        )
+        self._prompting = {
+            "words": config["words"],
+            "title_tokens": int(config["title_tokens"]),
+            "user_token": False,
+            "item_tokens": False,
+        }
+        self.prompts = Prompts(self.llm, parts.titles, **self._prompting)
         self._reference: dict[str, Tensor] = {}
         self.register_buffer("backbone_id", bytes_of(UNTRAINED))
         self.register_buffer("llm_id", bytes_of(self.llm.config_hash))
@@ -166,6 +166,22 @@ class LLMRec(SequentialRecommender):
             64 hexadecimal digits.
         """
         self.backbone_id.copy_(bytes_of(identity))
+
+    @contextmanager
+    def renamed(self, titles: Sequence[str]) -> Iterator[None]:
+        """A block in which prompts and answers name the items by other titles.
+
+        Parameters
+        ----------
+        titles : sequence of str
+            Title of each item, the padding's first.
+        """
+        own = self.prompts
+        self.prompts = Prompts(self.llm, titles, **self._prompting)
+        try:
+            yield
+        finally:
+            self.prompts = own
 
     def prompt_lengths(self, interaction: Interaction) -> Tensor:
         """Positions of each row's prompt with its answer.

@@ -32,6 +32,7 @@ VALUES: dict[str, Any] = {
     "rerank": 4,
     "words": WORDS,
     "title_tokens": 30,
+    "probes": [],
     "user_token": True,
     "item_tokens": True,
     "gate_interactions": 5.0,
