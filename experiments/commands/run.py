@@ -223,6 +223,8 @@ def _answer(composed: DictConfig, *, grid: bool) -> str | None:
             _score(config)
         case Mode.serve:
             _serve(config)
+        case Mode.promote:
+            _promote(config)
     return None
 
 
@@ -313,6 +315,12 @@ def _score(config: Config) -> None:
 
     folder = score(config, choices=chosen_files(), console=make_console())
     show_leaderboard(config, of=folder)
+
+
+def _promote(config: Config) -> None:
+    from experiments.commands.promote import promote
+
+    promote(config, console=make_console())
 
 
 def _inspect(config: Config) -> None:
