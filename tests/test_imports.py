@@ -92,6 +92,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "mlflow": (
         "experiments.tuning.tracking",
         "experiments.commands.logged",
+        "experiments.serving.served_model",
         "experiments.tracking",
         "reports",
     ),

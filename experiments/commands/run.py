@@ -7,7 +7,7 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -210,19 +210,7 @@ def _answer(composed: DictConfig, *, grid: bool) -> str | None:
         (_talk if config.mode is Mode.talk else _recommend)(experiment)
         return None
     check(config)
-    match config.mode:
-        case Mode.upload:
-            _upload(config)
-        case Mode.inspect:
-            _inspect(config)
-        case Mode.leaderboard:
-            show_leaderboard(config)
-        case Mode.reproduce:
-            _reproduce(config)
-        case Mode.score:
-            _score(config)
-        case Mode.serve:
-            _serve(config)
+    _ANSWERS[config.mode](config)
     return None
 
 
@@ -315,6 +303,12 @@ def _score(config: Config) -> None:
     show_leaderboard(config, of=folder)
 
 
+def _promote(config: Config) -> None:
+    from experiments.commands.promote import promote
+
+    promote(config, console=make_console())
+
+
 def _inspect(config: Config) -> None:
     """Print the facts of the data set, draw them, and keep both beside the prepared data."""
     from experiments.commands.inspect import inspect, table
@@ -401,3 +395,15 @@ def make_console(*, stderr: bool = False) -> "Console":
     from experiments import terminal
 
     return terminal.make_console(stderr=stderr)
+
+
+_ANSWERS: Mapping[Mode, Callable[[Config], object]] = {
+    Mode.upload: _upload,
+    Mode.inspect: _inspect,
+    Mode.leaderboard: show_leaderboard,
+    Mode.reproduce: _reproduce,
+    Mode.score: _score,
+    Mode.serve: _serve,
+    Mode.promote: _promote,
+}
+"""What answers a mode that needs no model of the configuration."""

@@ -71,11 +71,7 @@ def check(config: Config) -> ResolvedModel | None:
         )
     if config.mode is not Mode.run:
         processes.refuse_several(f"mode={config.mode.value}")
-    at_least("serve.workers", config.serve.workers, 1)
-    if not 0 < config.serve.port < 1 << 16:
-        raise PaddockError(f"serve.port={config.serve.port} is no port: choose one from 1 to 65535")
-    if config.mode is Mode.score and not config.lists:
-        raise PaddockError("mode=score needs lists=FILE: user, item, and rank or score")
+    _check_mode(config)
     if config.mode not in (Mode.run, Mode.recommend, Mode.talk):
         return None
     callbacks()  # of plug-ins: one that a run could not call is refused here
@@ -112,6 +108,21 @@ def _check_addresses(config: Config) -> None:
         raise PaddockError(
             f"tracking.artifacts={artifacts} needs the package boto3; install it with: pip install "
             f"'paddock[s3]'"
+        )
+
+
+def _check_mode(config: Config) -> None:
+    """Refuse a mode without the key that it is about."""
+    at_least("serve.workers", config.serve.workers, 1)
+    if not 0 < config.serve.port < 1 << 16:
+        raise PaddockError(f"serve.port={config.serve.port} is no port: choose one from 1 to 65535")
+    if config.mode is Mode.score and not config.lists:
+        raise PaddockError("mode=score needs lists=FILE: user, item, and rank or score")
+    if config.mode is Mode.promote and config.run_id is None:
+        raise PaddockError("mode=promote needs run_id=..., an MLflow run id or a run folder")
+    if not re.fullmatch(r"[A-Za-z][\w-]{0,63}", config.alias, re.ASCII):
+        raise PaddockError(
+            f"alias={config.alias!r:.80} is none: a letter, then letters, digits, '_' and '-'"
         )
 
 

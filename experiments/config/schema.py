@@ -26,6 +26,7 @@ class Mode(Enum):
     talk = "talk"
     serve = "serve"
     score = "score"
+    promote = "promote"
 
 
 class Format(Enum):
@@ -212,10 +213,14 @@ class ProtocolConfig:
 
 @dataclass
 class TrackingConfig:
-    """Where MLflow keeps the runs. `uri: null` keeps them in the run folders only."""
+    """Where MLflow keeps the runs. `uri: null` keeps them in the run folders only.
+
+    With `model` a finished run's artifacts hold a model that MLflow's own tools load and serve.
+    """
 
     uri: str | None = "sqlite:///mlflow.db"
     artifacts: str | None = None
+    model: bool = True
 
 
 @dataclass
@@ -247,7 +252,8 @@ class TalkConfig:
 
     `questions` is a YAML of your own sample questions to the data, `text_encoder` a file of
     conf/text_encoder by name; null: items are found by words alone. `feedback` is the database that the
-    page's buttons write to.
+    page's buttons write to. With `evaluate` no message is read: so many simulated `users` of the test part
+    talk (null: all).
     """
 
     texts: TalkTextsConfig = field(default_factory=TalkTextsConfig)
@@ -255,6 +261,8 @@ class TalkConfig:
     feedback: str = "sqlite:///feedback.db"
     questions: str | None = None
     text_encoder: str | None = None
+    evaluate: bool = False
+    users: int | None = 200
 
 
 @dataclass
@@ -279,7 +287,7 @@ class Config:
     `tuned` records where `+tuned=auto` took its values from. `grid_seeds` maps a model, as conf/model
     names it, to those of a grid's seeds that it takes; other models take all. `text_control` is the
     `control` of every text encoder (conf/text_encoder). `lists` is the file of another system's lists,
-    and `name` what tables call it (mode=score).
+    and `name` what tables call it (mode=score). `alias` is what the registry calls a promoted run (mode=promote).
     """
 
     mode: Mode = Mode.run
@@ -302,6 +310,7 @@ class Config:
     run_id: str | None = None
     lists: str | None = None
     name: str | None = None
+    alias: str = "champion"
     user: Any = None
     history: Any = None
     dislikes: Any = None

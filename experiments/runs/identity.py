@@ -43,6 +43,7 @@ WITHOUT_EFFECT = frozenset(
         "lists",
         "serve",
         "name",
+        "alias",
         "user",
         "history",
         "dislikes",

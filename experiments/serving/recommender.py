@@ -135,10 +135,12 @@ class Recommender:
         device: str = "cpu",
         threads: int = 1,
         progress: bool = False,
+        data: Prepared | None = None,
     ) -> "Recommender":
-        """The same of a run folder that is known to be whole."""
+        """The same of a run folder that is known to be whole, on `data` where it lies elsewhere."""
         run, config = folder.run, config_of(folder)
-        data = prepare(config.dataset, data_dir=data_dir or config.data_dir, progress=progress)
+        if data is None:
+            data = prepare(config.dataset, data_dir=data_dir or config.data_dir, progress=progress)
         split = split_interactions(data.before_join, config.protocol)
         if run["hashes"]["split"] != split.hash:
             raise PaddockError(

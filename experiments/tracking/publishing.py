@@ -25,6 +25,7 @@ from experiments.tracking.child import Child, open_child
 from experiments.tracking.dashboard import arrange
 from experiments.tracking.describe import REFITTED, link_model
 from experiments.tracking.notes import child_note, displayed, note_tags, unscored
+from experiments.tracking.package import can_be_packaged, packaged
 from experiments.tracking.parent import refresh_parent
 from experiments.tracking.points import milliseconds, missing, points_of, send_points
 from experiments.tracking.store import Store, artifact_timeout, connect, override, reach, reason
@@ -78,7 +79,7 @@ def publish(
     if tracking.uri is None:
         return None
     try:
-        return _publish(folder, store or connect(tracking), child)
+        return _publish(folder, store or connect(tracking), child, model=tracking.model)
     except Damaged as error:
         _log.warning("Not uploaded: %s", error)
         return None
@@ -128,7 +129,7 @@ def upload_pending(
     return Uploads(uploaded, len(pending) - uploaded, len(folders) - len(pending))
 
 
-def _publish(folder: RunFolder, store: Store, child: Child | None) -> str:
+def _publish(folder: RunFolder, store: Store, child: Child | None, *, model: bool) -> str:
     if (place := folder.reaching_out()) is not None:
         raise Damaged(
             f"{place} is a link, a pipe or a device, and nothing outside of a run's folder is sent: "
@@ -149,6 +150,9 @@ def _publish(folder: RunFolder, store: Store, child: Child | None) -> str:
     store.retried(partial(_describe, store.client, child.run_id, folder))
     with artifact_timeout():
         _send_artifacts(store.client, child.run_id, folder.path)
+        if model and can_be_packaged(folder.run):
+            with packaged(folder, run_id=child.run_id) as made:
+                store.client.log_artifacts(child.run_id, str(made), "model")
     if (folder.path / "model").is_dir():  # one that could score nothing was not trained
         link_model(store.client, store.client.get_run(child.run_id), folder.run)
     store.client.set_terminated(child.run_id, "FINISHED", milliseconds(folder.run["finished"]))
