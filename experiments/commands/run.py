@@ -210,21 +210,17 @@ def _answer(composed: DictConfig, *, grid: bool) -> str | None:
         (_talk if config.mode is Mode.talk else _recommend)(experiment)
         return None
     check(config)
-    match config.mode:
-        case Mode.upload:
-            _upload(config)
-        case Mode.inspect:
-            _inspect(config)
-        case Mode.leaderboard:
-            show_leaderboard(config)
-        case Mode.reproduce:
-            _reproduce(config)
-        case Mode.score:
-            _score(config)
-        case Mode.serve:
-            _serve(config)
-        case Mode.promote:
-            _promote(config)
+    answers = {
+        Mode.upload: _upload,
+        Mode.inspect: _inspect,
+        Mode.leaderboard: show_leaderboard,
+        Mode.reproduce: _reproduce,
+        Mode.score: _score,
+        Mode.serve: _serve,
+        Mode.promote: _promote,
+        Mode.retrain: _retrain,
+    }
+    answers[config.mode](config)
     return None
 
 
@@ -315,6 +311,12 @@ def _score(config: Config) -> None:
 
     folder = score(config, choices=chosen_files(), console=make_console())
     show_leaderboard(config, of=folder)
+
+
+def _retrain(config: Config) -> None:
+    from experiments.commands.retrain import retrain
+
+    retrain(config, console=make_console())
 
 
 def _promote(config: Config) -> None:
