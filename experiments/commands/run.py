@@ -7,7 +7,7 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -210,17 +210,7 @@ def _answer(composed: DictConfig, *, grid: bool) -> str | None:
         (_talk if config.mode is Mode.talk else _recommend)(experiment)
         return None
     check(config)
-    answers = {
-        Mode.upload: _upload,
-        Mode.inspect: _inspect,
-        Mode.leaderboard: show_leaderboard,
-        Mode.reproduce: _reproduce,
-        Mode.score: _score,
-        Mode.serve: _serve,
-        Mode.promote: _promote,
-        Mode.retrain: _retrain,
-    }
-    answers[config.mode](config)
+    _ANSWERS[config.mode](config)
     return None
 
 
@@ -411,3 +401,16 @@ def make_console(*, stderr: bool = False) -> "Console":
     from experiments import terminal
 
     return terminal.make_console(stderr=stderr)
+
+
+_ANSWERS: Mapping[Mode, Callable[[Config], object]] = {
+    Mode.upload: _upload,
+    Mode.inspect: _inspect,
+    Mode.leaderboard: show_leaderboard,
+    Mode.reproduce: _reproduce,
+    Mode.score: _score,
+    Mode.serve: _serve,
+    Mode.promote: _promote,
+    Mode.retrain: _retrain,
+}
+"""What answers a mode that needs no model of the configuration."""

@@ -92,8 +92,8 @@ def asks_for_new_users(split: Split, phase: Phase) -> bool:
 
 def _reads_items(model: AbstractRecommender, resolved: ResolvedModel) -> bool:
     parts = (resolved, *resolved.frozen.values())
-    told = any(each.values.get(name) for each in parts for name in ITEM_FEATURES)
-    return told or model.type in (ModelType.CONTEXT, ModelType.KNOWLEDGE)
+    reads = any(each.values.get(name) for each in parts for name in ITEM_FEATURES)
+    return reads or model.type in (ModelType.CONTEXT, ModelType.KNOWLEDGE)
 
 
 def _parts(model: Any, dataset: TrainingRows) -> Iterator[tuple[Any, TrainingRows]]:

@@ -38,7 +38,7 @@ Wanted = Annotated[int, Query(ge=1, le=MOST_WANTED)]
 Items = Annotated[tuple[Token, ...], Field(max_length=MOST_ITEMS)]
 
 
-class Asked(BaseModel):
+class RecommendRequest(BaseModel):
     """The body of /recommend; see `experiments.serving.requests.Request`."""
 
     model_config = ConfigDict(extra="forbid")
@@ -53,7 +53,7 @@ class Asked(BaseModel):
     k: Annotated[int, Field(ge=1, le=MOST_WANTED)] = 10
 
 
-class Told(BaseModel):
+class FeedbackRecord(BaseModel):
     """A record of /feedback; see `experiments.serving.feedback.Feedback`. Without a time it is now."""
 
     model_config = ConfigDict(extra="forbid")
@@ -93,7 +93,7 @@ class Service:
         token: str | None,
     ) -> None:
         self._sides = {name: _Side(each) for name, each in recommenders.items()}
-        self._feedback = feedback
+        self._store = feedback
         self._token = token
         self._registry = CollectorRegistry()
         self._seconds = Histogram(
@@ -129,11 +129,11 @@ class Service:
         self._seconds.labels(path, status).observe(time.perf_counter() - start)
         return response
 
-    def recommend(self, asked: Asked, side: str | None = None) -> dict[str, Any]:
+    def recommend(self, request: RecommendRequest, side: str | None = None) -> dict[str, Any]:
         """Items for a user, a history, a profile or words."""
-        name, this = self._chosen(asked.user, side)
+        name, this = self._chosen(request.user, side)
         with this.lock:
-            return self._plain(name, this.recommender.recommend(Request(**asked.model_dump())))
+            return self._plain(name, this.recommender.recommend(Request(**request.model_dump())))
 
     def similar(self, item: Token, k: Wanted = 10, side: str | None = None) -> dict[str, Any]:
         """Items near one, which is named by id or title."""
@@ -147,20 +147,20 @@ class Service:
         with this.lock:
             return self._plain(name, this.recommender.search(q, k))
 
-    def tell(
-        self, told: Annotated[list[Told], Field(min_length=1, max_length=MOST_RECORDS)]
+    def feedback(
+        self, records: Annotated[list[FeedbackRecord], Field(min_length=1, max_length=MOST_RECORDS)]
     ) -> dict[str, int]:
         """Keep answers of users, each key once, however often it is sent."""
-        if self._feedback is None:
+        if self._store is None:
             raise HTTPException(
                 404, "this service keeps no feedback: start it with serve.feedback=URL"
             )
         now = time.time()
-        records = [
+        kept = [
             Feedback(**{**each.model_dump(), "time": now if each.time is None else each.time})
-            for each in told
+            for each in records
         ]
-        return {"stored": self._feedback.add(records), "sent": len(records)}
+        return {"stored": self._store.add(kept), "sent": len(kept)}
 
     def health(self) -> dict[str, Any]:
         """Whether the service answers, and by which runs."""
@@ -211,7 +211,7 @@ def create_app(
     app.post("/recommend", dependencies=guarded)(service.recommend)
     app.get("/similar", dependencies=guarded)(service.similar)
     app.get("/search", dependencies=guarded)(service.search)
-    app.post("/feedback", dependencies=guarded)(service.tell)
+    app.post("/feedback", dependencies=guarded)(service.feedback)
     app.get("/metrics", dependencies=guarded, response_class=PlainTextResponse)(service.metrics)
     app.get("/healthz")(service.health)
     return app
