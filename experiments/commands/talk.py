@@ -11,12 +11,16 @@ from rich.table import Table
 from experiments.commands.recommend import find_run
 from experiments.config.schema import Config, Format
 from experiments.data.prepare import prepare
+from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
+from experiments.protocol.split import split_interactions
+from experiments.runs.folder import RunFolder
 from experiments.talk.ask.tables import Table as Answer
-from experiments.talk.assemble import engine_of
+from experiments.talk.assemble import engine_of, trained_engine
+from experiments.talk.replay import CUTOFF, drawn_users, replay
 from experiments.talk.state import State
 from experiments.talk.turn import Turn
-from experiments.tracking.traces import Traces
+from experiments.tracking.traces import Traces, track_measures
 from experiments.visible import json_text, visible
 
 SHOWN = 20
@@ -42,6 +46,9 @@ def talk(config: Config, *, model_key: str, console: Console) -> None:
     """
     data = prepare(config.dataset, data_dir=config.data_dir, progress=config.progress)
     folder = find_run(config, dataset=data.name, model_key=model_key)
+    if config.talk.evaluate:
+        _evaluate(config, data, folder, console)
+        return
     engine = engine_of(config, data, folder)
     state = State() if config.user is None else State(user=str(config.user))
     traces = Traces(config.tracking, dataset=data.name)
@@ -64,6 +71,40 @@ def talk(config: Config, *, model_key: str, console: Console) -> None:
         state = made.state
         traces.log(made.trace, message=line, words=made.words, state=asdict(state))
         _show(made, line, config.format, console)
+
+
+def _evaluate(config: Config, data: Prepared, folder: RunFolder, console: Console) -> None:
+    """Let simulated users talk; print and track what comes of it."""
+    if config.k < CUTOFF:
+        raise PaddockError(f"k={config.k}: a list of {CUTOFF} items is measured; leave k={CUTOFF}")
+    split = split_interactions(data, config.protocol)
+    engine = trained_engine(config, data, split, folder)
+    users = drawn_users(split, config.talk.users, seed=config.seed)
+    if not users:
+        raise PaddockError(f"protocol={config.protocol.name} leaves no user of {data.name} to test")
+    metrics = replay(engine, data, split, users=users).metrics()
+    tags = {"model": engine.ranker.origin["model"], "run_id": engine.ranker.origin["run_id"]}
+    track_measures(
+        config.tracking,
+        dataset=data.name,
+        name=f"{tags['model']}, {len(users)} users",
+        tags={
+            **tags,
+            "dataset_hash": data.hash,
+            "split_hash": split.hash,
+            "users": str(len(users)),
+        },
+        metrics=metrics,
+    )
+    if config.format is Format.json:
+        console.file.write(json_text({**tags, "users": len(users), **metrics}) + "\n")
+        return
+    table = Table(title=f"{tags['model']} on {data.name}, {len(users)} simulated users")
+    table.add_column("Measure")
+    table.add_column("Value", justify="right")
+    for name, value in metrics.items():
+        table.add_row(name.removeprefix("talk/"), f"{value:.4f}")
+    console.print(table)
 
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:

@@ -253,7 +253,8 @@ class TalkConfig:
 
     `questions` is a YAML of your own sample questions to the data, `text_encoder` a file of
     conf/text_encoder by name; null: items are found by words alone. `feedback` is the database that the
-    page's buttons write to.
+    page's buttons write to. With `evaluate` no message is read: so many simulated `users` of the test part
+    talk (null: all).
     """
 
     texts: TalkTextsConfig = field(default_factory=TalkTextsConfig)
@@ -261,6 +262,8 @@ class TalkConfig:
     feedback: str = "sqlite:///feedback.db"
     questions: str | None = None
     text_encoder: str | None = None
+    evaluate: bool = False
+    users: int | None = 200
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from omegaconf import OmegaConf
 
 from experiments.config.groups import choices
@@ -9,6 +10,7 @@ from experiments.config.schema import Config
 from experiments.config.values import nearest
 from experiments.errors import PaddockError
 from experiments.paths import CONF
+from experiments.protocol.split import TRAIN
 from experiments.talk.ask.library import Library, read_samples
 from experiments.talk.ask.tables import Tables
 from experiments.talk.catalogue import Catalogue
@@ -23,6 +25,7 @@ from experiments.talk.understand import Understanding
 if TYPE_CHECKING:
     from experiments.config.language_keys import TextEncoderConfig
     from experiments.data.prepared import Prepared
+    from experiments.protocol.split import Split
     from experiments.runs.folder import RunFolder
 
 
@@ -55,6 +58,47 @@ def engine_of(config: Config, data: "Prepared", folder: "RunFolder | None") -> E
         name=data.name,
         past=config.dataset.text.past,
         phraser=_phraser(config, data),
+        k=config.k,
+    )
+
+
+def trained_engine(config: Config, data: "Prepared", split: "Split", folder: "RunFolder") -> Engine:
+    """The engine that knows the training part alone, to be measured.
+
+    Parameters
+    ----------
+    config : Config
+    data : Prepared
+    split : Split
+    folder : RunFolder
+        The run that ranks, trained on this split.
+
+    Raises
+    ------
+    PaddockError
+        As `engine_of`.
+    """
+    from experiments.serving.recommender import Recommender
+    from experiments.talk.run_ranking import ByRun
+
+    rows = split.rows(TRAIN)
+    catalogue = Catalogue(
+        items=data.item_features,
+        titles=data.item_titles[1:],
+        users=data.user_features,
+        popularity=np.bincount(data.items[rows], minlength=data.n_items + 1)[1:],
+    )
+    neighbours = ByNeighbours.of(data, catalogue, rows=rows)
+    device = "cpu" if config.device == "auto" else config.device
+    recommender = Recommender.of(
+        folder, data_dir=config.data_dir, device=device, threads=config.threads
+    )
+    return Engine(
+        understanding=Understanding(catalogue),
+        ranker=ByRun(recommender, catalogue, neighbours),
+        search=item_search(data),
+        name=data.name,
+        past=config.dataset.text.past,
         k=config.k,
     )
 

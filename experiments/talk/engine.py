@@ -134,6 +134,9 @@ class Engine:
         named = [*state.likes, *state.dislikes, *state.seen]
         also = [
             message,
+            self.name,
+            # What the survey offers as answers.
+            *(value for column in state.asked for value in self.catalogue.profile.get(column, ())),
             *state.filters,
             *state.profile.values(),
             *(self.catalogue.titles[self._rows[item]] for item in named),

@@ -106,11 +106,24 @@ class ByNeighbours:
         self._hash = data_hash
 
     @classmethod
-    def of(cls, data: "Prepared", catalogue: Catalogue) -> "ByNeighbours":
-        """The ranker of all interactions of a prepared data set."""
-        ones = np.ones(len(data.users), dtype=np.float32)
+    def of(
+        cls, data: "Prepared", catalogue: Catalogue, *, rows: np.ndarray | None = None
+    ) -> "ByNeighbours":
+        """The ranker of the interactions of a prepared data set.
+
+        Parameters
+        ----------
+        data : Prepared
+        catalogue : Catalogue
+        rows : ndarray of int, optional
+            The interactions that count, such as those of training; None: all.
+        """
+        users, items = (
+            (data.users, data.items) if rows is None else (data.users[rows], data.items[rows])
+        )
+        ones = np.ones(len(users), dtype=np.float32)
         shape = (data.n_users, data.n_items)
-        matrix = sparse.coo_matrix((ones, (data.users - 1, data.items - 1)), shape=shape).tocsr()
+        matrix = sparse.coo_matrix((ones, (users - 1, items - 1)), shape=shape).tocsr()
         matrix.data[:] = 1.0
         return cls(matrix, catalogue, data_hash=data.hash)
 

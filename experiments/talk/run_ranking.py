@@ -26,11 +26,18 @@ class ByRun:
     recommender : Recommender
     catalogue : Catalogue
         Of the recommender's data.
+    neighbours : ByNeighbours, optional
+        Answers where the model knows nothing; by default of all interactions.
     """
 
-    def __init__(self, recommender: "Recommender", catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        recommender: "Recommender",
+        catalogue: Catalogue,
+        neighbours: ByNeighbours | None = None,
+    ) -> None:
         self._recommender = recommender
-        self._neighbours = ByNeighbours.of(recommender.data, catalogue)
+        self._neighbours = neighbours or ByNeighbours.of(recommender.data, catalogue)
 
     @property
     def origin(self) -> Mapping[str, str]:

@@ -128,7 +128,7 @@ class Titles:
         weak: list[tuple[int, int, str, float]] = []
         at = 0
         while at < len(tokens):
-            hit = self._exact(tokens, at)
+            hit = None if _numbers_a_list(message, tokens[at]) else self._exact(tokens, at)
             if hit is None:
                 at += 1
                 continue
@@ -301,6 +301,11 @@ class _Words:
         return bool(
             re.fullmatch(r"\s*(?:,|/|&|and|or|vs\.?|versus|, and|, or)\s*(?:the )?", gap, re.I)
         )
+
+
+def _numbers_a_list(message: str, token: Token) -> bool:
+    """Whether a word is the number of a line: "2. Much Ado About Nothing" does not name "Two Much"."""
+    return token.form.isdigit() and bool(re.match(r"[.)]\s", message[token.end :]))
 
 
 def _end(token: Token, name: str) -> int:

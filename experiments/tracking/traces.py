@@ -163,5 +163,50 @@ class Traces:
         return True
 
 
+def track_measures(
+    tracking: TrackingConfig,
+    *,
+    dataset: str,
+    name: str,
+    tags: Mapping[str, str],
+    metrics: Mapping[str, float],
+) -> str | None:
+    """Keep what was measured of conversations as a run of the experiment <dataset>/talk.
+
+    Parameters
+    ----------
+    tracking : TrackingConfig
+    dataset : str
+    name : str
+        Of the run.
+    tags : mapping of str to str
+        Are prefixed with `paddock.`.
+    metrics : mapping of str to float
+
+    Returns
+    -------
+    str or None
+        The MLflow run id; None where there is no store or it fails, which is warned of.
+    """
+    if tracking.uri is None:
+        return None
+    try:
+        store = connect(tracking)
+        with store.guard():
+            experiment = find_or_create_experiment(store, dataset=dataset, protocol="talk")
+        named = {f"paddock.{key}": value for key, value in tags.items()}
+        run = store.client.create_run(
+            experiment, tags={"paddock.kind": "talk-eval", **named}, run_name=name
+        )
+        for metric, value in metrics.items():
+            store.client.log_metric(run.info.run_id, metric, value)
+        store.client.set_terminated(run.info.run_id)
+        made: str = run.info.run_id
+        return made
+    except Exception as error:
+        _log.warning("The measures were not tracked: %s.", reason(error, tracking))
+        return None
+
+
 def _nanoseconds(seconds: float) -> int:
     return int(seconds * 1_000_000_000)

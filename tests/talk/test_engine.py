@@ -198,6 +198,11 @@ def test_a_known_users_own_row_is_no_neighbour(engine: Engine, tiny_data: Prepar
     assert np.corrcoef(ranked.scores, alike[nearest] @ board[nearest])[0, 1] > 0.99
 
 
+def test_asking_for_others_searches_for_nothing(engine: Engine, catalogue: Catalogue) -> None:
+    made = engine.turn(State(), f"I enjoyed {catalogue.titles[5]}, what else do you have?")
+    assert (made.trace["intent"], made.trace["rule"]) == ("recommend", "history")
+
+
 def test_search_explain_compare_ask(engine: Engine, catalogue: Catalogue) -> None:
     title, other = catalogue.titles[5], catalogue.titles[9]
     found = engine.turn(State(), f"Do you have {title}?")

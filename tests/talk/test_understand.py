@@ -47,6 +47,7 @@ def mentions(understanding: Understanding, message: str) -> dict[str, str]:
         ("Titanic은 좋았지만 기생충은 별로였어요", {"f2": "like", "f6": "dislike"}),
         ("I like speed dating and to titanic effect", {}),
         ("i hate speed limits", {}),
+        ("The films: 1. Titanic", {"f2": "neutral"}),
     ],
 )
 def test_items_and_opinions(
