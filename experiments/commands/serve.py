@@ -65,6 +65,7 @@ def serve(config: Config, *, model_key: str | None) -> None:
             "data_dir": str(Path(config.data_dir).absolute()),
             "feedback": asked.feedback,
             "threads": config.threads,
+            "index_above": asked.index_above,
         }
     )
     print(f"http://{asked.host}:{asked.port}/docs describes what can be asked", flush=True)
@@ -90,7 +91,10 @@ def app() -> "FastAPI":
     served: dict[str, Any] = json.loads(os.environ[_SERVED])
     recommenders = {
         side: Recommender.load(
-            folder, data_dir=served["data_dir"], threads=int(served["threads"])
+            folder,
+            data_dir=served["data_dir"],
+            threads=int(served["threads"]),
+            index_above=served["index_above"],
         ).warm()
         for side, folder in served["folders"].items()
     }

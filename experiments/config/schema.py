@@ -271,7 +271,8 @@ class ServeConfig:
     """The HTTP service of mode=serve.
 
     `runs` maps names to runs that stand side by side; {} serves `run_id`, or the best run. `feedback` is the
-    address of the database that keeps what users answer; null: none does.
+    address of the database that keeps what users answer; null: none does. Similar items of a catalogue of more
+    than `index_above` items are searched for by an approximate index where FAISS is installed; null: never.
     """
 
     host: str = "127.0.0.1"
@@ -279,6 +280,7 @@ class ServeConfig:
     workers: int = 1
     runs: dict[str, str] = field(default_factory=dict)
     feedback: str | None = "sqlite:///feedback.db"
+    index_above: int | None = 200_000
 
 
 @dataclass

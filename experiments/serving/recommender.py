@@ -70,12 +70,22 @@ class Recommender:
         What it was trained on.
     model, dataset
         The trained model and the RecBole data set that it was made with.
+    index_above : int, optional
+        Items above which similar ones are searched for approximately, as of `ItemSpace`; None: never.
     """
 
     def __init__(
-        self, *, folder: RunFolder, config: Config, data: Prepared, model: Any, dataset: Any
+        self,
+        *,
+        folder: RunFolder,
+        config: Config,
+        data: Prepared,
+        model: Any,
+        dataset: Any,
+        index_above: int | None = None,
     ) -> None:
         self.config = config
+        self._index_above = index_above
         self.data = data
         self._model = model
         self._dataset = dataset
@@ -100,6 +110,7 @@ class Recommender:
         data_dir: str | Path | None = None,
         device: str = "cpu",
         threads: int = 1,
+        index_above: int | None = None,
     ) -> "Recommender":
         """The recommender of a finished run, which knows its own data set and protocol.
 
@@ -115,6 +126,8 @@ class Recommender:
             As of the configuration.
         threads : int
             Of torch.
+        index_above : int, optional
+            As of the class.
 
         Raises
         ------
@@ -123,7 +136,11 @@ class Recommender:
             trained on.
         """
         return cls.of(
-            find_run(source, runs_dir=runs_dir), data_dir=data_dir, device=device, threads=threads
+            find_run(source, runs_dir=runs_dir),
+            data_dir=data_dir,
+            device=device,
+            threads=threads,
+            index_above=index_above,
         )
 
     @classmethod
@@ -135,6 +152,7 @@ class Recommender:
         device: str = "cpu",
         threads: int = 1,
         progress: bool = False,
+        index_above: int | None = None,
         data: Prepared | None = None,
     ) -> "Recommender":
         """The same of a run folder that is known to be whole, on `data` where it lies elsewhere."""
@@ -164,11 +182,18 @@ class Recommender:
         model, dataset, _ = build(resolve_model(values).values, context)
         load_model_state(model, *sections["model"])
         model.eval()
-        return cls(folder=folder, config=config, data=data, model=model, dataset=dataset)
+        return cls(
+            folder=folder,
+            config=config,
+            data=data,
+            model=model,
+            dataset=dataset,
+            index_above=index_above,
+        )
 
     def warm(self) -> "Recommender":
         """Make now what the first requests would wait for; returned is the recommender itself."""
-        _ = (self.space, self.texts, self._by_title, self._known, self._popularity)
+        _ = (self.space.recall, self.texts, self._by_title, self._known, self._popularity)
         user = str(self.data.user_tokens[1])
         self.recommend(Request(user=user, k=1))
         return self
@@ -207,7 +232,7 @@ class Recommender:
     @cached_property
     def space(self) -> ItemSpace:
         """How near items are to one another."""
-        return item_space(self._model, self.data)
+        return item_space(self._model, self.data, index_above=self._index_above)
 
     @cached_property
     def texts(self) -> TextIndex:
@@ -275,21 +300,23 @@ class Recommender:
         k : int
         """
         this = self.resolve_title(item)
-        scores_N = self.space.similar([this])[0]
-        out_N = np.zeros(len(scores_N), dtype=bool)
-        out_N[this] = True
+        items_K, cosines_K = self.space.nearest(this, k)
         near = "the model's vectors" if self.space.learned else "the users in common"
         title = self._title(this)
         made = tuple(
             self._recommended(
                 rank,
-                other,
-                scores_N[other],
+                int(other),
+                float(cosine),
                 (Reason("history", f'near "{title}" by {near}', (self._token(this),)),),
             )
-            for rank, other in enumerate(self._best(scores_N, out_N, k), start=1)
+            for rank, (other, cosine) in enumerate(zip(items_K, cosines_K, strict=True), start=1)
         )
-        return Answer(made, "history", self.origin)
+        recall = self.space.recall
+        if recall is None:
+            return Answer(made, "history", self.origin)
+        note = f"searched approximately: {recall:.3f} of the ten nearest are found"
+        return Answer(made, "history", self.origin, (note,))
 
     def search(self, text: str, k: int = 10) -> Answer:
         """The items whose texts fit a query best; only those with a word of it.
