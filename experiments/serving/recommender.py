@@ -3,7 +3,7 @@
 N items (padding included).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,7 @@ class Recommender:
             commit=(run.get("git") or {}).get("commit") or "",
         )
         self._past = config.dataset.text.past or "had"
+        self.notes: tuple[str, ...] = ()
 
     @classmethod
     def load(
@@ -179,10 +180,11 @@ class Recommender:
             device=device_of(device),
             folder=folder.path,
         )
-        model, dataset, _ = build(resolve_model(values).values, context)
+        resolved = resolve_model(values)
+        model, dataset, _ = build(resolved.values, context)
         load_model_state(model, *sections["model"])
         model.eval()
-        return cls(
+        made = cls(
             folder=folder,
             config=config,
             data=data,
@@ -190,6 +192,8 @@ class Recommender:
             dataset=dataset,
             index_above=index_above,
         )
+        made.notes = _changed(run, resolved.sources)
+        return made
 
     def warm(self) -> "Recommender":
         """Make now what the first requests would wait for; returned is the recommender itself."""
@@ -251,7 +255,7 @@ class Recommender:
         PaddockError
             For an unknown user, item, column or value, and for what this model cannot score.
         """
-        notes: list[str] = []
+        notes = list(self.notes)
         user = None if request.user is None else self._user(request.user)
         named = {
             name: [self.resolve_title(each) for each in getattr(request, name)]
@@ -552,6 +556,19 @@ class _Reasons:
         return Reason(
             "popular", f"{count} interactions of {self._of.data.n_users} users", (str(count),)
         )
+
+
+def _changed(run: Mapping[str, Any], sources: Mapping[str, str]) -> tuple[str, ...]:
+    """A note on components whose code is not that which trained the run."""
+    trained = run.get("sources") or {}
+    changed = [name for name, source in sources.items() if trained.get(name, source) != source]
+    if not changed:
+        return ()
+    commit = ((run.get("git") or {}).get("commit") or "unknown")[:12]
+    return (
+        f"the code of {', '.join(changed)} is not that which trained this run (commit {commit}): its scores "
+        "may differ from those that were evaluated",
+    )
 
 
 def _spread(scores_N: Scores) -> float:

@@ -1,5 +1,6 @@
 """A finished run recommends: to its users, to histories, profiles and words."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
+from experiments.runs.folder import RunFolder
 from experiments.serving.finished import best_run, find_run
 from experiments.serving.recommender import Recommender
 from experiments.serving.requests import Answer, Request
@@ -254,3 +256,16 @@ def test_requests_are_bounded(values, said: str) -> None:  # type: ignore[no-unt
 def test_unknown_runs(tmp_path: Path) -> None:
     with pytest.raises(PaddockError, match="neither a run folder nor"):
         find_run("nowhere", runs_dir=tmp_path)
+
+
+def test_changed_code_is_said(trained: CommandLine, tmp_path: Path) -> None:
+    (folder,) = [run.path for run in trained.runs if run.run["model_key"] == "ease"]
+    copied = tmp_path / "runs" / "tiny" / "loo" / "ease-0" / "seed-1"
+    shutil.copytree(folder, copied)
+    request = Request(user="u1", k=1)
+    assert Recommender.load(copied).recommend(request).notes == ()
+    sources = RunFolder(copied).run["sources"]
+    (name,) = [each for each in sources if each.startswith("model ")]
+    RunFolder(copied).update(sources={**sources, name: "0" * 64})
+    (note,) = Recommender.load(copied).recommend(request).notes
+    assert f"the code of {name} is not that which trained this run" in note
