@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from rapidfuzz import fuzz, process, utils
 
 from experiments import checkpoint
 from experiments.bridge.inputs import reads_histories
@@ -28,7 +27,8 @@ from experiments.protocol.split import split_interactions
 from experiments.runs.folder import RunFolder
 from experiments.serving.filters import parse_where
 from experiments.serving.finished import config_of, find_run
-from experiments.serving.names import nearest_ids
+from experiments.serving.names import Names
+from experiments.serving.reasons import Reasons
 from experiments.serving.requests import Answer, Origin, Reason, Recommended, Request
 from experiments.serving.spaces import ItemSpace, item_space
 from experiments.serving.texts import TextIndex
@@ -43,14 +43,6 @@ DISLIKE = 2.0
 QUERY = 1.0
 """Weight of a query's standardised scores beside those of a history."""
 
-READ = 50
-"""Items at the end of a history among which reasons are looked for."""
-
-NEAR = 0.1
-"""Cosine below which an item of the history is no reason."""
-
-_LIKE_TITLES = 90.0
-"""Likeness (of 100) at which a title is taken for that of an item."""
 
 CAN = "sequential models (model=sasrec), item neighbours, closed forms (model=ease, linear_text) and autoencoders can"
 
@@ -99,7 +91,7 @@ class Recommender:
             data=data.hash,
             commit=(run.get("git") or {}).get("commit") or "",
         )
-        self._past = config.dataset.text.past or "had"
+        self.names = Names(data)
         self.notes: tuple[str, ...] = ()
 
     @classmethod
@@ -197,7 +189,7 @@ class Recommender:
 
     def warm(self) -> "Recommender":
         """Make now what the first requests would wait for; returned is the recommender itself."""
-        _ = (self.space.recall, self.texts, self._by_title, self._known, self._popularity)
+        _ = (self.space.recall, self.texts, self.names.by_title, self._known, self._popularity)
         user = str(self.data.user_tokens[1])
         self.recommend(Request(user=user, k=1))
         return self
@@ -256,7 +248,7 @@ class Recommender:
             For an unknown user, item, column or value, and for what this model cannot score.
         """
         notes = list(self.notes)
-        user = None if request.user is None else self._user(request.user)
+        user = None if request.user is None else self.names.user(request.user)
         named = {
             name: [self.resolve_title(each) for each in getattr(request, name)]
             for name in ("history", "dislikes", "exclude")
@@ -275,7 +267,16 @@ class Recommender:
         if rule == "query":
             out_N |= scores_N <= 0
         chosen = self._best(scores_N, out_N, request.k)
-        reasons = _Reasons(self, request, history, rule)
+        reasons = Reasons(
+            request,
+            history,
+            rule=rule,
+            names=self.names,
+            past=self.config.dataset.text.past or "had",
+            space=self.space,
+            texts=self.texts if request.query else None,
+            popularity_N=self._popularity,
+        )
         items = tuple(
             self._recommended(rank, item, scores_N[item], reasons.of(item))
             for rank, item in enumerate(chosen, start=1)
@@ -306,13 +307,13 @@ class Recommender:
         this = self.resolve_title(item)
         items_K, cosines_K = self.space.nearest(this, k)
         near = "the model's vectors" if self.space.learned else "the users in common"
-        title = self._title(this)
+        title = self.names.title(this)
         made = tuple(
             self._recommended(
                 rank,
                 int(other),
                 float(cosine),
-                (Reason("history", f'near "{title}" by {near}', (self._token(this),)),),
+                (Reason("history", f'near "{title}" by {near}', (self.names.token(this),)),),
             )
             for rank, (other, cosine) in enumerate(zip(items_K, cosines_K, strict=True), start=1)
         )
@@ -333,46 +334,13 @@ class Recommender:
         return self.recommend(Request(query=text, k=k))
 
     def resolve_title(self, text: str) -> int:
-        """The internal number of an item that is named by id or by title.
+        """The internal number of an item that is named by id or by title, as of `Names.item`.
 
         Parameters
         ----------
         text : str
-
-        Raises
-        ------
-        PaddockError
-            If no id equals it and no title is like it, with the nearest titles; or if several are.
         """
-        known = self.data.item_id(text)
-        if known is not None:
-            return known
-        wanted = utils.default_process(text)
-        if same := self._by_title.get(wanted):
-            if len(same) == 1:
-                return same[0]
-            ids = ", ".join(self._token(item) for item in same[:5])
-            raise PaddockError(f"{text!r} is the title of several items: name one by its id, {ids}")
-        near = process.extract(wanted, list(self._by_title), scorer=fuzz.WRatio, limit=3)
-        if near and near[0][1] >= _LIKE_TITLES and len(self._by_title[near[0][0]]) == 1:
-            return self._by_title[near[0][0]][0]
-        offered = ", ".join(
-            f'"{self._title(item)}" ({self._token(item)})'
-            for title, *_ in near
-            for item in self._by_title[title][:1]
-        )
-        raise PaddockError(
-            f"item {text!r} is neither an id nor a title of {self.data.name}"
-            + (f"; the nearest titles are {offered}" if offered else "")
-        )
-
-    @cached_property
-    def _by_title(self) -> dict[str, list[int]]:
-        found: dict[str, list[int]] = {}
-        for item, title in enumerate(self.data.item_titles):
-            if item and title.strip():
-                found.setdefault(utils.default_process(title), []).append(item)
-        return found
+        return self.names.item(text)
 
     def title_of(self, token: str) -> str:
         """The title of an item of the data set, "" where it has none.
@@ -484,78 +452,13 @@ class Recommender:
     def _recommended(
         self, rank: int, item: int, score: float, reasons: tuple[Reason, ...]
     ) -> Recommended:
-        return Recommended(rank, self._token(item), self._title(item), float(score), reasons)
-
-    def _token(self, item: int) -> str:
-        return str(self.data.item_tokens[item])
-
-    def _title(self, item: int) -> str:
-        return self.data.item_titles[item] or self._token(item)
+        return Recommended(
+            rank, self.names.token(item), self.names.title(item), float(score), reasons
+        )
 
     def _items_of(self, user: int) -> list[int]:
         start, end = self.data.indptr[user], self.data.indptr[user + 1]
         return [int(item) for item in self.data.items[start:end]]
-
-    def _user(self, token: str) -> int:
-        found = self.data.user_id(token)
-        if found is not None:
-            return found
-        near = nearest_ids(token, [str(each) for each in self.data.user_tokens[1:]])
-        raise PaddockError(
-            f"user={token} is not in {self.data.name}; the nearest ids are {', '.join(near)}. "
-            "Somebody new is scored by history=[...]"
-        )
-
-
-class _Reasons:
-    """Why items are in an answer, looked up in the data."""
-
-    def __init__(
-        self, recommender: Recommender, request: Request, history: Sequence[int], rule: str
-    ) -> None:
-        self._of = recommender
-        self._request = request
-        self._rule = rule
-        self._history = list(dict.fromkeys(history))[-READ:]
-        self._near_MN = None
-        if self._history and rule != "query":
-            self._near_MN = recommender.space.similar(self._history)
-
-    def of(self, item: int) -> tuple[Reason, ...]:
-        found = [self._by_history(item), self._by_query(item), self._by_profile()]
-        reasons = tuple(reason for reason in found if reason is not None)
-        return reasons or (self._by_popularity(item),)
-
-    def _by_history(self, item: int) -> Reason | None:
-        if self._near_MN is None:
-            return None
-        place = int(self._near_MN[:, item].argmax())
-        if self._near_MN[place, item] < NEAR:
-            return None
-        nearest, past = self._history[place], self._of._past
-        title = self._of._title(nearest)
-        whose = "the user" if self._request.user is not None else "you"
-        return Reason("history", f'{whose} {past} "{title}"', (self._of._token(nearest),))
-
-    def _by_query(self, item: int) -> Reason | None:
-        if not self._request.query or "query" not in self._rule:
-            return None
-        words = self._of.texts.matching(self._request.query, item)
-        if not words:
-            return None
-        return Reason("query", f"its text has {', '.join(words)}", words)
-
-    def _by_profile(self) -> Reason | None:
-        if self._rule != "profile":
-            return None
-        said = tuple(f"{column}={value}" for column, value in self._request.profile.items())
-        return Reason("profile", f"what users of {', '.join(said)} have", said)
-
-    def _by_popularity(self, item: int) -> Reason:
-        count = int(self._of._popularity[item])
-        return Reason(
-            "popular", f"{count} interactions of {self._of.data.n_users} users", (str(count),)
-        )
 
 
 def _changed(run: Mapping[str, Any], sources: Mapping[str, str]) -> tuple[str, ...]:
