@@ -74,6 +74,12 @@ def best_run(
     runs = read_runs(runs_dir, dataset, protocol, model, finished=True)
     scored = [(value, folder) for folder, run in runs.items() if (value := _valid(folder, run))]
     if not scored:
+        if runs:
+            names = ", ".join(sorted({run["model_key"] for run in runs.values()}))
+            raise PaddockError(
+                f"no finished run has a valid metric: {names} cannot score what protocol="
+                f"{next(iter(runs.values()))['protocol']} asks for"
+            )
         asked = {"model": model, "dataset": dataset, "protocol": protocol}
         words = " ".join(f"{name}={value}" for name, value in asked.items() if value)
         raise PaddockError(
