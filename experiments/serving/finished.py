@@ -57,7 +57,7 @@ def best_run(
 ) -> RunFolder:
     """The finished run with the greatest valid metric, the newest of equal ones.
 
-    Runs of control texts, and of sampled users or epochs, compete like others: name a model to leave them out.
+    Runs with control texts do not compete.
 
     Parameters
     ----------
@@ -71,8 +71,14 @@ def best_run(
     PaddockError
         If there is none.
     """
-    runs = read_runs(runs_dir, dataset, protocol, model, finished=True)
-    scored = [(value, folder) for folder, run in runs.items() if (value := _valid(folder, run))]
+    found = read_runs(runs_dir, dataset, protocol, model, finished=True)
+    runs = {
+        folder: run
+        for folder, run in found.items()
+        if run["config"].get("text_control", "none") == "none"
+    }
+    values = {folder: _valid(folder, run) for folder, run in runs.items()}
+    scored = [(value, folder) for folder, value in values.items() if value is not None]
     if not scored:
         if runs:
             names = ", ".join(sorted({run["model_key"] for run in runs.values()}))

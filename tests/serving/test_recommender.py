@@ -269,3 +269,14 @@ def test_changed_code_is_said(trained: CommandLine, tmp_path: Path) -> None:
     RunFolder(copied).update(sources={**sources, name: "0" * 64})
     (note,) = Recommender.load(copied).recommend(request).notes
     assert f"the code of {name} is not that which trained this run" in note
+
+
+def test_a_run_with_control_texts_is_not_the_best(trained: CommandLine, tmp_path: Path) -> None:
+    folder = best_run(trained.runs_dir)
+    copied = tmp_path / "tiny" / "loo" / "copied-0" / "seed-1"
+    shutil.copytree(folder.path, copied)
+    assert best_run(tmp_path).path == copied
+    config = RunFolder(copied).run["config"]
+    RunFolder(copied).update(config={**config, "text_control": "shuffled"})
+    with pytest.raises(PaddockError, match="no finished run of any model"):
+        best_run(tmp_path)
