@@ -17,6 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from experiments import processes
+from experiments.commands.registered import with_run_ids
 from experiments.config.check import check
 from experiments.config.compose import (
     TUNED,
@@ -200,6 +201,7 @@ def _is_override(argument: str) -> bool:
 def _answer(composed: DictConfig, *, grid: bool) -> str | None:
     config = typed(composed)
     logging.getLogger().setLevel(logging.WARNING)
+    with_run_ids(config)
     if config.mode in (Mode.run, Mode.recommend, Mode.talk):
         experiment = Experiment.of(config, chosen_files(), searched_places())
         seeds = config.grid_seeds.get(experiment.choices["model"], [config.seed])

@@ -1,5 +1,6 @@
 """MLflow's registry of models: which run's model is called the champion of a data set and protocol."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -103,6 +104,42 @@ def promote(
         before=before,
         changed=True,
     )
+
+
+_ADDRESS = re.compile(r"models:/(?P<name>[^@/]+)(?:@(?P<alias>[^@/]+)|/(?P<version>\d+))")
+
+
+def registered_run(store: Store, address: str) -> str:
+    """MLflow's id of the run whose model an address of the registry names.
+
+    Parameters
+    ----------
+    store : Store
+    address : str
+        "models:/NAME@ALIAS" or "models:/NAME/VERSION".
+
+    Raises
+    ------
+    PaddockError
+        The address is malformed, or names nothing.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
+        raise PaddockError(f"{address}: write models:/NAME@ALIAS or models:/NAME/VERSION")
+    try:
+        if found["alias"]:
+            version = store.client.get_model_version_by_alias(found["name"], found["alias"])
+        else:
+            version = store.client.get_model_version(found["name"], found["version"])
+    except MlflowException as error:
+        names = ", ".join(each.name for each in store.client.search_registered_models())
+        raise PaddockError(
+            f"{address} names no model of {store.uri}; registered are: {names or 'none'}. "
+            "mode=promote run_id=... registers one"
+        ) from error
+    return str(version.run_id)
 
 
 def _run(store: Store, run_id: str) -> Any:

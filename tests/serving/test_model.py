@@ -267,3 +267,23 @@ def test_a_wrong_promotion_is_one_sentence(
 def test_without_a_store_there_is_no_registry(tracked: Tracked) -> None:
     answer = tracked.paddock("mode=promote", *TINY, "run_id=x")
     assert "a registry is part of a tracking store" in answer.err
+
+
+def test_an_address_of_the_registry_names_its_run(tracked: Tracked) -> None:
+    """The last of this file: what is prepared for it lies where other tests want nothing."""
+    assert tracked.promoted(f"run_id={tracked.id_of('ease')}", "alias=named").code == 0
+    asked = ("mode=recommend", *TINY, *tracked.places, "user=u1", "k=7", "format=json")
+    answer = tracked.paddock(*asked, "run_id='models:/tiny-loo@named'")
+    assert answer.code == 0, answer.err
+    (one,) = json.loads(answer.out)
+    found = [(item["item"], item["title"]) for item in one["items"]]
+    assert found == [(item, title) for item, title, _ in tracked.answers[0]]
+    for address, said in (
+        ("models:/tiny-loo@nobody", "registered are: tiny-loo"),
+        ("models:/other/1", "registered are: tiny-loo"),
+        ("models:/tiny-loo", "write models:/NAME@ALIAS or models:/NAME/VERSION"),
+    ):
+        refused = tracked.paddock(*asked, f"run_id='{address}'")
+        assert refused.code == 2
+        assert said in refused.err
+        assert refused.err.count("\n") == 1
