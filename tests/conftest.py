@@ -31,6 +31,9 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)
 # Tests run on all cores at once: further threads of each would only wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Streamlit sets it when it is imported; a process that is to read another one is not forked.
+os.environ.setdefault("MPLBACKEND", "Agg")
+
 # Tests train without a command, which would see to this.
 keep_freed_memory()
 
