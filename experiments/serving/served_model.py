@@ -3,11 +3,12 @@
 It needs Paddock installed; data and weights come with the model.
 """
 
+import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
 
-# MLflow takes types of these methods for a signature, which the model has already.
+# MLflow warns of a model without types; of a table it takes none for a signature, which the model has already.
 class ServedRecommender(PythonModel):
     """A finished run that answers rows of requests with rows of recommendations."""
 
@@ -18,7 +19,7 @@ class ServedRecommender(PythonModel):
 
         self._recommender = open_packed(context.artifacts["packed"])
 
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    def predict(self, context, model_input: pd.DataFrame, params=None):  # type: ignore[no-untyped-def]
         """A row of recommendations for each row of requests.
 
         Parameters
