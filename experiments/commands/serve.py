@@ -3,6 +3,8 @@
 import ipaddress
 import json
 import os
+import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +37,7 @@ def serve(config: Config, *, model_key: str | None) -> None:
         If a run is unknown, the address is in use, or others than this machine could ask without a token.
     """
     import uvicorn
+    from uvicorn.supervisors import Multiprocess
 
     from experiments.data.sources.find import dataset_name
     from experiments.serving.finished import best_run, find_run
@@ -57,6 +60,7 @@ def serve(config: Config, *, model_key: str | None) -> None:
             config.runs_dir, dataset=name, protocol=config.protocol.name, model=model_key
         )
         folders = {best.run["model_key"]: best}
+    listening = _listening(asked.host, asked.port)
     for side, folder in folders.items():
         print(f"{side}: {folder.path}", flush=True)
     os.environ[_SERVED] = json.dumps(
@@ -69,7 +73,7 @@ def serve(config: Config, *, model_key: str | None) -> None:
         }
     )
     print(f"http://{asked.host}:{asked.port}/docs describes what can be asked", flush=True)
-    uvicorn.run(
+    made = uvicorn.Config(
         "experiments.commands.serve:app",
         factory=True,
         host=asked.host,
@@ -80,6 +84,32 @@ def serve(config: Config, *, model_key: str | None) -> None:
         timeout_keep_alive=5,
         limit_concurrency=128,
     )
+    server = uvicorn.Server(made)
+    with listening, suppress(KeyboardInterrupt):
+        if asked.workers == 1:
+            server.run(sockets=[listening])
+        else:
+            Multiprocess(made, sockets=[listening]).run()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket at an address.
+
+    asyncio sends small packets at once only through a socket that says that it is one of TCP; uvicorn's own for
+    several workers does not, which costs an answer 40 ms.
+    """
+    try:
+        kind = {"type": socket.SOCK_STREAM, "proto": socket.IPPROTO_TCP}
+        family, of_type, protocol, _, address = socket.getaddrinfo(host, port, **kind)[0]
+        made = socket.socket(family, of_type, protocol)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+    except OSError as error:
+        raise PaddockError(
+            f"serve.host={host} serve.port={port}: {error.strerror}; choose another one"
+        ) from error
+    made.set_inheritable(True)
+    return made
 
 
 def app() -> "FastAPI":

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from experiments.serving.feedback import FeedbackStore
@@ -209,6 +211,34 @@ def test_others_may_ask_with_a_token_alone(trained: CommandLine) -> None:
     ).read_text()
     assert "s3cret" not in said
     assert "Traceback" not in said
+
+
+def test_a_port_that_is_taken_is_one_sentence(trained: CommandLine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        answer = trained(*TINY, "mode=serve", "model=ease", f"serve.port={port}")
+    assert answer.code == 2
+    assert f"serve.port={port}: Address already in use" in answer.err
+    assert answer.err.count("\n") == 1
+
+
+def test_several_workers_answer_alike(trained: CommandLine) -> None:
+    process, port = start(trained, "model=ease", "serve.workers=2", "serve.feedback=null")
+    client = ready(process, port, trained)
+    try:
+        asked = {"user": "u1", "k": 3}
+        first = client.post("/recommend", json=asked).json()
+        assert all(client.post("/recommend", json=asked).json() == first for _ in range(5))
+        connected = [
+            each
+            for child in psutil.Process(process.pid).children(recursive=True)
+            for each in child.net_connections("tcp")
+            if each.status == psutil.CONN_ESTABLISHED and each.laddr.port == port
+        ]
+        assert connected
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
 
 
 @pytest.mark.parametrize(
