@@ -8,12 +8,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from experiments.commands.recommend import find_run
 from experiments.config.compose import given_places
 from experiments.config.schema import Config, TrackingConfig
+from experiments.config.stored import stored_config
 from experiments.errors import PaddockError
 from experiments.files import read_json
 from experiments.runs.identity import GROUPS
@@ -67,18 +66,7 @@ class Logged:
         PaddockError
             It has a key that this code does not know.
         """
-        try:
-            # Another store may hold it by now, and the address is not logged.
-            content = _literal({**self.run["config"], "tracking": {"uri": None}})
-            made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), content))
-        except OmegaConfBaseException as error:
-            line = str(error).splitlines()[0]
-            raise PaddockError(
-                f"the configuration in {self.place} is not one of this code ({line}): "
-                f"check out the commit of the run, {(self.run.get('git') or {}).get('commit')}"
-            ) from error
-        assert isinstance(made, Config)
-        return made
+        return stored_config(self.run, place=self.place)
 
 
 def read_logged(config: Config) -> Logged:
@@ -142,12 +130,3 @@ def _from_store(run_id: str, tracking: TrackingConfig) -> Logged | None:
 
 def _final(metrics: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if name.startswith(PHASES)}
-
-
-def _literal(content: Any) -> Any:
-    """The content with "${" escaped in every text, which OmegaConf would interpolate."""
-    if isinstance(content, Mapping):
-        return {key: _literal(value) for key, value in content.items()}
-    if isinstance(content, list):
-        return [_literal(value) for value in content]
-    return content.replace("${", "\\${") if isinstance(content, str) else content

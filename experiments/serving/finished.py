@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from experiments.config.schema import Config
+from experiments.config.stored import stored_config
 from experiments.errors import PaddockError
 from experiments.runs.folder import RunFolder, find_runs, read_runs
 
@@ -115,16 +113,4 @@ def config_of(folder: RunFolder) -> Config:
     PaddockError
         If it has a key that this code does not know.
     """
-    run = folder.run
-    try:
-        # The store's address is not kept.
-        content = {**run["config"], "tracking": {"uri": None}}
-        made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), content))
-    except OmegaConfBaseException as error:
-        line = str(error).splitlines()[0]
-        raise PaddockError(
-            f"the configuration in {folder.path} is not one of this code ({line}): check out the "
-            f"commit of the run, {(run.get('git') or {}).get('commit')}"
-        ) from error
-    assert isinstance(made, Config)
-    return made
+    return stored_config(folder.run, place=str(folder.path))

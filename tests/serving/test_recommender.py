@@ -11,7 +11,7 @@ import pytest
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.runs.folder import RunFolder
-from experiments.serving.finished import best_run, find_run
+from experiments.serving.finished import best_run, config_of, find_run
 from experiments.serving.recommender import Recommender
 from experiments.serving.requests import Answer, Request
 from tests.commands.command_line import CommandLine
@@ -280,3 +280,14 @@ def test_a_run_with_control_texts_is_not_the_best(trained: CommandLine, tmp_path
     RunFolder(copied).update(config={**config, "text_control": "shuffled"})
     with pytest.raises(PaddockError, match="no finished run of any model"):
         best_run(tmp_path)
+
+
+def test_a_value_that_looks_like_an_interpolation_is_a_value(
+    trained: CommandLine, tmp_path: Path
+) -> None:
+    copied = tmp_path / "tiny" / "loo" / "copied-0" / "seed-1"
+    shutil.copytree(best_run(trained.runs_dir).path, copied)
+    config = RunFolder(copied).run["config"]
+    dataset = {**config["dataset"], "licence": "see ${where}"}
+    RunFolder(copied).update(config={**config, "dataset": dataset})
+    assert config_of(RunFolder(copied)).dataset.licence == "see ${where}"
