@@ -4,6 +4,7 @@ import hashlib
 import json
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def random_bits(*name: int | str) -> np.random.Philox:
@@ -25,3 +26,20 @@ def random_bits(*name: int | str) -> np.random.Philox:
     """
     digest = hashlib.sha256(json.dumps(list(name)).encode()).digest()
     return np.random.Philox(key=np.frombuffer(digest[:16], dtype="<u8").astype(np.uint64))
+
+
+def drawn_share(bits: np.random.Philox, count: int, share: float) -> NDArray[np.bool_]:
+    """Which of the ids 1 to `count` are drawn, bool, shape (count + 1,); the padding is not.
+
+    Parameters
+    ----------
+    bits : Philox
+        As of `random_bits`.
+    count : int
+    share : float
+        Of the ids, rounded down; one at least.
+    """
+    first = np.argsort(bits.random_raw(count), kind="stable")[: max(1, int(share * count))]
+    made = np.zeros(count + 1, dtype=np.bool_)
+    made[first + 1] = True
+    return made

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.config.schema import ProtocolConfig
-from experiments.protocol.random_bits import random_bits
+from experiments.protocol.random_bits import drawn_share, random_bits
 from experiments.protocol.splits.parts import TEST, TRAIN, UNUSED, VALID, Interactions, Parts
 from experiments.protocol.splits.random import SEED
 from paddock import Key, split
@@ -89,8 +89,4 @@ def cold_items(data: Interactions, share: float, seed: int) -> NDArray[np.bool_]
     ndarray of bool
         Shape (N,).
     """
-    bits_N = random_bits(seed, "cold items", data.hash).random_raw(data.n_items)
-    drawn = np.argsort(bits_N, kind="stable")[: max(1, int(share * data.n_items))]
-    cold_N = np.zeros(data.n_items + 1, dtype=np.bool_)
-    cold_N[drawn + 1] = True
-    return cold_N
+    return drawn_share(random_bits(seed, "cold items", data.hash), data.n_items, share)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.config.schema import ProtocolConfig
-from experiments.protocol.random_bits import random_bits
+from experiments.protocol.random_bits import drawn_share, random_bits
 from experiments.protocol.splits.parts import (
     GIVEN,
     TEST,
@@ -96,8 +96,4 @@ def cold_users(data: Interactions, share: float, seed: int) -> NDArray[np.bool_]
     ndarray of bool
         Shape (U,).
     """
-    bits_U = random_bits(seed, "cold users", data.hash).random_raw(data.n_users)
-    drawn = np.argsort(bits_U, kind="stable")[: max(1, int(share * data.n_users))]
-    cold_U = np.zeros(data.n_users + 1, dtype=np.bool_)
-    cold_U[drawn + 1] = True
-    return cold_U
+    return drawn_share(random_bits(seed, "cold users", data.hash), data.n_users, share)
