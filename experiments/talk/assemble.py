@@ -6,6 +6,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from experiments.config.groups import choices
+from experiments.config.language_keys import TINY, ClientConfig, TextEncoderConfig
 from experiments.config.schema import Config
 from experiments.config.values import nearest
 from experiments.errors import PaddockError
@@ -16,14 +17,12 @@ from experiments.talk.ask.tables import Tables
 from experiments.talk.catalogue import Catalogue
 from experiments.talk.engine import Engine
 from experiments.talk.ranking import ByNeighbours, Ranker
-from experiments.talk.read_texts import read_texts
 from experiments.talk.say import Phraser
 from experiments.talk.search import item_search
-from experiments.talk.texts import Texts
+from experiments.talk.texts import texts_of
 from experiments.talk.understand import Understanding
 
 if TYPE_CHECKING:
-    from experiments.config.language_keys import TextEncoderConfig
     from experiments.data.prepared import Prepared
     from experiments.protocol.split import Split
     from experiments.runs.folder import RunFolder
@@ -48,11 +47,12 @@ def engine_of(config: Config, data: "Prepared", folder: "RunFolder | None") -> E
     catalogue = Catalogue.of(data)
     understanding = Understanding(catalogue)
     own = read_samples(config.talk.questions) if config.talk.questions else []
-    texts = Texts(read_texts(config.talk.texts), catalogue) if config.talk.texts.source else None
+    encoder = _encoder(config.talk.text_encoder)
+    texts = texts_of(data, encoder or TextEncoderConfig(), index_above=config.serve.index_above)
     return Engine(
         understanding=understanding,
         ranker=_ranker(config, data, folder, catalogue),
-        search=item_search(data, _encoder(config.talk.text_encoder)),
+        search=item_search(data, encoder),
         library=Library(Tables.of(data, catalogue), understanding, own),
         texts=texts,
         name=data.name,
@@ -128,7 +128,6 @@ def _phraser(config: Config, data: "Prepared") -> Phraser | None:
     keys = config.talk.client
     if keys.base_url is None and keys.llm is None:
         return None
-    from experiments.config.language_keys import ClientConfig
     from experiments.language.local import client_of
 
     given = {name: value for name, value in vars(keys).items() if name != "llm"}
@@ -152,8 +151,6 @@ def _file(group: str, name: str, *, key: str) -> dict[str, Any]:
 def _encoder(name: str | None) -> "TextEncoderConfig | None":
     if name is None:
         return None
-    from experiments.config.language_keys import TINY, TextEncoderConfig
-
     values = _file("text_encoder", name, key="talk.text_encoder")
     if values["name"] == TINY:
         raise PaddockError(

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from experiments.talk.catalogue import Catalogue
+from experiments.talk.texts import Texts, cut
 from experiments.talk.understand import Understanding
 
 FILMS = [
@@ -45,6 +46,20 @@ def films() -> Catalogue:
         ),
         popularity=np.array([50, 60, 3, 9, 20, 30, 25, 5, 8, 7, 2, 1]),
     )
+
+
+def reviews(*rows: tuple[str, str]) -> Texts:
+    """Texts on films, numbered in their order, by their words."""
+    places = {token: place for place, (token, *_) in enumerate(FILMS, start=1)}
+    table = pl.DataFrame(
+        {
+            "number": range(1, len(rows) + 1),
+            "item": [places[item] for item, _ in rows],
+            "text": [text for _, text in rows],
+            "kind": ["review"] * len(rows),
+        }
+    )
+    return Texts(cut(table))
 
 
 @pytest.fixture(scope="session")
