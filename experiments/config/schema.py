@@ -72,15 +72,31 @@ class TextConfig:
 
 @dataclass
 class FilesConfig:
-    """Which files of the source hold what, for all formats but atomic.
+    """Which files of the source hold what; atomic files other than `texts` have names of their own.
 
     Names are relative to the source's folder, archive or URL; `{category}` stands for
-    `dataset.category`. Without `item` there are no titles.
+    `dataset.category`. Without `item` there are no titles. `texts` is a table of reviews and other texts on
+    items (`TextsConfig`), a file of the source or a path.
     """
 
     inter: str | None = None
     item: str | None = None
     user: str | None = None
+    texts: str | None = None
+
+
+@dataclass
+class TextsConfig:
+    """The columns of the table of texts, `dataset.files.texts`: a CSV, Parquet or JSON file.
+
+    null: found by its usual name, which is that of the interactions' item or user, `item`, `text`, `kind`,
+    `author`, or that of Amazon's reviews. A text without a kind is a review.
+    """
+
+    item: str | None = None
+    text: str | None = None
+    kind: str | None = None
+    author: str | None = None
 
 
 @dataclass
@@ -140,6 +156,7 @@ class DatasetConfig:
     columns: ColumnsConfig = field(default_factory=ColumnsConfig)
     filters: FiltersConfig = field(default_factory=FiltersConfig)
     text: TextConfig = field(default_factory=TextConfig)
+    texts: TextsConfig = field(default_factory=TextsConfig)
     join: JoinConfig = field(default_factory=JoinConfig)
     licence: str = ""
     memory: str | None = None
@@ -224,17 +241,6 @@ class TrackingConfig:
     model: bool = True
 
 
-@dataclass
-class TalkTextsConfig:
-    """Reviews and descriptions that a conversation quotes: a CSV, Parquet or JSON file, and its columns."""
-
-    source: str | None = None
-    item: str = "item"
-    text: str = "text"
-    kind: str | None = None
-    author: str | None = None
-
-
 LLM_STEPS = ("understand", "ask", "say")
 """What a language model may do in a conversation: read messages, write SQL, word answers."""
 
@@ -270,7 +276,6 @@ class TalkConfig:
     talk (null: all).
     """
 
-    texts: TalkTextsConfig = field(default_factory=TalkTextsConfig)
     feedback: str = "sqlite:///feedback.db"
     questions: str | None = None
     text_encoder: str | None = None

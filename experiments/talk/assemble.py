@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.config.groups import values_of
+from experiments.config.language_keys import TINY, TextEncoderConfig
 from experiments.config.schema import Config
 from experiments.errors import PaddockError
 from experiments.protocol.split import TRAIN
@@ -13,13 +14,11 @@ from experiments.talk.ask.tables import Tables
 from experiments.talk.catalogue import Catalogue
 from experiments.talk.engine import Engine
 from experiments.talk.ranking import ByNeighbours
-from experiments.talk.read_texts import read_texts
 from experiments.talk.search import item_search
-from experiments.talk.texts import Texts
+from experiments.talk.texts import texts_of
 from experiments.talk.understand import Understanding
 
 if TYPE_CHECKING:
-    from experiments.config.language_keys import TextEncoderConfig
     from experiments.data.prepared import Prepared
     from experiments.language.client import Client
     from experiments.protocol.split import Split
@@ -46,11 +45,12 @@ def engine_of(config: Config, data: "Prepared", folder: "RunFolder | None") -> E
     catalogue = Catalogue.of(data)
     understanding = Understanding(catalogue)
     own = read_samples(config.talk.questions) if config.talk.questions else []
-    texts = Texts(read_texts(config.talk.texts), catalogue) if config.talk.texts.source else None
+    encoder = _encoder(config.talk.text_encoder)
+    texts = texts_of(data, encoder or TextEncoderConfig(), index_above=config.serve.index_above)
     return Engine(
         understanding=understanding,
         ranker=_ranker(config, data, folder, catalogue),
-        search=item_search(data, _encoder(config.talk.text_encoder)),
+        search=item_search(data, encoder),
         library=Library(Tables.of(data, catalogue), understanding, own),
         texts=texts,
         name=data.name,
@@ -135,8 +135,6 @@ def _device(config: Config) -> str:
 def _encoder(name: str | None) -> "TextEncoderConfig | None":
     if name is None:
         return None
-    from experiments.config.language_keys import TINY, TextEncoderConfig
-
     values = values_of("text_encoder", name, key="talk.text_encoder")
     if values["name"] == TINY:
         raise PaddockError(

@@ -10,6 +10,7 @@ from experiments.config.schema import LLMClientConfig
 from experiments.language.client import Client
 from experiments.language.remote import Remote
 from experiments.talk.catalogue import Catalogue
+from experiments.talk.texts import Texts, cut
 from experiments.talk.understand import Understanding
 from tests.llm_server import Server, serving
 
@@ -64,6 +65,20 @@ def model(server: Server) -> Client:
     """A language model behind HTTP that keeps no answers and does not wait between tries."""
     keys = LLMClientConfig(base_url=server.url, name="a-model", timeout=5.0, retries=1)
     return Client(Remote(keys, sleep=[].append))
+
+
+def reviews(*rows: tuple[str, str]) -> Texts:
+    """Texts on films, numbered in their order, by their words."""
+    places = {token: place for place, (token, *_) in enumerate(FILMS, start=1)}
+    table = pl.DataFrame(
+        {
+            "number": range(1, len(rows) + 1),
+            "item": [places[item] for item, _ in rows],
+            "text": [text for _, text in rows],
+            "kind": ["review"] * len(rows),
+        }
+    )
+    return Texts(cut(table))
 
 
 @pytest.fixture(scope="session")

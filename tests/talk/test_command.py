@@ -1,19 +1,14 @@
 """mode=talk over trained runs, in this process and as a process that reads what is typed."""
 
-import gzip
 import io
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from experiments.config.schema import TalkTextsConfig
-from experiments.errors import PaddockError
-from experiments.talk.read_texts import read_texts
 from experiments.talk.state import State
 from tests.commands.command_line import ROOT, CommandLine
 from tests.llm_server import Server
@@ -141,7 +136,8 @@ def test_mistakes_are_told(trained: CommandLine) -> None:
         (("model=pop",), "no finished run of model=pop"),
         (("user=nobody",), "'nobody' is no user"),
         (("talk.questions=nowhere.yaml",), "questions=nowhere.yaml cannot be read"),
-        (("talk.texts.source=nowhere.csv",), "talk.texts.source=nowhere.csv cannot be read"),
+        (("dataset.files.texts=nowhere.csv",), "dataset.files.texts=nowhere.csv: there is no such"),
+        (("dataset.texts.text=words",), "dataset.texts.text=words is of a table of texts"),
         (("talk.text_encoder=minilmm",), "talk.text_encoder=minilmm is unknown"),
         (("talk.text_encoder=tiny",), "hashes words"),
     ):
@@ -163,39 +159,15 @@ def test_reviews_of_a_file_are_quoted(trained: CommandLine) -> None:
         trained,
         ["find a zeppelin"],
         "model=ease",
-        f"talk.texts.source={file}",
-        "talk.texts.item=story",
-        "talk.texts.text=words",
-        "talk.texts.author=who",
+        f"dataset.files.texts={file}",
+        "dataset.texts.item=story",
+        "dataset.texts.text=words",
+        "dataset.texts.author=who",
     )
     assert [item["item"] for item in made["items"]] == ["i1"]
     assert made["items"][0]["quotes"] == [
         {"id": "review 1.1", "text": "A zeppelin pilot in love, and very moving."}
     ]
-
-
-def test_amazons_reviews_are_read(tmp_path: Path) -> None:
-    file = tmp_path / "reviews_Beauty_5.json.gz"
-    rows = [
-        {"asin": "B1", "reviewText": "Smells good.", "reviewerID": "A1", "overall": 5.0},
-        {"asin": "B2", "reviewText": None, "reviewerID": "A2", "helpful": [0, 1]},
-    ]
-    with gzip.open(file, "wt", encoding="utf-8") as stream:
-        stream.write("\n".join(map(json.dumps, rows)))
-    table = read_texts(TalkTextsConfig(source=str(file)))
-    assert table.columns == ["item", "text", "kind", "author"]
-    assert table.rows() == [("B1", "Smells good.", "review", "A1"), ("B2", None, "review", "A2")]
-
-
-def test_a_column_that_is_not_there(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("item,body\n1,x\n")
-    with pytest.raises(
-        PaddockError, match=r"talk\.texts\.text=text: .* no such column, but item, body"
-    ):
-        read_texts(TalkTextsConfig(source=str(tmp_path / "a.csv")))
-    (tmp_path / "a.jsonl").write_text('{"item": 1}\n[2]\n')
-    with pytest.raises(PaddockError, match="no JSON object"):
-        read_texts(TalkTextsConfig(source=str(tmp_path / "a.jsonl")))
 
 
 def test_a_servers_words_are_checked(trained: CommandLine, server: Server) -> None:

@@ -11,7 +11,8 @@ from experiments.talk.state import State
 from experiments.talk.understand import Understanding
 from experiments.talk.understand_llm import schema_of, understand_by_model
 from tests.llm_server import Server
-from tests.talk.test_engine import reviews, small_engine
+from tests.talk.conftest import reviews
+from tests.talk.test_engine import small_engine
 
 
 def reading(**slots: Any) -> dict[str, Any]:
