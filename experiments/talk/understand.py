@@ -196,7 +196,12 @@ def query_of(hidden: str, conditions: tuple[Condition, ...]) -> str:
         hidden = hidden[: each.start] + " " + hidden[each.end :]
     known = lexicon().stop | lexicon().plain | lexicon().cues
     words = [token.form for token in tokens_of(hidden) if token.form not in known]
-    return " ".join(words)
+    return " ".join(word for word in words if not _asks_in_korean(word))
+
+
+def _asks_in_korean(word: str) -> bool:
+    """Whether a Korean word is a particle, or of asking and telling: it says nothing to search for."""
+    return word in lexicon().particles or bool(lexicon().korean_plain.match(word))
 
 
 def _once(mentions: Iterable[Mention]) -> tuple[Mention, ...]:
