@@ -117,7 +117,6 @@ class UserKNN(SolvedScores):
         below_N: NDArray[np.float64] = everyone_N / (2 * max(1.0, everyone_N.max()))
         return among_N + below_N
 
-
     def _alike(self, user: int) -> NDArray[np.bool_]:
         """Who of the training part shares as much of a user's profile as leaves `fewest` of them."""
         known_C = self._codes_UC[user] >= 0

@@ -243,7 +243,9 @@ class _Words:
                 if end - 1 in taken or self._breaks(first, end):
                     break
                 forms = [token.form for token in self.tokens[first:end]]
-                if len(letters_of(" ".join(forms))) >= SHORTEST and self._may_be_title(first, end, forms):
+                if len(letters_of(" ".join(forms))) >= SHORTEST and self._may_be_title(
+                    first, end, forms
+                ):
                     found.append((first, end))
         return found
 

@@ -92,7 +92,9 @@ def answering(tiny_data: Prepared, library: Library, store: FeedbackStore) -> Li
 
 
 def told(number: int, item: str, kind: Any, run: str = "r1") -> Feedback:
-    return Feedback(key=f"k{number}", item=item, kind=kind, time=number, user=f"u{number}", origin=run)
+    return Feedback(
+        key=f"k{number}", item=item, kind=kind, time=number, user=f"u{number}", origin=run
+    )
 
 
 def test_feedback_is_a_table_that_grows(answering: Library, store: FeedbackStore) -> None:
@@ -145,7 +147,9 @@ def test_without_a_store_feedback_is_no_table(library: Library) -> None:
 
 def test_own_questions_may_ask_for_feedback(tmp_path: Path, answering: Library) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text("- ask: [who is happy]\n  sql: SELECT user_id FROM feedback WHERE kind = 'like'\n")
+    file.write_text(
+        "- ask: [who is happy]\n  sql: SELECT user_id FROM feedback WHERE kind = 'like'\n"
+    )
     mine = Library(answering.tables, answering.understanding, read_samples(file))
     assert mine.answer("who is happy").table.columns == ["user_id"]
     # The samples that are always there are beside them.

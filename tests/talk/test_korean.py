@@ -33,7 +33,14 @@ def test_one_wrong_key(understanding: Understanding, spelt: str, particle: str) 
 
 @pytest.mark.parametrize(
     "message",
-    ["기생하는 사람들", "인생은 아름다워", "기상청 날씨가 좋아요", "충기생", "정말 재미있는 영화", "생충"],
+    [
+        "기생하는 사람들",
+        "인생은 아름다워",
+        "기상청 날씨가 좋아요",
+        "충기생",
+        "정말 재미있는 영화",
+        "생충",
+    ],
 )
 def test_what_is_no_title(understanding: Understanding, message: str) -> None:
     assert understanding.titles.find(message) == []
@@ -142,4 +149,3 @@ def test_a_conversation_over_korean_reviews() -> None:
     titanic = talk.turn(State(), "Titanic 찾아줘")
     assert titanic.state.likes == ()
     assert [card.item for card in titanic.items] == [TITANIC]
-

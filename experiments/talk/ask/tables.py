@@ -181,7 +181,15 @@ def read_feedback(url: str) -> ReadFeedback:
             store = FeedbackStore(url)
             try:
                 rows = [
-                    (each.user, each.session, each.item, each.kind, each.value, each.time, each.origin)
+                    (
+                        each.user,
+                        each.session,
+                        each.item,
+                        each.kind,
+                        each.value,
+                        each.time,
+                        each.origin,
+                    )
                     for each in store.read()
                 ]
             finally:
