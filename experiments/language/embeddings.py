@@ -1,21 +1,24 @@
-"""The embeddings of a data set's item texts: made once, kept by a hash, shared by all models that read them.
+"""The embeddings of a data set's texts: made once, kept by a hash, shared by all that read them.
 
-N items (padding included), W width of an embedding.
+N items (padding included) or texts, W width of an embedding.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.utils.extmath import svd_flip
 from torch import Tensor
 
 from experiments import checkpoint, files
-from experiments.config.language_keys import TINY, TRANSFORMS, TextEncoderConfig
+from experiments.config.language_keys import E5, TINY, TRANSFORMS, TextEncoderConfig
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
-from experiments.language.encoder import encode, model_folder, texts_to_encode
+from experiments.language.e5 import e5_passages, e5_query
+from experiments.language.encoder import encode, load_encoder, model_folder, pool, texts_to_encode
 from experiments.language.hashed import hashed_embeddings
 from experiments.locks import lock
 
@@ -51,7 +54,41 @@ def item_embeddings(
     PaddockError
         The encoder cannot be loaded, or gives fewer dimensions than are to be kept.
     """
-    texts = texts_to_encode(data)
+    return text_embeddings(keys, texts_to_encode(data), beside=data.path, device=device)
+
+
+def text_embeddings(
+    keys: TextEncoderConfig,
+    texts: Sequence[str],
+    *,
+    beside: Path,
+    named: str | None = None,
+    device: torch.device | None = None,
+) -> Tensor:
+    """The embedding of every text, kept as those of the items are.
+
+    Parameters
+    ----------
+    keys : TextEncoderConfig
+    texts : sequence of str
+        N of them.
+    beside : Path
+        The folder of the prepared data.
+    named : str, optional
+        The hash of the texts, where there are too many to be hashed at every opening.
+    device : torch.device or None
+        Where a transformer computes; None: the CPU.
+
+    Returns
+    -------
+    Tensor
+        (1 + N, W), float32, on the CPU; row 0 is padding and all zeros.
+
+    Raises
+    ------
+    PaddockError
+        As `item_embeddings`.
+    """
     folder = model_folder(keys.name)
     encoding = {name: value for name, value in vars(keys).items() if name not in TRANSFORMS}
     del encoding["trained"]
@@ -61,7 +98,7 @@ def item_embeddings(
         "encoder": encoding,
         # A folder's content can change under its name; the hub's is pinned by the revision.
         "weights": files.sha256_of_file(weights) if weights.is_file() else None,
-        "texts": texts,
+        "texts": texts if named is None else named,
     }
 
     def encode_texts() -> Tensor:
@@ -69,20 +106,49 @@ def item_embeddings(
 
     transforms = {name: getattr(keys, name) for name in TRANSFORMS}
     if transforms == {name: TextEncoderConfig.keys[name].default for name in TRANSFORMS}:
-        return _kept(data, encoded, encode_texts, keys)
+        return _kept(beside, encoded, encode_texts, keys)
     return _kept(
-        data,
+        beside,
         {**encoded, "transforms": transforms},
-        lambda: transformed(_kept(data, encoded, encode_texts, keys)[1:], keys),
+        lambda: transformed(_kept(beside, encoded, encode_texts, keys)[1:], keys),
         keys,
     )
 
 
+def query_encoder(keys: TextEncoderConfig) -> Callable[[str], NDArray[np.float32]]:
+    """What gives the unit vector of a query, (W,), to be compared with the embeddings of texts.
+
+    Parameters
+    ----------
+    keys : TextEncoderConfig
+
+    Raises
+    ------
+    PaddockError
+        The encoder cannot be loaded.
+    """
+    if keys.name == TINY:
+        return lambda query: hashed_embeddings([query], width=keys.width)[0]
+    folder = model_folder(keys.name)
+    if keys.name == E5:
+        return e5_query
+    tokenizer, model = load_encoder(keys, folder)
+
+    @torch.no_grad()
+    def encoded(query: str) -> NDArray[np.float32]:
+        read = tokenizer(query, truncation=True, max_length=keys.tokens, return_tensors="pt")
+        states_1LW = model(**read).last_hidden_state
+        vector = pool(keys, states_1LW, read["attention_mask"])[0].numpy()
+        return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9), dtype=np.float32)
+
+    return encoded
+
+
 def _kept(
-    data: Prepared, content: Mapping[str, Any], make: Callable[[], Tensor], keys: TextEncoderConfig
+    beside: Path, content: Mapping[str, Any], make: Callable[[], Tensor], keys: TextEncoderConfig
 ) -> Tensor:
     """The table of a content's hash, which is made where it is not there."""
-    path = data.path / "embeddings" / f"{files.hash_of(content)}.safetensors"
+    path = beside / "embeddings" / f"{files.hash_of(content)}.safetensors"
     if not path.exists():
         with lock(path.with_suffix(".lock")):
             if not path.exists():
@@ -99,6 +165,8 @@ def _embed(
 ) -> Tensor:
     if keys.name == TINY:
         return torch.from_numpy(hashed_embeddings(texts, width=keys.width))
+    if keys.name == E5:
+        return torch.from_numpy(e5_passages(texts))
     return encode(keys, folder, texts, device)
 
 
