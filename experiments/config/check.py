@@ -9,8 +9,15 @@ from experiments.components.plugins import load_plugins
 from experiments.components.registry import callbacks, strategies, strategy_config
 from experiments.config.language_keys import CONTROLS
 from experiments.config.protocol_keys import check_protocol, check_times
-from experiments.config.resolve import ResolvedModel, resolve_model
-from experiments.config.schema import Config, Mode
+from experiments.config.resolve import MEMBER, ResolvedModel, resolve_model
+from experiments.config.schema import (
+    LLM_STEPS,
+    Config,
+    LLMClientConfig,
+    Mode,
+    ProtocolConfig,
+    Refit,
+)
 from experiments.config.values import PRECISIONS, at_least, nearest
 from experiments.data.sources.locate import OBJECT_STORES, is_url
 from experiments.errors import PaddockError
@@ -20,6 +27,8 @@ STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks
 
 ALL = "all"
 """What `user` is for every user of the data set."""
+
+MOST_RETRIES = 10
 
 LARGEST_SEED = 2**32 - 1
 """numpy takes no larger one."""
@@ -77,6 +86,7 @@ def check(config: Config) -> ResolvedModel | None:
     callbacks()  # of plug-ins: one that a run could not call is refused here
     resolved = resolve_model(config.model)
     _check_processes(resolved)
+    _check_members(config.protocol, resolved)
     _check_precision(config.precision, resolved)
     _check_ratings(config, resolved)
     if config.mode is Mode.recommend:
@@ -114,6 +124,10 @@ def _check_addresses(config: Config) -> None:
 def _check_mode(config: Config) -> None:
     """Refuse a mode without the key that it is about."""
     at_least("serve.workers", config.serve.workers, 1)
+    _check_client(config.llm_client)
+    for step in config.talk.llm_steps:
+        if step not in LLM_STEPS:
+            raise PaddockError(f"talk.llm_steps={step} is unknown: {nearest(step, LLM_STEPS)}")
     if not 0 < config.serve.port < 1 << 16:
         raise PaddockError(f"serve.port={config.serve.port} is no port: choose one from 1 to 65535")
     if config.mode is Mode.score and not config.lists:
@@ -130,12 +144,24 @@ def _check_mode(config: Config) -> None:
         )
 
 
+def _check_client(keys: LLMClientConfig) -> None:
+    if not keys.timeout > 0:
+        raise PaddockError(f"llm_client.timeout={keys.timeout:g} is too short: seconds above 0")
+    if not 0 <= keys.retries <= MOST_RETRIES:
+        raise PaddockError(
+            f"llm_client.retries={keys.retries} is out of range: 0 to {MOST_RETRIES}"
+        )
+    if keys.base_url is not None and keys.llm is not None:
+        raise PaddockError(
+            f"llm_client.base_url and llm_client.llm={keys.llm} name two language models: set one to null"
+        )
+
+
 def _check_processes(resolved: ResolvedModel) -> None:
     """Refuse a model of which some stage trains in one process alone, where torchrun started several."""
     if processes.size() == 1:
         return
-    stages = [resolved, *resolved.frozen.values()]
-    for name in sorted(set().union(*(stage.strategies for stage in stages))):
+    for name in sorted(set().union(*(each.strategies for each in resolved.everything))):
         if not strategy_config(name).several_processes:
             able = [each for each in strategies() if strategy_config(each).several_processes]
             raise PaddockError(
@@ -143,6 +169,24 @@ def _check_processes(resolved: ResolvedModel) -> None:
                 f"{processes.size()}: leave torchrun out; one run over several processes is for the "
                 f"strategies {', '.join(sorted(able))}"
             )
+
+
+def _check_members(protocol: ProtocolConfig, resolved: ResolvedModel) -> None:
+    """Refuse what a fusion with a language model cannot do: rank all items, or train again."""
+    named = [stage for stage, own in resolved.frozen.items() if own.values.get("llm") is not None]
+    if not named:
+        return
+    member = f"model.members.{named[0].removeprefix(MEMBER)}"
+    full = [name for name, ranking in protocol.rankings.items() if ranking.candidates is None]
+    if full:
+        raise PaddockError(
+            f"protocol={protocol.name} ranks all items ({full[0]}), and {member} ranks candidates by "
+            "a prompt: choose protocol=loo-c20"
+        )
+    if protocol.refit is not Refit.none:
+        raise PaddockError(
+            f"protocol.refit={protocol.refit.value}: {member} is trained once; choose protocol.refit=none"
+        )
 
 
 def _check_precision(precision: str, resolved: ResolvedModel) -> None:

@@ -90,24 +90,6 @@ class LLMConfig(Schema):
         return PurePath(self.gguf.removeprefix(PACKAGE)).stem
 
 
-class ClientConfig(Schema):
-    """A language model that writes: a server, or one that is loaded here."""
-
-    name: str = key("default", "The model's name, as the server knows it.")
-    base_url: str | None = key(
-        None,
-        "An OpenAI-compatible server, as in http://127.0.0.1:8000/v1; null: `llm` is loaded here.",
-    )
-    llm: dict | None = key(None, "The language model that is loaded here.", schema="llm")
-    key_variable: str = key(
-        "PADDOCK_LLM_KEY",
-        "The environment's variable that holds the server's key, if it wants one.",
-    )
-    timeout: float = key(60.0, "Seconds that a server may take to answer.", above=0)
-    retries: int = key(2, "Further tries where a server is busy or away.", least=0, most=10)
-    cache: bool = key(True, "Whether answers at temperature 0 are kept by the hash of the prompt.")
-
-
 class TextEncoderConfig(Schema):
     """A sentence encoder."""
 

@@ -241,9 +241,18 @@ class TrackingConfig:
     model: bool = True
 
 
+LLM_STEPS = ("understand", "ask", "say")
+"""What a language model may do in a conversation: read messages, write SQL, word answers."""
+
+
 @dataclass
-class TalkClientConfig:
-    """A language model that words the answers: a server at `base_url`, or `llm`, a file of conf/llm by name."""
+class LLMClientConfig:
+    """A language model that writes: a server at `base_url`, or `llm`, a file of conf/llm by name; none where both are null.
+
+    `name` is the model's name, as the server knows it, `key_variable` the environment's variable that holds the server's
+    key. A server may take `timeout` seconds to answer and is asked `retries` times more. `cache` keeps the answers at
+    temperature 0 by the hash of what was asked.
+    """
 
     base_url: str | None = None
     name: str = "default"
@@ -251,11 +260,15 @@ class TalkClientConfig:
     key_variable: str = "PADDOCK_LLM_KEY"
     timeout: float = 60.0
     retries: int = 2
+    cache: bool = True
 
 
 @dataclass
 class TalkConfig:
     """What `mode=talk` reads beside the run.
+
+    `llm_steps` are what the language model of `llm_client` does, and the rules and templates do otherwise. With
+    `suggest_outside` it may name something that is not in the catalogue, apart from the items, where they have nothing.
 
     `questions` is a YAML of your own sample questions to the data, `text_encoder` a file of
     conf/text_encoder by name; null: items are found by words alone. `feedback` is the database that the
@@ -263,12 +276,13 @@ class TalkConfig:
     talk (null: all).
     """
 
-    client: TalkClientConfig = field(default_factory=TalkClientConfig)
     feedback: str = "sqlite:///feedback.db"
     questions: str | None = None
     text_encoder: str | None = None
     evaluate: bool = False
     users: int | None = 200
+    llm_steps: list[str] = field(default_factory=lambda: [*LLM_STEPS])
+    suggest_outside: bool = False
 
 
 @dataclass
@@ -330,6 +344,7 @@ class Config:
     k: int = 10
     format: Format = Format.table
     serve: ServeConfig = field(default_factory=ServeConfig)
+    llm_client: LLMClientConfig = field(default_factory=LLMClientConfig)
     messages: str | None = None
     talk: TalkConfig = field(default_factory=TalkConfig)
     tuned: dict[str, Any] = field(default_factory=dict)

@@ -1,31 +1,29 @@
 """An engine put together from a configuration and a finished run."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from omegaconf import OmegaConf
 
-from experiments.config.groups import choices
-from experiments.config.language_keys import TINY, ClientConfig, TextEncoderConfig
+from experiments.config.groups import values_of
+from experiments.config.language_keys import TINY, TextEncoderConfig
 from experiments.config.schema import Config
-from experiments.config.values import nearest
 from experiments.errors import PaddockError
-from experiments.paths import CONF
 from experiments.protocol.split import TRAIN
 from experiments.talk.ask.library import Library, read_samples
 from experiments.talk.ask.tables import Tables, read_feedback
 from experiments.talk.catalogue import Catalogue
 from experiments.talk.engine import Engine
-from experiments.talk.ranking import ByNeighbours, Ranker
-from experiments.talk.say import Phraser
+from experiments.talk.ranking import ByNeighbours
 from experiments.talk.search import item_search
 from experiments.talk.texts import texts_of
 from experiments.talk.understand import Understanding
 
 if TYPE_CHECKING:
     from experiments.data.prepared import Prepared
+    from experiments.language.client import Client
     from experiments.protocol.split import Split
     from experiments.runs.folder import RunFolder
+    from experiments.serving.recommender import Recommender
 
 
 def engine_of(config: Config, data: "Prepared", folder: "RunFolder | None") -> Engine:
@@ -61,7 +59,9 @@ def engine_of(config: Config, data: "Prepared", folder: "RunFolder | None") -> E
         texts=texts,
         name=data.name,
         past=config.dataset.text.past,
-        phraser=_phraser(config, data),
+        client=_client(config, data),
+        steps=config.talk.llm_steps,
+        suggests=config.talk.suggest_outside,
         k=config.k,
     )
 
@@ -82,7 +82,6 @@ def trained_engine(config: Config, data: "Prepared", split: "Split", folder: "Ru
     PaddockError
         As `engine_of`.
     """
-    from experiments.serving.recommender import Recommender
     from experiments.talk.run_ranking import ByRun
 
     rows = split.rows(TRAIN)
@@ -92,14 +91,9 @@ def trained_engine(config: Config, data: "Prepared", split: "Split", folder: "Ru
         users=data.user_features,
         popularity=np.bincount(data.items[rows], minlength=data.n_items + 1)[1:],
     )
-    neighbours = ByNeighbours.of(data, catalogue, rows=rows)
-    device = "cpu" if config.device == "auto" else config.device
-    recommender = Recommender.of(
-        folder, data_dir=config.data_dir, device=device, threads=config.threads
-    )
     return Engine(
         understanding=Understanding(catalogue),
-        ranker=ByRun(recommender, catalogue, neighbours),
+        ranker=ByRun.of(data, catalogue, rows=rows, recommender=_recommender(config, folder)),
         search=item_search(data),
         name=data.name,
         past=config.dataset.text.past,
@@ -109,53 +103,43 @@ def trained_engine(config: Config, data: "Prepared", split: "Split", folder: "Ru
 
 def _ranker(
     config: Config, data: "Prepared", folder: "RunFolder | None", catalogue: Catalogue
-) -> Ranker:
+) -> ByNeighbours:
     if folder is None:
         return ByNeighbours.of(data, catalogue)
-    from experiments.serving.recommender import Recommender
     from experiments.talk.run_ranking import ByRun
 
-    device = "cpu" if config.device == "auto" else config.device
-    recommender = Recommender.of(
-        folder, data_dir=config.data_dir, device=device, threads=config.threads
-    )
+    recommender = _recommender(config, folder)
     if recommender.data.hash != data.hash:
         raise PaddockError(
             f"{folder.path} was trained on other data than dataset={data.name} gives here: name the "
             "data set of that run"
         )
-    return ByRun(recommender, catalogue)
+    return ByRun.of(data, catalogue, recommender=recommender)
 
 
-def _phraser(config: Config, data: "Prepared") -> Phraser | None:
+def _recommender(config: Config, folder: "RunFolder") -> "Recommender":
+    from experiments.serving.recommender import Recommender
+
+    return Recommender.of(
+        folder, data_dir=config.data_dir, device=_device(config), threads=config.threads
+    )
+
+
+def _client(config: Config, data: "Prepared") -> "Client | None":
     """What asks the language model; None where none is named."""
-    keys = config.talk.client
-    if keys.base_url is None and keys.llm is None:
-        return None
-    from experiments.language.local import client_of
+    from experiments.language.client import client_of
 
-    given = {name: value for name, value in vars(keys).items() if name != "llm"}
-    if keys.llm is not None:
-        given["llm"] = _file("llm", keys.llm, key="talk.client.llm")
-    device = "cpu" if config.device == "auto" else config.device
-    client = client_of(ClientConfig.of(given), folder=data.path, device=device)
-    return client.complete
+    return client_of(config.llm_client, folder=data.path.parent, device=_device(config))
 
 
-def _file(group: str, name: str, *, key: str) -> dict[str, Any]:
-    """The values of a file of conf/, interpolations left out."""
-    known = choices(group)
-    if name not in known:
-        raise PaddockError(f"{key}={name} is unknown: {nearest(name, known)}")
-    values = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))
-    assert isinstance(values, dict)
-    return {str(each): value for each, value in values.items() if "${" not in str(value)}
+def _device(config: Config) -> str:
+    return "cpu" if config.device == "auto" else config.device
 
 
 def _encoder(name: str | None) -> "TextEncoderConfig | None":
     if name is None:
         return None
-    values = _file("text_encoder", name, key="talk.text_encoder")
+    values = values_of("text_encoder", name, key="talk.text_encoder")
     if values["name"] == TINY:
         raise PaddockError(
             f"talk.text_encoder={name} hashes words, which are searched by anyway: leave it out, or "
