@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.utils.extmath import svd_flip
 from torch import Tensor
 
@@ -15,7 +17,13 @@ from experiments import checkpoint, files
 from experiments.config.language_keys import TINY, TRANSFORMS, TextEncoderConfig
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
-from experiments.language.encoder import encode, model_folder, texts_to_encode
+from experiments.language.encoder import (
+    encode,
+    load_encoder,
+    model_folder,
+    pool,
+    texts_to_encode,
+)
 from experiments.language.hashed import hashed_embeddings
 from experiments.locks import lock
 
@@ -53,16 +61,7 @@ def item_embeddings(
     """
     texts = texts_to_encode(data)
     folder = model_folder(keys.name)
-    encoding = {name: value for name, value in vars(keys).items() if name not in TRANSFORMS}
-    del encoding["trained"]
-    weights = Path(folder) / "model.safetensors"
-    encoded = {
-        "format": FORMAT,
-        "encoder": encoding,
-        # A folder's content can change under its name; the hub's is pinned by the revision.
-        "weights": files.sha256_of_file(weights) if weights.is_file() else None,
-        "texts": texts,
-    }
+    encoded = _encoded(keys, folder, texts)
 
     def encode_texts() -> Tensor:
         return _embed(keys, folder, texts, device or torch.device("cpu"))
@@ -78,11 +77,67 @@ def item_embeddings(
     )
 
 
+def are_kept(keys: TextEncoderConfig, data: Prepared) -> bool:
+    """Whether what an encoder gives of the items' texts lies beside the prepared data already.
+
+    Parameters
+    ----------
+    keys : TextEncoderConfig
+        Its transforms count for nothing.
+    data : Prepared
+    """
+    texts = texts_to_encode(data)
+    return _path(data, _encoded(keys, model_folder(keys.name), texts)).exists()
+
+
+def text_embedder(keys: TextEncoderConfig) -> Callable[[str], NDArray[np.float32]]:
+    """What gives the unit vector of one text, (W,), as a transformer encodes the items' texts.
+
+    Parameters
+    ----------
+    keys : TextEncoderConfig
+        Of a transformer, which is loaded here; its transforms count for nothing.
+
+    Raises
+    ------
+    PaddockError
+        The encoder cannot be loaded.
+    """
+    tokenizer, model = load_encoder(keys, model_folder(keys.name))
+
+    @torch.inference_mode()
+    def embedded(text: str) -> NDArray[np.float32]:
+        read = tokenizer(text, truncation=True, max_length=keys.tokens, return_tensors="pt")
+        vector_1W = pool(keys, model(**read).last_hidden_state, read["attention_mask"])
+        made: NDArray[np.float32] = torch.nn.functional.normalize(vector_1W, dim=1)[0].numpy()
+        return made
+
+    return embedded
+
+
+def _encoded(keys: TextEncoderConfig, folder: str, texts: Sequence[str]) -> dict[str, Any]:
+    """All that decides what an encoder gives."""
+    encoding = {name: value for name, value in vars(keys).items() if name not in TRANSFORMS}
+    del encoding["trained"]
+    weights = Path(folder) / "model.safetensors"
+    return {
+        "format": FORMAT,
+        "encoder": encoding,
+        # A folder's content can change under its name; the hub's is pinned by the revision.
+        "weights": files.sha256_of_file(weights) if weights.is_file() else None,
+        "texts": texts,
+    }
+
+
+def _path(data: Prepared, content: Mapping[str, Any]) -> Path:
+    return data.path / "embeddings" / f"{files.hash_of(content)}.safetensors"
+
+
 def _kept(
     data: Prepared, content: Mapping[str, Any], make: Callable[[], Tensor], keys: TextEncoderConfig
 ) -> Tensor:
     """The table of a content's hash, which is made where it is not there."""
-    path = data.path / "embeddings" / f"{files.hash_of(content)}.safetensors"
+    path = _path(data, content)
     if not path.exists():
         with lock(path.with_suffix(".lock")):
             if not path.exists():

@@ -1,15 +1,12 @@
 """An engine put together from a configuration and a finished run."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from omegaconf import OmegaConf
 
-from experiments.config.groups import choices
+from experiments.config.groups import values_of
 from experiments.config.schema import Config
-from experiments.config.values import nearest
 from experiments.errors import PaddockError
-from experiments.paths import CONF
 from experiments.protocol.split import TRAIN
 from experiments.talk.ask.library import Library, read_samples
 from experiments.talk.ask.tables import Tables
@@ -133,20 +130,10 @@ def _phraser(config: Config, data: "Prepared") -> Phraser | None:
 
     given = {name: value for name, value in vars(keys).items() if name != "llm"}
     if keys.llm is not None:
-        given["llm"] = _file("llm", keys.llm, key="talk.client.llm")
+        given["llm"] = values_of("llm", keys.llm, key="talk.client.llm")
     device = "cpu" if config.device == "auto" else config.device
     client = client_of(ClientConfig.of(given), folder=data.path, device=device)
     return client.complete
-
-
-def _file(group: str, name: str, *, key: str) -> dict[str, Any]:
-    """The values of a file of conf/, interpolations left out."""
-    known = choices(group)
-    if name not in known:
-        raise PaddockError(f"{key}={name} is unknown: {nearest(name, known)}")
-    values = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))
-    assert isinstance(values, dict)
-    return {str(each): value for each, value in values.items() if "${" not in str(value)}
 
 
 def _encoder(name: str | None) -> "TextEncoderConfig | None":
@@ -154,7 +141,7 @@ def _encoder(name: str | None) -> "TextEncoderConfig | None":
         return None
     from experiments.config.language_keys import TINY, TextEncoderConfig
 
-    values = _file("text_encoder", name, key="talk.text_encoder")
+    values = values_of("text_encoder", name, key="talk.text_encoder")
     if values["name"] == TINY:
         raise PaddockError(
             f"talk.text_encoder={name} hashes words, which are searched by anyway: leave it out, or "

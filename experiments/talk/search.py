@@ -96,24 +96,12 @@ def item_search(data: "Prepared", encoder: "TextEncoderConfig | None" = None) ->
     ][1:]
     if encoder is None:
         return TextSearch(texts)
-    from experiments.language.embeddings import item_embeddings
+    from experiments.language.embeddings import item_embeddings, text_embedder
 
     rows = item_embeddings(encoder, data)[1:].numpy()
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return TextSearch(texts, embeddings=rows / np.maximum(lengths, 1e-9), encode=_encoder(encoder))
-
-
-def _encoder(keys: "TextEncoderConfig") -> Encode:
-    from experiments.language.encoder import load_encoder, model_folder, pool
-
-    tokenizer, model = load_encoder(keys, model_folder(keys.name))
-
-    def encode(query: str) -> np.ndarray:
-        read = tokenizer(query, truncation=True, max_length=keys.tokens, return_tensors="pt")
-        vector = pool(keys, model(**read).last_hidden_state, read["attention_mask"])[0].numpy()
-        return vector / max(float(np.linalg.norm(vector)), 1e-9)
-
-    return encode
+    unit = rows / np.maximum(lengths, 1e-9)
+    return TextSearch(texts, embeddings=unit, encode=text_embedder(encoder))
 
 
 def _best(values: np.ndarray, count: int) -> np.ndarray:
