@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from experiments.config.metric_names import long_title
-from experiments.runs.compare import DECIMALS
+from experiments.runs.configuration import DECIMALS
 from reports.costs import UNEQUAL, Budget, amounts, timed
 from reports.significance import NONE, SIGNIFICANT, Comparison
 from reports.summarise import Row, Summary, Value

@@ -7,7 +7,7 @@ vectors; a fusion of models stands against a fusion of one model with itself, tr
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from experiments.runs.compare import TEXT_CONTROL, Configuration
+from experiments.runs.configuration import TEXT_CONTROL, Configuration
 from reports.read import Run
 from reports.significance import Floats, interval, users_p
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.runs.compare import Configuration
+from experiments.runs.configuration import Configuration
 from reports.read import Run
 from reports.rivals import is_toy
 from reports.studies import Study

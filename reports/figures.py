@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 
 from experiments.config.metric_names import long_title
-from experiments.runs.compare import DECIMALS
+from experiments.runs.configuration import DECIMALS
 from reports import series
 from reports.summarise import Summary, by_metric
 

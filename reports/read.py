@@ -10,7 +10,7 @@ from typing import Any
 
 from experiments.config.metric_names import parse
 from experiments.passwords import without_password
-from experiments.runs import compare
+from experiments.runs import configuration
 from reports.errors import ReportError
 from reports.options import Options, nearest
 from reports.store import connect, experiment_id, in_parallel, search
@@ -22,7 +22,7 @@ _STATES = {"RUNNING": "still running", "FAILED": "failed", "KILLED": "was killed
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Run(compare.Run):
+class Run(configuration.Run):
     """One seed of one configuration, as the store holds it.
 
     Attributes
@@ -31,7 +31,7 @@ class Run(compare.Run):
         MLflow's tags.
     """
 
-    _SHOWN = (*compare.Run._SHOWN, "tags")
+    _SHOWN = (*configuration.Run._SHOWN, "tags")
 
     tags: Mapping[str, str]
 
@@ -48,8 +48,8 @@ class Run(compare.Run):
     @property
     def stages(self) -> dict[str, int]:
         """Stage of its training -> the step of its first epoch; {} where the store does not say."""
-        told: dict[str, int] = json.loads(self.tags.get(compare.STAGES, "{}"))
-        return told
+        begins: dict[str, int] = json.loads(self.tags.get(configuration.STAGES, "{}"))
+        return begins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,10 +174,10 @@ def _run(found: Any) -> Run:
         params=params,
         dirty=tags.get("paddock.dirty") == "true",
         commit=tags.get("mlflow.source.git.commit", ""),
-        inputs=params.get("protocol.inputs", compare.RECBOLE),
+        inputs=params.get("protocol.inputs", configuration.RECBOLE),
         refitted=params.get("protocol.refit") == "valid" or tags.get("paddock.refitted") == "true",
         mechanics_only=tags.get("paddock.mechanics_only") == "true",
-        notes=compare.notes_of(tags),
+        notes=configuration.notes_of(tags),
         tags=tags,
     )
 

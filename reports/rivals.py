@@ -7,7 +7,7 @@ control stands in for.
 
 from collections.abc import Mapping
 
-from experiments.runs.compare import Configuration
+from experiments.runs.configuration import Configuration
 from reports.read import Run
 
 _TOYS = ("pop", "random", "constant")

@@ -10,7 +10,6 @@ from experiments.config.metric_names import leading
 from experiments.integrity import say_once
 from experiments.runs.compare import (
     Comparable,
-    Configuration,
     LeftOut,
     best_of_each_model,
     collapse_notes,
@@ -18,6 +17,7 @@ from experiments.runs.compare import (
     marks,
 )
 from experiments.runs.compare import by_metric as ordered_by
+from experiments.runs.configuration import Configuration
 from reports.controls import Gain, gains, is_control
 from reports.costs import Budget, Cost, budget_flags, budget_of, cost_of
 from reports.errors import ReportError

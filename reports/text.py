@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from experiments.config.metric_names import long_title, title
-from experiments.runs.compare import Configuration
+from experiments.runs.configuration import Configuration
 from experiments.visible import visible
 from reports import cells
 from reports.controls import SEEDS

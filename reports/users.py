@@ -10,7 +10,7 @@ import polars as pl
 from experiments.files import sha256_of_file
 from experiments.integrity import Damaged, say_unchecked
 from experiments.paths import program
-from experiments.runs.compare import USERS_HASH
+from experiments.runs.configuration import USERS_HASH
 from reports.read import Run, Source
 from reports.store import in_parallel
 

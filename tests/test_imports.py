@@ -39,7 +39,13 @@ FLOORS = (
 The modules that lie in no folder of the engine (errors, files, ...) are its ground.
 """
 
-REPORTS = ("paddock", "experiments.runs.compare", "experiments.config.metric_names", "ground")
+REPORTS = (
+    "paddock",
+    "experiments.runs.compare",
+    "experiments.runs.configuration",
+    "experiments.config.metric_names",
+    "ground",
+)
 """What a report shares with the engine; for the rest it reads the tracking store."""
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {

@@ -15,7 +15,7 @@ from experiments.commands.phases import Phases
 from experiments.config.experiment import Experiment
 from experiments.protocol.shared_data import SharedData, shared_data
 from experiments.protocol.slices import definition_hash
-from experiments.runs.compare import NOT_APPLICABLE
+from experiments.runs.configuration import NOT_APPLICABLE
 from experiments.runs.folder import LARGEST, RunFolder, run_path
 from experiments.runs.identity import component_sources, config_hash, plain
 from experiments.tracking import Tracker, is_published

@@ -16,7 +16,7 @@ from experiments.paths import CONF
 from experiments.protocol.shared_data import SharedData, shared_data
 from experiments.protocol.slices import definition_hash
 from experiments.runs import provenance
-from experiments.runs.compare import NOTE
+from experiments.runs.configuration import NOTE
 from experiments.runs.folder import LARGEST, RunFolder, run_path
 from experiments.runs.identity import FORMAT, command, config_hash, plain, spelled
 from experiments.tracking import Tracker, is_published

@@ -35,7 +35,7 @@ from experiments.files import (
 )
 from experiments.protocol.split import Phase
 from experiments.runs import provenance
-from experiments.runs.compare import NOTE
+from experiments.runs.configuration import NOTE
 from experiments.runs.folder import CurveWriter, RunFolder
 from experiments.runs.identity import FORMAT, command, plain
 from experiments.runs.others import unused_runs

@@ -16,7 +16,7 @@ from experiments.bridge.inputs import makes_own_rows, reads_histories
 from experiments.config.resolve import ResolvedModel
 from experiments.config.schema import Inputs
 from experiments.protocol.split import Phase, Split
-from experiments.runs.compare import NOT_APPLICABLE
+from experiments.runs.configuration import NOT_APPLICABLE
 from paddock import USER_FEATURES
 
 ITEM_FEATURES = ("text_encoder", "selected_features", "numerical_features")

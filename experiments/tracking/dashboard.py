@@ -10,14 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from experiments.config.metric_names import leading
-from experiments.runs.compare import (
-    RECBOLE,
-    Comparable,
-    Run,
-    by_metric,
-    comparable,
-    notes_of,
-)
+from experiments.runs.compare import Comparable, by_metric, comparable
+from experiments.runs.configuration import RECBOLE, Run, notes_of
 from experiments.tracking.describe import COLLAPSED, REFITTED
 from experiments.tracking.notes import (
     COSTS,

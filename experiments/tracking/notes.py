@@ -6,16 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from experiments.config.metric_names import default_columns, long_title, names_of, title
-from experiments.runs.compare import (
-    DECIMALS,
-    NOT_APPLICABLE,
-    Comparable,
-    Configuration,
-    Run,
-    cautions,
-    marks,
-    notes_of,
-)
+from experiments.runs.compare import Comparable, cautions, marks
+from experiments.runs.configuration import DECIMALS, NOT_APPLICABLE, Configuration, Run, notes_of
 
 NOTE = "mlflow.note.content"
 _OURS = "paddock.note_digest"

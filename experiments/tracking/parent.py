@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.runs.compare import NOTE, Configuration, Run, collapse_notes
+from experiments.runs.compare import collapse_notes
+from experiments.runs.configuration import NOTE, Configuration, Run
 from experiments.runs.folder import RunFolder
 from experiments.tracking.datasets import link_dataset
 from experiments.tracking.describe import (

@@ -18,7 +18,7 @@ from experiments.errors import PaddockError
 from experiments.integrity import Damaged
 from experiments.passwords import without_password
 from experiments.paths import program
-from experiments.runs.compare import STAGES, USERS_HASH
+from experiments.runs.configuration import STAGES, USERS_HASH
 from experiments.runs.folder import RunFolder, find_runs
 from experiments.terminal import make_console
 from experiments.tracking.child import Child, open_child

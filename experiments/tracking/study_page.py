@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.config.metric_names import long_title
-from experiments.runs.compare import DECIMALS
+from experiments.runs.configuration import DECIMALS
 from experiments.tracking.dashboard import key_of, view, write_page
 from experiments.tracking.notes import cut, note_tags, table, view_links
 from experiments.tracking.store import Store

@@ -337,6 +337,7 @@ SHARED = {
     "experiments.config.metric_names",
     "experiments.runs",
     "experiments.runs.compare",
+    "experiments.runs.configuration",
 }
 """What a report knows beside the ground: which runs compare, how metrics are called."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks.synthetic_store import client_of
-from experiments.runs.compare import STAGES, USERS_HASH
+from experiments.runs.configuration import STAGES, USERS_HASH
 from experiments.runs.folder import RunFolder, find_runs
 from reports.figures import Figure, Line, figures_of
 from reports.options import parse

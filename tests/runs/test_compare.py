@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 
 from experiments.runs.compare import (
-    Configuration,
-    Run,
     best_of_each_model,
     by_metric,
     cautions,
@@ -18,6 +16,7 @@ from experiments.runs.compare import (
     comparable,
     marks,
 )
+from experiments.runs.configuration import Configuration, Run
 
 NDCG, RMSE, GINI = "test/full/ndcg_at_10", "test/ratings/rmse", "test/full/gini_at_10"
 QUESTION = {"dataset": "d" * 64, "split": "5" * 64, "candidates_c20_test": "c" * 64}

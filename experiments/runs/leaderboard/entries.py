@@ -7,7 +7,7 @@ from typing import Any
 
 from experiments.config.schema import Refit
 from experiments.integrity import Damaged
-from experiments.runs.compare import RECBOLE, Run, notes_of
+from experiments.runs.configuration import RECBOLE, Run, notes_of
 from experiments.runs.folder import RunFolder
 
 

@@ -9,14 +9,8 @@ import numpy as np
 
 from experiments.config.metric_names import default_columns
 from experiments.errors import PaddockError
-from experiments.runs.compare import (
-    Configuration,
-    LeftOut,
-    by_metric,
-    cautions,
-    comparable,
-    marks,
-)
+from experiments.runs.compare import LeftOut, by_metric, cautions, comparable, marks
+from experiments.runs.configuration import Configuration
 from experiments.runs.folder import RunFolder
 from experiments.runs.leaderboard.entries import FolderRun, entries
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.config.metric_names import by_ranking, leading, long_name, parse, short
-from experiments.runs.compare import DECIMALS
+from experiments.runs.configuration import DECIMALS
 from experiments.runs.leaderboard.rows import Row
 from experiments.terminal import make_console
 from experiments.visible import visible

@@ -7,6 +7,8 @@ B batch of windows, L longest window of a batch, D width, E = D + 1 with the bia
 positions.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,10 +16,10 @@ from torch import Tensor
 from experiments.errors import PaddockError
 from experiments.training import ranks
 from experiments.training.cuts import window_batches
+from experiments.training.descent import Descent
 from experiments.training.losses import full_softmax
-from experiments.training.optimizers import Steps
 from experiments.training.precision import mixed
-from experiments.training.strategy import Task, Tick, descend
+from experiments.training.strategy import Task
 from paddock import choices, key, log_uniform, uniform
 from paddock.training_keys import StepConfig
 
@@ -48,7 +50,7 @@ class MaskedConfig(StepConfig):
     )
 
 
-class Masked:
+class Masked(Descent):
     """Batches of windows, cross-entropy over all items at the masked positions.
 
     The model offers `encode(items_BL)`, `logit_factors(encoded_PD)` and `mask_token`. Windows move
@@ -64,34 +66,16 @@ class Masked:
 
     def __init__(self, task: Task) -> None:
         _check(task)
-        self._model = task.model
+        super().__init__(task, generator="masked")
         self._history = task.split.training()
         self._longest = int(task.config["MAX_ITEM_LIST_LENGTH"])
         self._batch_size = int(task.config["train_batch_size"])
         self._mask_ratio = float(task.config["mask_ratio"])
         self._last_ratio = float(task.config["ft_ratio"])
-        self._device = task.config["device"]
-        self._precision = task.precision
-        generator = torch.Generator()
-        generator.manual_seed(task.seed)
-        self.generators = {"masked": generator}
-        self._steps = Steps(task)
-        self.optimizers = {"optimizer": self._steps.optimizer}
 
-    def train_epoch(self, epoch: int, tick: Tick) -> float:
-        """Pass over the training data once and return the mean loss of a batch.
-
-        Parameters
-        ----------
-        epoch : int
-            Finished epochs of the stage.
-        tick : Tick
-            Called after every batch with (batches done, batches in all).
-        """
-        self._model.train()
+    def _pass(self) -> tuple[int, Iterable[Tensor]]:
         batches = self._batches()
-        losses = (self._batch_loss(*self._rows(*batch)) for batch in batches)
-        return descend(losses, self._steps, epoch=epoch, batches=len(batches), tick=tick)
+        return len(batches), (self._batch_loss(*self._rows(*batch)) for batch in batches)
 
     def _batch_loss(self, items_BL: Tensor, masked_BL: Tensor) -> Tensor:
         part, masks_B = ranks.part(len(items_BL)), masked_BL.sum(1)
@@ -110,7 +94,7 @@ class Masked:
             self._history.lengths,
             longest=self._longest,
             batch_size=self._batch_size,
-            generator=self.generators["masked"],
+            generator=self._generator,
         )
 
     def _rows(self, starts_B: np.ndarray, lengths_B: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -124,14 +108,13 @@ class Masked:
 
     def _mask(self, lengths_B: Tensor) -> Tensor:
         offsets_L = torch.arange(int(lengths_B.max()))
-        generator = self.generators["masked"]
-        draws_BL = torch.rand((len(lengths_B), len(offsets_L)), generator=generator)
+        draws_BL = torch.rand((len(lengths_B), len(offsets_L)), generator=self._generator)
         draws_BL = draws_BL.masked_fill(offsets_L >= lengths_B[:, None], torch.inf)
         # The smallest draw is below mask_ratio if any is: it adds one to windows without any.
         least_B1 = draws_BL.amin(dim=1, keepdim=True)
         some_BL = (draws_BL < self._mask_ratio) | (draws_BL == least_B1)
         last_BL = offsets_L == lengths_B[:, None] - 1
-        only_last_B = torch.rand(len(lengths_B), generator=generator) < self._last_ratio
+        only_last_B = torch.rand(len(lengths_B), generator=self._generator) < self._last_ratio
         return torch.where(only_last_B[:, None], last_BL, some_BL)
 
 

@@ -7,14 +7,16 @@ copies every batch through an Interaction of Python lists and rejects positives 
 R rows of a batch, K negatives of a row.
 """
 
+from collections.abc import Iterable
+
 import torch
 from recbole.data.interaction import Interaction
 from recbole.utils import InputType
 
 from experiments.errors import PaddockError
+from experiments.training.descent import Descent
 from experiments.training.negatives import NegativeSampler
-from experiments.training.optimizers import Steps
-from experiments.training.strategy import Task, Tick, descend
+from experiments.training.strategy import Task
 from paddock import key
 from paddock.training_keys import NEGATIVE_SAMPLING, StepConfig
 
@@ -32,7 +34,7 @@ class PairsConfig(StepConfig):
     )
 
 
-class Pairs:
+class Pairs(Descent):
     """Shuffled batches of `train_batch_size` pairs; `train_neg_sample_args` as in RecBole.
 
     Parameters
@@ -47,8 +49,7 @@ class Pairs:
                 f"model.strategy=pairs needs a pairwise model; {type(task.model).__name__} is none: "
                 "use model.strategy=recbole"
             )
-        self._model = task.model
-        self._device = task.config["device"]
+        super().__init__(task, generator="pairs")
         arguments = task.config["train_neg_sample_args"]
         self._k = int(arguments["sample_num"])
         self._rows = max(1, int(task.config["train_batch_size"]) // self._k)
@@ -63,31 +64,15 @@ class Pairs:
             distribution=arguments["distribution"],
             alpha=arguments["alpha"],
         )
-        generator = torch.Generator()
-        generator.manual_seed(task.seed)
-        self.generators = {"pairs": generator}
-        self._steps = Steps(task)
-        self.optimizers = {"optimizer": self._steps.optimizer}
 
-    def train_epoch(self, epoch: int, tick: Tick) -> float:
-        """Pass over the training data once and return the mean loss of a batch.
-
-        Parameters
-        ----------
-        epoch : int
-            Finished epochs of the stage.
-        tick : Tick
-            Called after every batch with (batches done, batches in all).
-        """
-        self._model.train()
-        generator = self.generators["pairs"]
+    def _pass(self) -> tuple[int, Iterable[torch.Tensor]]:
+        generator = self._generator
         order = torch.randperm(len(self._users), generator=generator)
         users, items = self._users[order], self._items[order]
         negatives = self._sampler.draw(users, self._k, generator=generator)
         batches = -(-len(order) // self._rows)
         columns = zip(*(each.split(self._rows) for each in (users, items, negatives)), strict=True)
-        losses = (self._batch_loss(self._batch(*batch)) for batch in columns)
-        return descend(losses, self._steps, epoch=epoch, batches=batches, tick=tick)
+        return batches, (self._batch_loss(self._batch(*batch)) for batch in columns)
 
     def _batch_loss(self, batch: Interaction) -> torch.Tensor:
         parts = self._model.calculate_loss(batch)

@@ -6,6 +6,8 @@ a Python list of every batch's users (user_dataloader.py), and trains on the pad
 U users with a training interaction, B batch of them.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from recbole.data.interaction import Interaction
@@ -16,9 +18,9 @@ from recbole.utils import get_trainer
 from experiments.components.registry import models as declared_models
 from experiments.errors import PaddockError
 from experiments.training import ranks
-from experiments.training.optimizers import Steps
+from experiments.training.descent import Descent
 from experiments.training.precision import mixed
-from experiments.training.strategy import Task, Tick, descend
+from experiments.training.strategy import Task, Tick
 from paddock import key
 from paddock.layers import onednn_products
 from paddock.training_keys import StepConfig
@@ -36,7 +38,7 @@ class RowsConfig(StepConfig):
     train_batch_size: int = key(2048, "Users of a batch.", least=1)
 
 
-class Rows:
+class Rows(Descent):
     """Shuffled batches of at most `train_batch_size` users, which differ by at most one in size.
 
     Batch norm, with which RaCT's critic begins, cannot train on a batch of a single user.
@@ -49,33 +51,18 @@ class Rows:
 
     def __init__(self, task: Task) -> None:
         _check(task)
-        self._model = task.model
+        super().__init__(task, generator="rows")
         self._batch_size = int(task.config["train_batch_size"])
-        self._device = task.config["device"]
-        self._precision = task.precision
         self._users_U = torch.from_numpy(np.unique(task.split.train_users).astype(np.int64))
-        generator = torch.Generator()
-        generator.manual_seed(task.seed)
-        self.generators = {"rows": generator}
-        self._steps = Steps(task)
-        self.optimizers = {"optimizer": self._steps.optimizer}
 
     def train_epoch(self, epoch: int, tick: Tick) -> float:
-        """Pass over the training data once and return the mean loss of a batch.
-
-        Parameters
-        ----------
-        epoch : int
-            Finished epochs of the stage.
-        tick : Tick
-            Called after every batch with (batches done, batches in all).
-        """
-        self._model.train()
-        batches = self._batches()
-        losses = map(self._batch_loss, batches)
-        # Nearly all the work is the product with all items, of one shape or two.
+        """As `Descent`; nearly all the work is the product with all items, of one shape or two."""
         with onednn_products():
-            return descend(losses, self._steps, epoch=epoch, batches=len(batches), tick=tick)
+            return super().train_epoch(epoch, tick)
+
+    def _pass(self) -> tuple[int, Iterable[torch.Tensor]]:
+        batches = self._batches()
+        return len(batches), map(self._batch_loss, batches)
 
     def _batch_loss(self, users_B: torch.Tensor) -> torch.Tensor:
         part = ranks.part(len(users_B))
@@ -85,7 +72,7 @@ class Rows:
         return part.weighed(loss, torch.ones_like(users_B))
 
     def _batches(self) -> tuple[torch.Tensor, ...]:
-        order_U = torch.randperm(len(self._users_U), generator=self.generators["rows"])
+        order_U = torch.randperm(len(self._users_U), generator=self._generator)
         return self._users_U[order_U].tensor_split(-(-len(order_U) // self._batch_size))
 
 

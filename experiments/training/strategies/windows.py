@@ -7,16 +7,18 @@ pass, which is the training of the SASRec paper (section III-E) with a choice of
 B batch of windows, L longest window of a batch, D width, N items, P valid positions.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 
 from experiments.errors import PaddockError
 from experiments.training import ranks
 from experiments.training.cuts import window_batches
+from experiments.training.descent import Descent
 from experiments.training.losses import Among, next_item_loss
-from experiments.training.optimizers import Steps
 from experiments.training.precision import mixed
-from experiments.training.strategy import Task, Tick, descend
+from experiments.training.strategy import Task
 from paddock import choices, key, log_integers, log_uniform, uniform
 from paddock.training_keys import StepConfig
 
@@ -61,7 +63,7 @@ class WindowsConfig(StepConfig):
     )
 
 
-class Windows:
+class Windows(Descent):
     """Batches of windows, similar lengths together, a next-item loss at every position.
 
     The model offers `states(items_BL) -> states_BLD` and ranks by the product with
@@ -80,38 +82,20 @@ class Windows:
                 f"model.strategy=windows needs a causal model with a state for every position; "
                 f"{type(task.model).__name__} has none: use model.strategy=recbole"
             )
-        self._model = task.model
+        super().__init__(task, generator="windows")
         self._history = task.split.training()
         self._longest = int(task.config["MAX_ITEM_LIST_LENGTH"])
         self._batch_size = int(task.config["train_batch_size"])
-        self._device = task.config["device"]
-        self._precision = task.precision
-        generator = torch.Generator()
-        generator.manual_seed(task.seed)
-        self.generators = {"windows": generator}
         self._loss = next_item_loss(
             task.config["loss"],
             negatives=task.config["negatives"],
             calibration=task.config["calibration"],
-            generator=generator,
+            generator=self._generator,
         )
-        self._steps = Steps(task)
-        self.optimizers = {"optimizer": self._steps.optimizer}
 
-    def train_epoch(self, epoch: int, tick: Tick) -> float:
-        """Pass over the training data once and return the mean loss of a batch.
-
-        Parameters
-        ----------
-        epoch : int
-            Finished epochs of the stage.
-        tick : Tick
-            Called after every batch with (batches done, batches in all).
-        """
-        self._model.train()
+    def _pass(self) -> tuple[int, Iterable[torch.Tensor]]:
         batches = self._batches()
-        losses = (self._batch_loss(*self._rows(*batch)) for batch in batches)
-        return descend(losses, self._steps, epoch=epoch, batches=len(batches), tick=tick)
+        return len(batches), (self._batch_loss(*self._rows(*batch)) for batch in batches)
 
     def _batch_loss(self, inputs_BL: torch.Tensor, targets_BL: torch.Tensor) -> torch.Tensor:
         part = ranks.part(len(inputs_BL))
@@ -131,7 +115,7 @@ class Windows:
             np.maximum(self._history.lengths - 1, 0),
             longest=self._longest,
             batch_size=self._batch_size,
-            generator=self.generators["windows"],
+            generator=self._generator,
         )
 
     def _rows(
