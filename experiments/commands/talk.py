@@ -18,6 +18,7 @@ from experiments.serving.finished import asked_run
 from experiments.talk.ask.tables import Table as Answer
 from experiments.talk.assemble import engine_of, trained_engine
 from experiments.talk.replay import CUTOFF, drawn_users, replay
+from experiments.talk.say import language_of, suggestion_line
 from experiments.talk.state import State
 from experiments.talk.turn import Turn
 from experiments.tracking.traces import Traces, track_measures
@@ -142,6 +143,8 @@ def _show(made: Turn, message: str, form: Format, console: Console) -> None:
         console.file.flush()
         return
     console.print(visible(made.words, keep="\n"), soft_wrap=True)
+    if made.outside is not None:
+        console.print(suggestion_line(made.outside, language_of(message)), soft_wrap=True)
     if made.table is not None:
         console.print(_table(made.table))
     console.print()

@@ -10,7 +10,7 @@ from experiments.components.registry import callbacks, strategies, strategy_conf
 from experiments.config.language_keys import CONTROLS
 from experiments.config.protocol_keys import check_protocol, check_times
 from experiments.config.resolve import ResolvedModel, resolve_model
-from experiments.config.schema import Config, Mode
+from experiments.config.schema import LLM_STEPS, Config, LLMClientConfig, Mode
 from experiments.config.values import PRECISIONS, at_least, nearest
 from experiments.data.sources.locate import OBJECT_STORES, is_url
 from experiments.errors import PaddockError
@@ -20,6 +20,8 @@ STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks
 
 ALL = "all"
 """What `user` is for every user of the data set."""
+
+MOST_RETRIES = 10
 
 LARGEST_SEED = 2**32 - 1
 """numpy takes no larger one."""
@@ -114,6 +116,10 @@ def _check_addresses(config: Config) -> None:
 def _check_mode(config: Config) -> None:
     """Refuse a mode without the key that it is about."""
     at_least("serve.workers", config.serve.workers, 1)
+    _check_client(config.llm_client)
+    for step in config.talk.llm_steps:
+        if step not in LLM_STEPS:
+            raise PaddockError(f"talk.llm_steps={step} is unknown: {nearest(step, LLM_STEPS)}")
     if not 0 < config.serve.port < 1 << 16:
         raise PaddockError(f"serve.port={config.serve.port} is no port: choose one from 1 to 65535")
     if config.mode is Mode.score and not config.lists:
@@ -127,6 +133,19 @@ def _check_mode(config: Config) -> None:
     if not re.fullmatch(r"[A-Za-z][\w-]{0,63}", config.alias, re.ASCII):
         raise PaddockError(
             f"alias={config.alias!r:.80} is none: a letter, then letters, digits, '_' and '-'"
+        )
+
+
+def _check_client(keys: LLMClientConfig) -> None:
+    if not keys.timeout > 0:
+        raise PaddockError(f"llm_client.timeout={keys.timeout:g} is too short: seconds above 0")
+    if not 0 <= keys.retries <= MOST_RETRIES:
+        raise PaddockError(
+            f"llm_client.retries={keys.retries} is out of range: 0 to {MOST_RETRIES}"
+        )
+    if keys.base_url is not None and keys.llm is not None:
+        raise PaddockError(
+            f"llm_client.base_url and llm_client.llm={keys.llm} name two language models: set one to null"
         )
 
 

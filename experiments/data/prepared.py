@@ -1,5 +1,6 @@
 """A prepared data set: a folder that opens in milliseconds and is read where it is touched."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,8 @@ INTERACTIONS = "interactions.arrow"
 ITEMS = "items.parquet"
 USERS = "users.parquet"
 TEXTS = "texts.parquet"
+REVIEWS = "reviews.parquet"
+"""Is there only where the data set has a table of texts."""
 COLUMNS = (INTERACTIONS, ITEMS, USERS, TEXTS)
 PADDING = "[PAD]"
 
@@ -146,6 +149,20 @@ class Prepared:
         """The text of each item, by the template, length n_items + 1, "" where there is none."""
         return ["", *self._texts["text"].to_list()]
 
+    @property
+    def texts_hash(self) -> str | None:
+        """SHA-256 of the reviews' content; None where the data set has none."""
+        return self.manifest.get("texts", {}).get("hash")
+
+    @cached_property
+    def reviews(self) -> "pl.DataFrame | None":
+        """The reviews and other texts on items; None where the data set has none.
+
+        Their columns: `number`, the text's row in its file, from 1; `item`, an id from 1; `text`; `kind`, such as
+        "review"; `author`, "" where it is unknown. In the order of the file.
+        """
+        return None if self.texts_hash is None else _table(self.path / REVIEWS)
+
     @cached_property
     def item_features(self) -> "pl.DataFrame":
         """The item file's columns, the token first; row i is item i + 1."""
@@ -203,11 +220,7 @@ def open_prepared(path: Path | str) -> Prepared:
         When a file of it is not what was written. Contents are hashed once a process.
     """
     path = Path(path)
-    missing = [name for name in (MANIFEST, *COLUMNS) if not (path / name).is_file()]
-    if missing:
-        raise Damaged(
-            f"{path} is no prepared data set: {', '.join(missing)} is not there; prepare it again"
-        )
+    _require(path, (MANIFEST, *COLUMNS))
     remedy = f"delete {path / MANIFEST} and it is prepared again"
     manifest = read_sealed(path / MANIFEST, remedy=remedy)
     if manifest.get("format") != FORMAT:
@@ -216,11 +229,20 @@ def open_prepared(path: Path | str) -> Prepared:
         )
     if "files" not in manifest:
         say_unchecked("a prepared data set")
+    _require(path, manifest.get("files", {}))
     for name, written in manifest.get("files", {}).items():
         known = (path / name).absolute(), *_stamp(path / name), written["sha256"]
         check(path / name, written, remedy=remedy, largest=0 if known in _hashed else None)
         _hashed.add(known)
     return Prepared(path=path, manifest=manifest)
+
+
+def _require(path: Path, names: Iterable[str]) -> None:
+    missing = [name for name in names if not (path / name).is_file()]
+    if missing:
+        raise Damaged(
+            f"{path} is no prepared data set: {', '.join(missing)} is not there; prepare it again"
+        )
 
 
 _hashed: set[tuple[Any, ...]] = set()

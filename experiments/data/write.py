@@ -28,6 +28,7 @@ from experiments.data.join import join_columns
 from experiments.data.readers.formats import read_tables
 from experiments.data.readers.table import PIECE_ROWS
 from experiments.data.sources.find import Sources
+from experiments.data.texts import kept_texts
 from experiments.errors import PaddockError
 from experiments.integrity import stated, write_sealed
 
@@ -142,6 +143,13 @@ def write(
     ):
         with files.atomic_path(folder / file) as path:
             frames[name].write_parquet(path)
+    names = list(prepared.COLUMNS)
+    if sources.texts is not None:
+        reviews, facts = kept_texts(recipe, sources.texts, item_tokens)
+        with files.atomic_path(folder / prepared.REVIEWS) as path:
+            reviews.write_parquet(path)
+        more["texts"] = {**recipe["texts"], **facts}
+        names.append(prepared.REVIEWS)
     write_sealed(
         folder / prepared.MANIFEST,
         {
@@ -165,7 +173,7 @@ def write(
             },
             "hash": fingerprint.hexdigest(),
             **more,
-            "files": {name: stated(folder / name) for name in prepared.COLUMNS},
+            "files": {name: stated(folder / name) for name in names},
         },
     )
 

@@ -1,51 +1,25 @@
 """One client for language models that write: one that is loaded here, or any OpenAI-compatible server.
 
 Answers at temperature 0 are kept by the hash of what was asked, so that an evaluation can be repeated
-without the model. What a language model writes is data and never a fact: whoever shows it says so.
+without the model.
 """
 
 import json
-import os
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from experiments import files
-from experiments.config.language_keys import ClientConfig
-from experiments.errors import PaddockError
-from experiments.visible import visible
-
-Messages = Sequence[Mapping[str, str]]
-"""Turns of a conversation, each with `role` (system, user, assistant) and `content`."""
+from experiments.config.groups import values_of
+from experiments.config.language_keys import LLMConfig
+from experiments.config.schema import LLMClientConfig
+from experiments.language.writer import Messages, NoAnswer, Writer, structured
 
 FORMAT = 1
 """Raise it when the same question is asked in another way, so that kept answers are not taken for equal."""
 
-AGAIN = frozenset((408, 425, 429, 500, 502, 503, 504))
-"""States of a server that may pass."""
-LONGEST_WAIT = 30.0
-"""Seconds between two tries, at most, whatever a server asks for."""
-MOST_BYTES = 4 << 20
-"""Of an answer; a longer one is no answer."""
-
-
-class Writer(Protocol):
-    """What writes an answer."""
-
-    identity: str
-    """Names the model and where it answers, without any secret."""
-
-    def write(
-        self,
-        messages: Messages,
-        *,
-        schema: Mapping[str, Any] | None,
-        max_tokens: int,
-        temperature: float,
-    ) -> str:
-        """The answer to messages."""
-        ...
+KEPT = Path(".language-models", "answers")
+"""Where answers are kept, below the folder of the prepared data sets."""
 
 
 class Client:
@@ -54,7 +28,7 @@ class Client:
     Parameters
     ----------
     writer : Writer
-        `Remote`, or `experiments.language.local.Local`.
+        `experiments.language.remote.Remote`, or `experiments.language.local.Local`.
     cache : Path or None
         Folder of the answers that are kept; None keeps none.
     """
@@ -68,13 +42,12 @@ class Client:
         """The model and where it answers, for what is logged with a run."""
         return self._writer.identity
 
+    def once(self) -> "Client":
+        """A client of the same model that asks no more once nobody answered: what comes next need not wait again."""
+        return Client(_Once(self._writer), cache=self._cache)
+
     def complete(
-        self,
-        prompt: str | Messages,
-        *,
-        schema: Mapping[str, Any] | None = None,
-        max_tokens: int = 256,
-        temperature: float = 0.0,
+        self, prompt: str | Messages, *, max_tokens: int = 256, temperature: float = 0.0
     ) -> str:
         """What the model writes.
 
@@ -82,8 +55,6 @@ class Client:
         ----------
         prompt : str or sequence of mappings
             One message of the user, or all messages with `role` and `content`.
-        schema : mapping or None
-            A JSON schema of an object: the answer is then JSON with its required keys.
         max_tokens : int
             The most tokens of the answer.
         temperature : float
@@ -92,8 +63,41 @@ class Client:
         Raises
         ------
         PaddockError
-            The model does not answer, or gives no JSON where a schema is given.
+            The model does not answer; `NoAnswer` where to ask again at once is of no use.
         """
+        return self._answer(prompt, None, max_tokens, temperature)
+
+    def structured(
+        self,
+        prompt: str | Messages,
+        schema: Mapping[str, Any],
+        *,
+        max_tokens: int = 512,
+        temperature: float = 0.0,
+    ) -> dict[str, Any]:
+        """The object that the model writes.
+
+        Parameters
+        ----------
+        prompt, max_tokens, temperature
+            As of `complete`.
+        schema : mapping
+            A JSON schema of an object, to which the answer is held.
+
+        Raises
+        ------
+        PaddockError
+            The model does not answer, or not with an object of the schema.
+        """
+        return structured(self._answer(prompt, schema, max_tokens, temperature), schema)
+
+    def _answer(
+        self,
+        prompt: str | Messages,
+        schema: Mapping[str, Any] | None,
+        max_tokens: int,
+        temperature: float,
+    ) -> str:
         turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
         asked = {
             "format": FORMAT,
@@ -112,65 +116,20 @@ class Client:
             turns, schema=schema, max_tokens=max_tokens, temperature=temperature
         )
         if schema is not None:
-            _check_json(answer, schema)
+            # What does not follow its schema is not kept.
+            structured(answer, schema)
         if path is not None:
             files.write_json(path, {"asked": asked, "answer": answer})
         return answer
 
 
-def _kept(path: Path, asked: Mapping[str, Any]) -> str | None:
-    """The kept answer; none where the file is damaged or of another question."""
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        answer = told["answer"] if told["asked"] == asked else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return answer if isinstance(answer, str) else None
+class _Once:
+    """A writer that remembers that nobody answered."""
 
-
-def _check_json(answer: str, schema: Mapping[str, Any]) -> None:
-    try:
-        told = json.loads(answer)
-    except ValueError as error:
-        raise PaddockError(
-            f"the language model was asked for JSON and wrote {_shown(answer)!r}: ask again, or "
-            "choose a larger model"
-        ) from error
-    missing = [
-        name
-        for name in schema.get("required", ())
-        if not isinstance(told, dict) or name not in told
-    ]
-    if missing:
-        raise PaddockError(
-            f"the language model's JSON lacks {', '.join(missing)}: ask again, or choose a larger model"
-        )
-
-
-class Remote:
-    """A server that speaks OpenAI's `chat/completions`.
-
-    Parameters
-    ----------
-    keys : ClientConfig
-        `base_url`, the model's name, the environment's variable with the key, seconds and tries.
-    sleep : callable
-        Waits for so many seconds between two tries.
-
-    Raises
-    ------
-    PaddockError
-        The address is none of http or https, or carries a password; a key would go over the network in
-        the clear.
-    """
-
-    def __init__(self, keys: ClientConfig, *, sleep: Callable[[float], None] = time.sleep) -> None:
-        assert keys.base_url is not None
-        self._keys = keys
-        self._sleep = sleep
-        self._secret = os.environ.get(keys.key_variable, "")
-        self._url = _checked(keys.base_url, secret=bool(self._secret), variable=keys.key_variable)
-        self.identity = f"{keys.name} at {self._url}"
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._gone: NoAnswer | None = None
+        self.identity = writer.identity
 
     def write(
         self,
@@ -180,124 +139,64 @@ class Remote:
         max_tokens: int,
         temperature: float,
     ) -> str:
-        """The answer of the server; what may pass is tried again, with longer waits.
+        """The answer to messages.
 
         Raises
         ------
-        PaddockError
-            It does not answer in time, refuses, or answers something else.
+        NoAnswer
+            There is none, or there was none before.
         """
-        body: dict[str, Any] = {
-            "model": self._keys.name,
-            "messages": [dict(each) for each in messages],
-            "max_tokens": max_tokens,
-            "temperature": temperature,
-        }
-        if schema is not None:
-            named = {"name": "answer", "schema": dict(schema), "strict": True}
-            body["response_format"] = {"type": "json_schema", "json_schema": named}
-        why = ""
-        for turn in range(self._keys.retries + 1):
-            told, why, wait = self._asked(body, turn)
-            if told is not None:
-                return told
-            if turn < self._keys.retries:
-                self._sleep(min(wait, LONGEST_WAIT))
-        raise PaddockError(
-            f"llm.base_url={self._url} does not answer after {self._keys.retries + 1} tries ({why}): "
-            "start the server, correct the address, or raise llm.timeout"
-        )
-
-    def _asked(self, body: Mapping[str, Any], turn: int) -> tuple[str | None, str, float]:
-        """The answer, or why there is none yet and how long to wait."""
-        import requests
-
-        wait = 0.5 * 2**turn
-        headers = {"Authorization": f"Bearer {self._secret}"} if self._secret else {}
+        if self._gone is not None:
+            raise self._gone
         try:
-            # Another address could be anyone's, and would be sent the key.
-            with requests.post(
-                f"{self._url}/chat/completions",
-                json=body,
-                headers=headers,
-                timeout=self._keys.timeout,
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                state, asked_for = response.status_code, response.headers.get("Retry-After", "")
-                content = response.raw.read(MOST_BYTES + 1, decode_content=True)
-        except (requests.RequestException, OSError) as error:
-            # Its text may hold headers; the kind says enough.
-            return None, _reason(error), wait
-        if state in AGAIN:
-            return None, f"HTTP {state}", float(asked_for) if asked_for.isdigit() else wait
-        if state != 200:
-            raise PaddockError(self._refused(state, content))
-        return self._text(content), "", 0.0
-
-    def _refused(self, state: int, content: bytes) -> str:
-        told = self._hidden(content[:200].decode("utf-8", "replace"))
-        how = (
-            f"set {self._keys.key_variable} to a valid key"
-            if state in (401, 403)
-            else ("check llm.base_url and llm.name")
-        )
-        return f"llm.base_url={self._url} refuses with HTTP {state} ({_shown(told)}): {how}"
-
-    def _text(self, content: bytes) -> str:
-        try:
-            if len(content) > MOST_BYTES:
-                raise ValueError("too long")
-            told = json.loads(content)["choices"][0]["message"]["content"]
-            if not isinstance(told, str):
-                raise TypeError
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise PaddockError(
-                f"llm.base_url={self._url} answers something else than OpenAI's chat/completions: "
-                "check the address, which mostly ends in /v1"
-            ) from error
-        return told
-
-    def _hidden(self, text: str) -> str:
-        return text.replace(self._secret, "***") if self._secret else text
+            return self._writer.write(
+                messages, schema=schema, max_tokens=max_tokens, temperature=temperature
+            )
+        except NoAnswer as error:
+            self._gone = error
+            raise
 
 
-def _reason(error: Exception) -> str:
-    import requests
+def client_of(keys: LLMClientConfig, *, folder: Path, device: str = "cpu") -> Client | None:
+    """The client that a configuration asks for.
 
-    if isinstance(error, requests.Timeout):
-        return "no answer in time"
-    if isinstance(error, requests.exceptions.SSLError):
-        return "its certificate is not trusted"
-    if isinstance(error, requests.ConnectionError):
-        return "no connection"
-    return type(error).__name__
+    Parameters
+    ----------
+    keys : LLMClientConfig
+        With `base_url` a server, with `llm` a file of conf/llm by name.
+    folder : Path
+        Of the prepared data sets; copies of GGUF files and kept answers lie below it.
+    device : str
+        Where a local model computes.
+
+    Returns
+    -------
+    Client or None
+        None where no language model is named.
+
+    Raises
+    ------
+    PaddockError
+        The address is wrong, or the model is unknown or cannot be loaded.
+    """
+    if keys.base_url is None and keys.llm is None:
+        return None
+    cache = folder / KEPT if keys.cache else None
+    if keys.base_url is not None:
+        from experiments.language.remote import Remote
+
+        return Client(Remote(keys), cache=cache)
+    from experiments.language.local import Local
+
+    llm = LLMConfig.of(values_of("llm", str(keys.llm), key="llm_client.llm"))
+    return Client(Local.loaded(llm, folder=folder, device=device), cache=cache)
 
 
-def _checked(url: str, *, secret: bool, variable: str) -> str:
-    """The address without a slash at its end."""
-    from urllib.parse import urlsplit
-
+def _kept(path: Path, asked: Mapping[str, Any]) -> str | None:
+    """The kept answer; none where the file is damaged or of another question."""
     try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        host = None
-    if host is None or parts.scheme not in ("http", "https"):
-        raise PaddockError(
-            "llm.base_url is no address of a server: write it as http://127.0.0.1:8000/v1"
-        )
-    if parts.username or parts.password or parts.query:
-        raise PaddockError(
-            f"llm.base_url holds a name, a password or a query: a key goes into the environment, {variable}"
-        )
-    if secret and parts.scheme == "http" and host not in ("127.0.0.1", "localhost", "::1"):
-        raise PaddockError(
-            f"llm.base_url={url} is not encrypted, and {variable} would be sent in the clear: use "
-            "https, or remove the key"
-        )
-    return url.rstrip("/")
-
-
-def _shown(text: str) -> str:
-    return visible(" ".join(text.split()))[:120]
+        content = json.loads(path.read_text(encoding="utf-8"))
+        answer = content["answer"] if content["asked"] == asked else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return answer if isinstance(answer, str) else None

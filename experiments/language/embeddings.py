@@ -1,6 +1,6 @@
-"""The embeddings of a data set's item texts: made once, kept by a hash, shared by all models that read them.
+"""The embeddings of a data set's texts: made once, kept by a hash, shared by all that read them.
 
-N items (padding included), W width of an embedding.
+N items (padding included) or texts, W width of an embedding.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,16 +14,11 @@ from sklearn.utils.extmath import svd_flip
 from torch import Tensor
 
 from experiments import checkpoint, files
-from experiments.config.language_keys import TINY, TRANSFORMS, TextEncoderConfig
+from experiments.config.language_keys import E5, TINY, TRANSFORMS, TextEncoderConfig
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
-from experiments.language.encoder import (
-    encode,
-    load_encoder,
-    model_folder,
-    pool,
-    texts_to_encode,
-)
+from experiments.language.e5 import e5_passages, e5_query
+from experiments.language.encoder import encode, load_encoder, model_folder, pool, texts_to_encode
 from experiments.language.hashed import hashed_embeddings
 from experiments.locks import lock
 
@@ -59,20 +54,54 @@ def item_embeddings(
     PaddockError
         The encoder cannot be loaded, or gives fewer dimensions than are to be kept.
     """
-    texts = texts_to_encode(data)
+    return text_embeddings(keys, texts_to_encode(data), beside=data.path, device=device)
+
+
+def text_embeddings(
+    keys: TextEncoderConfig,
+    texts: Sequence[str],
+    *,
+    beside: Path,
+    named: str | None = None,
+    device: torch.device | None = None,
+) -> Tensor:
+    """The embedding of every text, kept as those of the items are.
+
+    Parameters
+    ----------
+    keys : TextEncoderConfig
+    texts : sequence of str
+        N of them.
+    beside : Path
+        The folder of the prepared data.
+    named : str, optional
+        The hash of the texts, where there are too many to be hashed at every opening.
+    device : torch.device or None
+        Where a transformer computes; None: the CPU.
+
+    Returns
+    -------
+    Tensor
+        (1 + N, W), float32, on the CPU; row 0 is padding and all zeros.
+
+    Raises
+    ------
+    PaddockError
+        As `item_embeddings`.
+    """
     folder = model_folder(keys.name)
-    encoded = _encoded(keys, folder, texts)
+    encoded = _encoded(keys, folder, texts if named is None else named)
 
     def encode_texts() -> Tensor:
         return _embed(keys, folder, texts, device or torch.device("cpu"))
 
     transforms = {name: getattr(keys, name) for name in TRANSFORMS}
     if transforms == {name: TextEncoderConfig.keys[name].default for name in TRANSFORMS}:
-        return _kept(data, encoded, encode_texts, keys)
+        return _kept(beside, encoded, encode_texts, keys)
     return _kept(
-        data,
+        beside,
         {**encoded, "transforms": transforms},
-        lambda: transformed(_kept(data, encoded, encode_texts, keys)[1:], keys),
+        lambda: transformed(_kept(beside, encoded, encode_texts, keys)[1:], keys),
         keys,
     )
 
@@ -86,36 +115,40 @@ def are_kept(keys: TextEncoderConfig, data: Prepared) -> bool:
         Its transforms count for nothing.
     data : Prepared
     """
-    texts = texts_to_encode(data)
-    return _path(data, _encoded(keys, model_folder(keys.name), texts)).exists()
+    content = _encoded(keys, model_folder(keys.name), texts_to_encode(data))
+    return _path(data.path, content).exists()
 
 
-def text_embedder(keys: TextEncoderConfig) -> Callable[[str], NDArray[np.float32]]:
-    """What gives the unit vector of one text, (W,), as a transformer encodes the items' texts.
+def query_encoder(keys: TextEncoderConfig) -> Callable[[str], NDArray[np.float32]]:
+    """What gives the unit vector of a query, (W,), to be compared with the embeddings of texts.
 
     Parameters
     ----------
     keys : TextEncoderConfig
-        Of a transformer, which is loaded here; its transforms count for nothing.
 
     Raises
     ------
     PaddockError
         The encoder cannot be loaded.
     """
-    tokenizer, model = load_encoder(keys, model_folder(keys.name))
+    if keys.name == TINY:
+        return lambda query: hashed_embeddings([query], width=keys.width)[0]
+    folder = model_folder(keys.name)
+    if keys.name == E5:
+        return e5_query
+    tokenizer, model = load_encoder(keys, folder)
 
-    @torch.inference_mode()
-    def embedded(text: str) -> NDArray[np.float32]:
-        read = tokenizer(text, truncation=True, max_length=keys.tokens, return_tensors="pt")
-        vector_1W = pool(keys, model(**read).last_hidden_state, read["attention_mask"])
-        made: NDArray[np.float32] = torch.nn.functional.normalize(vector_1W, dim=1)[0].numpy()
-        return made
+    @torch.no_grad()
+    def encoded(query: str) -> NDArray[np.float32]:
+        read = tokenizer(query, truncation=True, max_length=keys.tokens, return_tensors="pt")
+        states_1LW = model(**read).last_hidden_state
+        vector = pool(keys, states_1LW, read["attention_mask"])[0].numpy()
+        return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9), dtype=np.float32)
 
-    return embedded
+    return encoded
 
 
-def _encoded(keys: TextEncoderConfig, folder: str, texts: Sequence[str]) -> dict[str, Any]:
+def _encoded(keys: TextEncoderConfig, folder: str, texts: Sequence[str] | str) -> dict[str, Any]:
     """All that decides what an encoder gives."""
     encoding = {name: value for name, value in vars(keys).items() if name not in TRANSFORMS}
     del encoding["trained"]
@@ -129,15 +162,15 @@ def _encoded(keys: TextEncoderConfig, folder: str, texts: Sequence[str]) -> dict
     }
 
 
-def _path(data: Prepared, content: Mapping[str, Any]) -> Path:
-    return data.path / "embeddings" / f"{files.hash_of(content)}.safetensors"
+def _path(beside: Path, content: Mapping[str, Any]) -> Path:
+    return beside / "embeddings" / f"{files.hash_of(content)}.safetensors"
 
 
 def _kept(
-    data: Prepared, content: Mapping[str, Any], make: Callable[[], Tensor], keys: TextEncoderConfig
+    beside: Path, content: Mapping[str, Any], make: Callable[[], Tensor], keys: TextEncoderConfig
 ) -> Tensor:
     """The table of a content's hash, which is made where it is not there."""
-    path = _path(data, content)
+    path = _path(beside, content)
     if not path.exists():
         with lock(path.with_suffix(".lock")):
             if not path.exists():
@@ -154,6 +187,8 @@ def _embed(
 ) -> Tensor:
     if keys.name == TINY:
         return torch.from_numpy(hashed_embeddings(texts, width=keys.width))
+    if keys.name == E5:
+        return torch.from_numpy(e5_passages(texts))
     return encode(keys, folder, texts, device)
 
 

@@ -10,9 +10,16 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+_BLOCK = 1024
+"""Texts that are summed at a time."""
+
+_HELD = 1 << 15
+"""Directions that are kept at hand."""
 
 
 def hashed_embeddings(texts: Sequence[str], *, width: int) -> NDArray[np.float32]:
@@ -34,16 +41,20 @@ def hashed_embeddings(texts: Sequence[str], *, width: int) -> NDArray[np.float32
     ndarray
         (N, W), unit vectors, equal on every machine; a text without a word is all zeros.
     """
-    bags = [Counter(_features(text)) for text in texts]
-    in_texts = Counter(feature for bag in bags for feature in bag)
-    directions = {feature: _direction(feature, width) for feature in in_texts}
-    vectors_NW = np.zeros((len(texts), width))
-    for row, bag in enumerate(bags):
-        for feature, count in sorted(bag.items()):
-            rarity = np.log((1 + len(texts)) / (1 + in_texts[feature])) + 1
-            vectors_NW[row] += np.sqrt(count) * rarity * directions[feature]
-    norms_N1 = np.linalg.norm(vectors_NW, axis=1, keepdims=True)
-    return (vectors_NW / np.maximum(norms_N1, 1e-12)).astype(np.float32)
+    in_texts = Counter(feature for text in texts for feature in set(_features(text)))
+    made_NW = np.empty((len(texts), width), dtype=np.float32)
+    # Of many texts neither all words nor all directions are held at once.
+    direction = lru_cache(_HELD)(lambda feature: _direction(feature, width))
+    for start in range(0, len(texts), _BLOCK):
+        block = texts[start : start + _BLOCK]
+        vectors_BW = np.zeros((len(block), width))
+        for row, text in enumerate(block):
+            for feature, count in sorted(Counter(_features(text)).items()):
+                rarity = np.log((1 + len(texts)) / (1 + in_texts[feature])) + 1
+                vectors_BW[row] += np.sqrt(count) * rarity * direction(feature)
+        norms_B1 = np.linalg.norm(vectors_BW, axis=1, keepdims=True)
+        made_NW[start : start + _BLOCK] = vectors_BW / np.maximum(norms_B1, 1e-12)
+    return made_NW
 
 
 def _features(text: str) -> list[str]:

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from experiments.config.language_keys import ClientConfig, LLMConfig
+from experiments.config.language_keys import LLMConfig
 from experiments.errors import PaddockError
 from experiments.files import hash_of
-from experiments.language.client import Client, Messages, Remote
 from experiments.language.gguf_model import COPIES, gguf_folder
 from experiments.language.load import dtype_of, load_llm
+from experiments.language.writer import Messages
 from models.allmrec.frozen_llm import FrozenLLM
 
 AS_JSON = "Answer with one JSON object of this schema and nothing else: "
@@ -33,6 +33,33 @@ class Local:
     def __init__(self, llm: FrozenLLM) -> None:
         self._llm = llm
         self.identity = f"{llm.name} {llm.config_hash[:16]} {str(llm.dtype).removeprefix('torch.')}"
+
+    @classmethod
+    def loaded(cls, keys: LLMConfig, *, folder: Path, device: str = "cpu") -> "Local":
+        """The writer with the language model that a configuration names.
+
+        Parameters
+        ----------
+        keys : LLMConfig
+        folder : Path
+            Of the prepared data sets; copies of GGUF files lie below it.
+        device : str
+            Where it computes.
+
+        Raises
+        ------
+        PaddockError
+            The model cannot be loaded, or is the tiny one.
+        """
+        if keys.is_tiny:
+            raise PaddockError(
+                "the tiny language model is built from a data set's texts and writes nothing that could be "
+                "read: choose llm_client=smollm2 or llm_client.base_url"
+            )
+        where, made = torch.device(device), None
+        if keys.gguf is not None:
+            made = gguf_folder(keys, folder=folder / COPIES, dtype=dtype_of(keys, where))
+        return cls(load_llm(keys, folder=made, device=where))
 
     @torch.no_grad()
     def write(
@@ -86,38 +113,3 @@ class Local:
         # A model without turns goes on with the text.
         (tokens,) = self._llm.tokens(["\n".join(turn["content"] for turn in turns)])
         return [*self._llm.opening(), *tokens]
-
-
-def client_of(keys: ClientConfig, *, folder: Path, device: str = "cpu") -> Client:
-    """The client that a configuration asks for.
-
-    Parameters
-    ----------
-    keys : ClientConfig
-        With `base_url` a server, otherwise the language model `llm`.
-    folder : Path
-        Of the prepared data; copies of GGUF files and kept answers lie below it.
-    device : str
-        Where a local model computes.
-
-    Raises
-    ------
-    PaddockError
-        The address is wrong, or the model cannot be loaded.
-    """
-    cache = folder / COPIES / "answers" if keys.cache else None
-    if keys.base_url is not None:
-        return Client(Remote(keys), cache=cache)
-    if keys.llm is None:
-        raise PaddockError("llm.base_url and llm.llm are both missing: name a server or a model")
-    own = LLMConfig.of(keys.llm)
-    if own.is_tiny:
-        raise PaddockError(
-            "the tiny language model is built from a data set's texts and writes nothing that could be "
-            "read: choose llm=smollm2 or llm.base_url"
-        )
-    where = torch.device(device)
-    made = None
-    if own.gguf is not None:
-        made = gguf_folder(own, folder=folder / COPIES, dtype=dtype_of(own, where))
-    return Client(Local(load_llm(own, folder=made, device=where)), cache=cache)

@@ -55,6 +55,7 @@ WITHOUT_EFFECT = frozenset(
         "k",
         "format",
         "messages",
+        "llm_client",
         "talk",
         "tuned",
         "plugins",

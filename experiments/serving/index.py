@@ -4,6 +4,8 @@ N items (padding included), D width, B queries, K length of a list.
 """
 
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +41,30 @@ class ApproximateIndex:
         self._graph = faiss.IndexHNSWFlat(vectors_ND.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
         self._graph.hnsw.efConstruction = BUILD
         self._graph.add(self._vectors_ND[1:])
+
+    @classmethod
+    def load(cls, path: Path, vectors_ND: NDArray[np.float32]) -> "ApproximateIndex":
+        """The index that `save` wrote.
+
+        Parameters
+        ----------
+        path : Path
+            One of Paddock's own, whose hash was compared.
+        vectors_ND : ndarray
+            Of which it was made.
+        """
+        import faiss
+
+        made = cls.__new__(cls)
+        graph: Any = faiss.read_index(str(path))
+        made._vectors_ND, made._graph = vectors_ND, graph
+        return made
+
+    def save(self, path: Path) -> None:
+        """Write the graph, which holds the vectors too."""
+        import faiss
+
+        faiss.write_index(self._graph, str(path))
 
     def search(
         self, queries_BD: NDArray[np.float32], k: int

@@ -62,9 +62,9 @@ class Meaning:
 
     @cached_property
     def _embed(self) -> Callable[[str], NDArray[np.float32]]:
-        from experiments.language.embeddings import text_embedder
+        from experiments.language.embeddings import query_encoder
 
-        return text_embedder(self._keys)
+        return query_encoder(self._keys)
 
     def cosines(self, query: str) -> NDArray[np.float32]:
         """The cosine of a query with every text, (N,); that of the padding is 0.

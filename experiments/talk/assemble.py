@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.config.groups import values_of
+from experiments.config.language_keys import TINY, TextEncoderConfig
 from experiments.config.schema import Config
 from experiments.errors import PaddockError
 from experiments.protocol.split import TRAIN
@@ -12,18 +13,17 @@ from experiments.talk.ask.library import Library, read_samples
 from experiments.talk.ask.tables import Tables
 from experiments.talk.catalogue import Catalogue
 from experiments.talk.engine import Engine
-from experiments.talk.ranking import ByNeighbours, Ranker
-from experiments.talk.read_texts import read_texts
-from experiments.talk.say import Phraser
+from experiments.talk.ranking import ByNeighbours
 from experiments.talk.search import item_search
-from experiments.talk.texts import Texts
+from experiments.talk.texts import texts_of
 from experiments.talk.understand import Understanding
 
 if TYPE_CHECKING:
-    from experiments.config.language_keys import TextEncoderConfig
     from experiments.data.prepared import Prepared
+    from experiments.language.client import Client
     from experiments.protocol.split import Split
     from experiments.runs.folder import RunFolder
+    from experiments.serving.recommender import Recommender
 
 
 def engine_of(config: Config, data: "Prepared", folder: "RunFolder | None") -> Engine:
@@ -45,16 +45,19 @@ def engine_of(config: Config, data: "Prepared", folder: "RunFolder | None") -> E
     catalogue = Catalogue.of(data)
     understanding = Understanding(catalogue)
     own = read_samples(config.talk.questions) if config.talk.questions else []
-    texts = Texts(read_texts(config.talk.texts), catalogue) if config.talk.texts.source else None
+    encoder = _encoder(config.talk.text_encoder)
+    texts = texts_of(data, encoder or TextEncoderConfig(), index_above=config.serve.index_above)
     return Engine(
         understanding=understanding,
         ranker=_ranker(config, data, folder, catalogue),
-        search=item_search(data, _encoder(config.talk.text_encoder)),
+        search=item_search(data, encoder),
         library=Library(Tables.of(data, catalogue), understanding, own),
         texts=texts,
         name=data.name,
         past=config.dataset.text.past,
-        phraser=_phraser(config, data),
+        client=_client(config, data),
+        steps=config.talk.llm_steps,
+        suggests=config.talk.suggest_outside,
         k=config.k,
     )
 
@@ -75,7 +78,6 @@ def trained_engine(config: Config, data: "Prepared", split: "Split", folder: "Ru
     PaddockError
         As `engine_of`.
     """
-    from experiments.serving.recommender import Recommender
     from experiments.talk.run_ranking import ByRun
 
     rows = split.rows(TRAIN)
@@ -85,14 +87,9 @@ def trained_engine(config: Config, data: "Prepared", split: "Split", folder: "Ru
         users=data.user_features,
         popularity=np.bincount(data.items[rows], minlength=data.n_items + 1)[1:],
     )
-    neighbours = ByNeighbours.of(data, catalogue, rows=rows)
-    device = "cpu" if config.device == "auto" else config.device
-    recommender = Recommender.of(
-        folder, data_dir=config.data_dir, device=device, threads=config.threads
-    )
     return Engine(
         understanding=Understanding(catalogue),
-        ranker=ByRun(recommender, catalogue, neighbours),
+        ranker=ByRun.of(data, catalogue, rows=rows, recommender=_recommender(config, folder)),
         search=item_search(data),
         name=data.name,
         past=config.dataset.text.past,
@@ -102,45 +99,42 @@ def trained_engine(config: Config, data: "Prepared", split: "Split", folder: "Ru
 
 def _ranker(
     config: Config, data: "Prepared", folder: "RunFolder | None", catalogue: Catalogue
-) -> Ranker:
+) -> ByNeighbours:
     if folder is None:
         return ByNeighbours.of(data, catalogue)
-    from experiments.serving.recommender import Recommender
     from experiments.talk.run_ranking import ByRun
 
-    device = "cpu" if config.device == "auto" else config.device
-    recommender = Recommender.of(
-        folder, data_dir=config.data_dir, device=device, threads=config.threads
-    )
+    recommender = _recommender(config, folder)
     if recommender.data.hash != data.hash:
         raise PaddockError(
             f"{folder.path} was trained on other data than dataset={data.name} gives here: name the "
             "data set of that run"
         )
-    return ByRun(recommender, catalogue)
+    return ByRun.of(data, catalogue, recommender=recommender)
 
 
-def _phraser(config: Config, data: "Prepared") -> Phraser | None:
+def _recommender(config: Config, folder: "RunFolder") -> "Recommender":
+    from experiments.serving.recommender import Recommender
+
+    return Recommender.of(
+        folder, data_dir=config.data_dir, device=_device(config), threads=config.threads
+    )
+
+
+def _client(config: Config, data: "Prepared") -> "Client | None":
     """What asks the language model; None where none is named."""
-    keys = config.talk.client
-    if keys.base_url is None and keys.llm is None:
-        return None
-    from experiments.config.language_keys import ClientConfig
-    from experiments.language.local import client_of
+    from experiments.language.client import client_of
 
-    given = {name: value for name, value in vars(keys).items() if name != "llm"}
-    if keys.llm is not None:
-        given["llm"] = values_of("llm", keys.llm, key="talk.client.llm")
-    device = "cpu" if config.device == "auto" else config.device
-    client = client_of(ClientConfig.of(given), folder=data.path, device=device)
-    return client.complete
+    return client_of(config.llm_client, folder=data.path.parent, device=_device(config))
+
+
+def _device(config: Config) -> str:
+    return "cpu" if config.device == "auto" else config.device
 
 
 def _encoder(name: str | None) -> "TextEncoderConfig | None":
     if name is None:
         return None
-    from experiments.config.language_keys import TINY, TextEncoderConfig
-
     values = values_of("text_encoder", name, key="talk.text_encoder")
     if values["name"] == TINY:
         raise PaddockError(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,10 +79,24 @@ class Catalogue:
             popularity=counts,
         )
 
-    @property
+    @cached_property
     def tokens(self) -> list[str]:
         """The id of each item."""
         return self.items.to_series(0).to_list()
+
+    @cached_property
+    def rows(self) -> Mapping[str, int]:
+        """The row of each item id."""
+        return {token: row for row, token in enumerate(self.tokens)}
+
+    @cached_property
+    def user_rows(self) -> Mapping[str, int]:
+        """The row of each user id."""
+        return {str(token): row for row, token in enumerate(self.users.to_series(0).to_list())}
+
+    def title_of(self, item: str) -> str:
+        """The title of an item id; the id where it has none."""
+        return self.titles[self.rows[item]] or item
 
 
 def _numeric(column: pl.Series) -> pl.Series | None:

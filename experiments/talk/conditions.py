@@ -66,26 +66,26 @@ def conditions_of(masked: str, catalogue: Catalogue) -> list[Condition]:
     return sorted(unique.values(), key=lambda each: each.start)
 
 
-def merged(before: tuple[str, ...], told: list[Condition]) -> tuple[str, ...]:
-    """The filters of a state after conditions that are told later.
+def merged(before: tuple[str, ...], stated: list[Condition]) -> tuple[str, ...]:
+    """The filters of a state after conditions that are stated later.
 
-    What is told of a column takes the place of what was told of it before; conditions that must not
+    What is stated of a column takes the place of what was stated of it before; conditions that must not
     hold stay beside those that must.
 
     Parameters
     ----------
     before : tuple of str
-    told : list of Condition
+    stated : list of Condition
     """
 
     def kind(text: str) -> tuple[bool, str]:
         bare = text.removeprefix("not ").lstrip("(")
         return text.startswith("not "), bare.split(" ")[0]
 
-    replaced = {kind(each.text) for each in told if not each.text.startswith("not ")}
-    opposite = {_opposite(each.text) for each in told}
+    replaced = {kind(each.text) for each in stated if not each.text.startswith("not ")}
+    opposite = {_opposite(each.text) for each in stated}
     kept = [text for text in before if kind(text) not in replaced and text not in opposite]
-    return tuple(dict.fromkeys([*kept, *(each.text for each in told)]))
+    return tuple(dict.fromkeys([*kept, *(each.text for each in stated)]))
 
 
 def fulfilled(filters: Sequence[str], catalogue: Catalogue) -> np.ndarray:
@@ -116,6 +116,14 @@ def value_words(value: str) -> tuple[str, ...]:
     return name, f"{name}s", *(word.casefold() for word in lexicon().synonyms.get(value, ()))
 
 
+def any_of(column: str, values: Sequence[str], *, denied: bool) -> str:
+    """The condition that a column has one of some values, or none of them where it is denied."""
+    values = list(dict.fromkeys(values))
+    text = " or ".join(f"{column} contains {quoted(value)}" for value in values)
+    text = f"({text})" if len(values) > 1 else text
+    return f"not {text}" if denied else text
+
+
 def quoted(value: str) -> str:
     """A text as a condition writes it."""
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
@@ -143,10 +151,8 @@ def _words(masked: str, catalogue: Catalogue) -> Iterator[Condition]:
 
 
 def _of_group(column: str, group: list[tuple[int, int, str]], *, no: bool) -> Condition:
-    values = list(dict.fromkeys(value for *_, value in group))
-    text = " or ".join(f"{column} contains {quoted(value)}" for value in values)
-    text = f"({text})" if len(values) > 1 else text
-    return Condition(column, f"not {text}" if no else text, group[0][0], group[-1][1])
+    text = any_of(column, [value for *_, value in group], denied=no)
+    return Condition(column, text, group[0][0], group[-1][1])
 
 
 def _denied(masked: str, start: int, end: int) -> bool:

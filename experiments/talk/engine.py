@@ -5,39 +5,48 @@ Nothing is remembered here: all that a conversation knows is in its `State`, whi
 
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from experiments.config.schema import LLM_STEPS
 from experiments.errors import PaddockError
 from experiments.talk.ask.library import Library
 from experiments.talk.ask.tables import Table
 from experiments.talk.catalogue import Catalogue
+from experiments.talk.choose import Chooser, Picked
 from experiments.talk.conditions import fulfilled
 from experiments.talk.evidence import Card, unfounded
-from experiments.talk.explain import Explainer, Picked
-from experiments.talk.ranking import Ranked, Ranker
-from experiments.talk.say import Phraser, card_line, facts, language_of, phrase, phrasing_prompt
+from experiments.talk.explain import Explainer
+from experiments.talk.phrasing import phrased
+from experiments.talk.ranking import ByNeighbours, Ranked
+from experiments.talk.say import Speaker, language_of, phrase
 from experiments.talk.search import TextSearch
 from experiments.talk.state import State
-from experiments.talk.survey import Question, next_question
+from experiments.talk.suggest import Outside, suggested
+from experiments.talk.survey import next_question
 from experiments.talk.texts import Texts
 from experiments.talk.turn import Spans, Turn
 from experiments.talk.understand import Understanding, Understood, checked
+from experiments.talk.understand_llm import understand_by_model
+
+if TYPE_CHECKING:
+    from experiments.language.client import Client
 
 MORE = re.compile(r"\b(?:more|else|other|others|another)\b|다른|더\b", re.IGNORECASE)
-TASTE = 0.3
-"""The taste's share in the order of what a search found, the query's is the rest."""
 
 
 @dataclass(frozen=True)
-class _Retrieved:
-    """What may be recommended, and how well it fits the words that are left of the message."""
+class Heard:
+    """A message that was understood, and what its answer is made with."""
 
-    allowed: np.ndarray
-    query: np.ndarray
-    references: tuple[int, ...]
+    message: str
+    understood: Understood
+    language: str
+    spans: Spans
+    client: "Client | None"
 
 
 class Engine:
@@ -46,7 +55,7 @@ class Engine:
     Parameters
     ----------
     understanding : Understanding
-    ranker : Ranker
+    ranker : ByNeighbours
     search : TextSearch
         Of the items' texts.
     library : Library, optional
@@ -57,8 +66,12 @@ class Engine:
         Of the data set.
     past : str
         What users did with an item, such as "watched".
-    phraser : callable, optional
-        A language model that says the words; what it says is used only if all of it is in the evidence.
+    client : Client, optional
+        A language model. What it reads, writes and says is used only where it can be checked and holds.
+    steps : collection of str
+        What the language model does, of LLM_STEPS.
+    suggests : bool
+        Whether it may suggest something from outside of the catalogue where nothing in it was found.
     k : int
         Items of a list.
     """
@@ -67,30 +80,31 @@ class Engine:
         self,
         *,
         understanding: Understanding,
-        ranker: Ranker,
+        ranker: ByNeighbours,
         search: TextSearch,
         library: Library | None = None,
         texts: Texts | None = None,
         name: str = "",
         past: str = "chose",
-        phraser: Phraser | None = None,
+        client: "Client | None" = None,
+        steps: Collection[str] = LLM_STEPS,
+        suggests: bool = False,
         k: int = 5,
     ) -> None:
         self.understanding = understanding
         self.catalogue: Catalogue = understanding.catalogue
         self.ranker = ranker
-        self.search = search
         self.library = library
         self.texts = texts
         self.name = name
         self.past = past
-        self.explainer = Explainer(self.catalogue, ranker, texts, past=past)
-        self.phraser = phraser
+        self.client = client
+        self.steps = frozenset(steps)
+        self.suggests = suggests
         self.k = k
-        self._rows = {token: row for row, token in enumerate(self.catalogue.tokens)}
-        self._user_rows = {
-            str(token): row for row, token in enumerate(self.catalogue.users.to_series(0).to_list())
-        }
+        self._chooser = Chooser(self.catalogue, ranker, search, texts, k=k)
+        self._explainer = Explainer(self.catalogue, ranker, texts, past=past)
+        self._speaker = Speaker(self.catalogue, model=ranker.origin.get("model", ""), past=past)
 
     def turn(self, state: State, message: str) -> Turn:
         """Answer a message.
@@ -106,20 +120,20 @@ class Engine:
             The message is empty or too long, or the state holds unknown items or filters.
         """
         self.check(state)
-        spans, language = Spans(), language_of(message)
+        # Who does not answer is not asked again within the turn.
+        client = self.client.once() if self.client is not None else None
+        spans = Spans()
         with spans.step("understand", checked(message)) as span:
-            understood = self.understanding.understand(message, state)
+            understood = self._understood(message, state, client)
             span["output"] = understood.as_plain()
-        if understood.intent == "ask":
-            return self._answer_data(state, message, understood, spans, language)
-        if understood.intent == "other":
-            words = phrase(language, "small_talk", name=self.name)
-            return self._turn(state, (), words, understood, spans, rule="none")
-        if understood.intent == "explain":
-            return self._explain_item(state, understood, spans, language)
-        if understood.intent == "compare":
-            return self._compare(state, understood, spans, language)
-        return self._recommend(state, message, understood, spans, language)
+        heard = Heard(message, understood, language_of(message), spans, client)
+        answers = {
+            "ask": self._answer_data,
+            "other": self._small_talk,
+            "explain": self._explain_item,
+            "compare": self._compare,
+        }
+        return answers.get(understood.intent, self._recommend)(state, heard)
 
     def unfounded(self, made: Turn, message: str) -> list[str]:
         """What a turn says that neither its cards nor its state, counts and message hold.
@@ -139,7 +153,7 @@ class Engine:
             *(value for column in state.asked for value in self.catalogue.profile.get(column, ())),
             *state.filters,
             *state.profile.values(),
-            *(self.catalogue.titles[self._rows[item]] for item in named),
+            *(self.catalogue.title_of(item) for item in named),
             *map(str, made.trace["counted"].values()),
             str(self.ranker.origin),
             *([made.table.sql, str(len(made.table.rows))] if made.table else []),
@@ -147,22 +161,16 @@ class Engine:
         titles = self.understanding.titles
         return unfounded(made.words, made.items, titles, self.catalogue, also="\n".join(also))
 
-    def _recommend(
-        self, state: State, message: str, understood: Understood, spans: Spans, language: str
-    ) -> Turn:
-        known = understood.told(state)
-        filters = (
-            tuple(each.text for each in understood.conditions)
-            if understood.intent == "search"
-            else known.filters
-        )
-        if understood.intent == "feedback":
-            named = [each.item for each in understood.mentions if each.opinion == "neutral"]
-            known = replace(known, seen=tuple(dict.fromkeys([*known.seen, *named])))
-        elif MORE.search(message):
-            known = replace(known, seen=tuple(dict.fromkeys([*known.seen, *known.shown])))
+    def _understood(self, message: str, state: State, client: "Client | None") -> Understood:
+        if client is None or "understand" not in self.steps:
+            return self.understanding.understand(message, state)
+        return understand_by_model(client, message, state, self.understanding)
+
+    def _recommend(self, state: State, heard: Heard) -> Turn:
+        understood, spans, language = heard.understood, heard.spans, heard.language
+        known, filters = self._known(state, heard)
         with spans.step("retrieve", {"query": understood.query, "filters": list(filters)}) as span:
-            retrieved = self._retrieve(known, understood, filters)
+            retrieved = self._chooser.retrieve(known, understood, filters)
             span["output"] = {
                 "allowed": int(retrieved.allowed.sum()),
                 "fit the query": int((retrieved.query > 0).sum()),
@@ -170,11 +178,11 @@ class Engine:
         with spans.step(
             "rank", {"likes": list(known.likes), "profile": dict(known.profile)}
         ) as span:
-            picked = self._rank(known, understood, retrieved)
+            picked = self._chooser.rank(known, understood, retrieved)
             shown = [self.catalogue.tokens[row] for row in picked.rows]
             span["output"] = {"rule": picked.rule, "items": shown}
         with spans.step("explain", shown) as span:
-            cards = self.explainer.cards(known, understood, picked, language)
+            cards = self._explainer.cards(known, understood, picked, language)
             span["output"] = [reason.text for card in cards for reason in card.reasons]
         known = replace(known, shown=tuple(shown))
         question = (
@@ -182,218 +190,144 @@ class Engine:
         )
         if question is not None:
             known = replace(known, asked=(*known.asked, question.column))
-        with spans.step("say", {"language": language, "model": self.phraser is not None}) as span:
-            words = self._words(understood, picked, cards, language, filters, question)
-            words = self._phrased(words, cards, message, known, language)
-            span["output"] = words
-        counted = {"people": picked.ranked.people, "columns": ", ".join(picked.ranked.columns)}
-        return self._turn(known, cards, words, understood, spans, rule=picked.rule, counted=counted)
-
-    def _retrieve(
-        self, state: State, understood: Understood, filters: tuple[str, ...]
-    ) -> _Retrieved:
-        references = (
-            tuple(self._rows[each.item] for each in understood.mentions)
-            if understood.intent in ("similar", "search")
-            else ()
-        )
-        allowed = fulfilled(filters, self.catalogue)
-        hidden = [*state.likes, *state.dislikes, *state.seen]
-        allowed[[self._rows[item] for item in hidden]] = False
-        if state.user is not None:
-            allowed[self.ranker.taken(self._user_rows[state.user])] = False
-        found = understood.intent == "search" and references
-        if found:
-            # What is looked for by its title is shown, liked or not.
-            allowed[list(references)] = True
-        elif references:
-            allowed[list(references)] = False
-        query = np.zeros(len(allowed))
-        if understood.query and understood.intent != "feedback":
-            query = np.asarray(self.search.scores(understood.query), dtype=float)
-            for row, score in (self.texts.items(understood.query) if self.texts else {}).items():
-                query[row] = max(query[row], score)
-        return _Retrieved(allowed, query, references)
-
-    def _rank(self, state: State, understood: Understood, retrieved: _Retrieved) -> Picked:
-        user = self._user_rows[state.user] if state.user is not None else None
-        likes, dislikes = (
-            [self._rows[item] for item in items] for items in (state.likes, state.dislikes)
-        )
-        ranked = self.ranker.rank(likes, dislikes, state.profile, user)
-        scores, rule, allowed = ranked.scores, ranked.rule, retrieved.allowed
-        if retrieved.references and understood.intent == "similar":
-            scores = np.mean([self.ranker.similar(row) for row in retrieved.references], axis=0)
-            rule = "similar"
-        elif retrieved.references:
-            scores = np.zeros(len(allowed))
-            scores[list(retrieved.references)] = 1.0
-            allowed, rule = allowed & (scores > 0), "search"
-        elif (retrieved.query[allowed] > 0).any():
-            scores = (1 - TASTE) * retrieved.query + TASTE * scores
-            allowed = allowed & (retrieved.query > 0)
-            rule = "query"
-        elif understood.intent == "search" and understood.query:
-            allowed, rule = np.zeros_like(allowed), "query"
-        order = np.argsort(-np.where(allowed, scores, -np.inf), kind="stable")[: self.k]
-        rows = tuple(int(row) for row in order if allowed[row])
-        return Picked(rows, scores, rule, ranked)
-
-    def _words(
-        self,
-        understood: Understood,
-        picked: Picked,
-        cards: Sequence[Card],
-        language: str,
-        filters: Sequence[str],
-        question: Question | None,
-    ) -> str:
-        lines = []
-        if understood.intent == "feedback" and understood.mentions:
-            lines.append(self._noted(understood, language))
-        if not cards:
-            told = f" ({' and '.join(filters)})" if filters else ""
-            lines.append(phrase(language, "nothing", filters=told))
-        else:
-            lines.append(self._heading(understood, picked, language))
-            lines += [card_line(card, language) for card in cards]
-        if question is not None:
-            name = "asks_choice" if question.options else "asks_number"
-            options = ", ".join(question.options[:8])
-            lines.append(phrase(language, name, name=question.name, options=options))
-        return "\n".join(lines)
-
-    def _heading(self, understood: Understood, picked: Picked, language: str) -> str:
-        titles = " / ".join(
-            self.catalogue.titles[self._rows[each.item]] for each in understood.mentions
-        )
-        ranked = picked.ranked
-        name = {"query": "search", "similar": "similar", "search": "search"}.get(
-            picked.rule, ranked.rule if ranked.rule in ("profile", "popular", "history") else "run"
-        )
-        return phrase(
-            language,
-            name,
-            titles=titles,
-            query=understood.query or titles,
-            people=ranked.people,
-            columns=", ".join(ranked.columns),
-            model=self.ranker.origin.get("model", ""),
-        )
-
-    def _noted(self, understood: Understood, language: str) -> str:
-        kinds = {"like": "like", "dislike": "dislike", "neutral": "known"}
-        opinions = [
-            phrase(
-                language, kinds[each.opinion], title=self.catalogue.titles[self._rows[each.item]]
+        with spans.step("say", {"language": language, "model": self.client is not None}) as span:
+            words = self._speaker.recommended(
+                understood, picked, cards, language, filters, question
             )
-            for each in understood.mentions
-        ]
-        return phrase(language, "noted", opinions=", ".join(opinions))
-
-    def _phrased(
-        self, words: str, cards: Sequence[Card], message: str, state: State, language: str
-    ) -> str:
-        """The words of the language model where all of them are in the evidence, else the template's."""
-        if self.phraser is None or not cards:
-            return words
-        try:
-            said = self.phraser(phrasing_prompt(words, cards, message)).strip()
-        except PaddockError as error:
-            return f"{words}\n{phrase(language, 'phrase_failed', why=error)}"
-        wrong = unfounded(
-            said, cards, self.understanding.titles, self.catalogue, also=f"{words}\n{message}"
+            words = self._phrased(words, cards, heard)
+            span["output"] = words
+        outside = None if cards and not understood.outside else self._suggested(filters, heard)
+        counted = {"people": picked.ranked.people, "columns": ", ".join(picked.ranked.columns)}
+        return self._turn(
+            known, cards, words, heard, rule=picked.rule, counted=counted, outside=outside
         )
-        if said and not wrong:
-            return said
-        why = f"{wrong[0]!r} is not in the evidence" if wrong else "it said nothing"
-        return f"{words}\n{phrase(language, 'phrase_failed', why=why)}"
 
-    def _explain_item(
-        self, state: State, understood: Understood, spans: Spans, language: str
-    ) -> Turn:
+    def _known(self, state: State, heard: Heard) -> tuple[State, tuple[str, ...]]:
+        """The state after the message, and the conditions of what is looked for."""
+        understood = heard.understood
+        known = understood.applied(state)
+        if understood.intent == "feedback":
+            named = [each.item for each in understood.mentions if each.opinion == "neutral"]
+            known = replace(known, seen=tuple(dict.fromkeys([*known.seen, *named])))
+        elif MORE.search(heard.message):
+            known = replace(known, seen=tuple(dict.fromkeys([*known.seen, *known.shown])))
+        if understood.intent == "search":
+            return known, tuple(each.text for each in understood.conditions)
+        return known, known.filters
+
+    def _phrased(self, draft: str, cards: Sequence[Card], heard: Heard) -> str:
+        """The words of the language model where all of them are in the evidence, else the template's."""
+        if heard.client is None or "say" not in self.steps or not cards:
+            return draft
+        words, why = phrased(
+            heard.client,
+            draft,
+            cards,
+            heard.message,
+            titles=self.understanding.titles,
+            catalogue=self.catalogue,
+        )
+        return f"{words}\n{phrase(heard.language, 'phrase_failed', why=why)}" if why else words
+
+    def _suggested(self, filters: Sequence[str], heard: Heard) -> Outside | None:
+        """What the language model suggests from outside of the catalogue, where that is asked for."""
+        if heard.client is None or not self.suggests:
+            return None
+        with heard.spans.step("suggest", {"filters": list(filters)}) as span:
+            made, why = suggested(
+                heard.client,
+                heard.message,
+                filters=filters,
+                past=self.past,
+                titles=self.understanding.titles,
+            )
+            span["output"] = {"title": made.title if made else None, "why not": why}
+        return made
+
+    def _small_talk(self, state: State, heard: Heard) -> Turn:
+        words = phrase(heard.language, "small_talk", name=self.name)
+        return self._turn(state, (), words, heard, rule="none")
+
+    def _explain_item(self, state: State, heard: Heard) -> Turn:
+        understood, language = heard.understood, heard.language
         items = [each.item for each in understood.mentions] or list(state.shown[:1])
         if not items:
             words = phrase(language, "unknown_item")
-            return self._turn(state, (), words, understood, spans, rule="none")
-        with spans.step("explain", items) as span:
-            rows = tuple(self._rows[item] for item in items)
-            user = self._user_rows[state.user] if state.user is not None else None
-            likes = [self._rows[item] for item in state.likes]
-            ranked = self.ranker.rank(likes, [], state.profile, user)
+            return self._turn(state, (), words, heard, rule="none")
+        with heard.spans.step("explain", items) as span:
+            rows = tuple(self.catalogue.rows[item] for item in items)
+            ranked = self._chooser.taste(state, dislikes=False)
             picked = Picked(rows, ranked.scores, ranked.rule, ranked)
-            cards = self.explainer.cards(state, understood, picked, language)
+            cards = self._explainer.cards(state, understood, picked, language)
             span["output"] = [reason.text for card in cards for reason in card.reasons]
-        lines = []
-        for card in cards:
-            reasons = "; ".join(reason.text for reason in card.reasons)
-            reasons = reasons or phrase(language, "no_reasons")
-            lines.append(
-                phrase(language, "explained", title=card.title, facts=facts(card), reasons=reasons)
-            )
-            lines += [f"“{quote.text}” [{quote.id}]" for quote in card.quotes]
-        return self._turn(state, cards, "\n".join(lines), understood, spans, rule=ranked.rule)
+        words = self._speaker.explained(cards, language)
+        return self._turn(state, cards, words, heard, rule=ranked.rule)
 
-    def _compare(self, state: State, understood: Understood, spans: Spans, language: str) -> Turn:
+    def _compare(self, state: State, heard: Heard) -> Turn:
+        understood, language = heard.understood, heard.language
         items = [each.item for each in understood.mentions]
         if len(items) < 2:
-            return self._turn(state, (), phrase(language, "two"), understood, spans, rule="none")
-        with spans.step("explain", items) as span:
-            rows = tuple(self._rows[item] for item in items)
+            return self._turn(state, (), phrase(language, "two"), heard, rule="none")
+        with heard.spans.step("explain", items) as span:
+            rows = tuple(self.catalogue.rows[item] for item in items)
             scores = np.asarray(self.catalogue.popularity, dtype=float)
-            ranked = Ranked(scores, "popular")
-            cards = self.explainer.cards(
-                state, understood, Picked(rows, scores, "popular", ranked), language
-            )
+            picked = Picked(rows, scores, "popular", Ranked(scores, "popular"))
+            cards = self._explainer.cards(state, understood, picked, language)
             shared = self.ranker.shared(rows[0], rows[1])
             span["output"] = {"shared": shared}
-        lines = [phrase(language, "compared", titles=", ".join(card.title for card in cards))]
-        for card in cards:
-            count = int(card.score)
-            named = {"title": card.title, "facts": facts(card), "count": count, "past": self.past}
-            lines.append(phrase(language, "compared_line", **named))
-        lines.append(phrase(language, "compared_both", shared=shared, past=self.past))
-        words, counted = "\n".join(lines), {"shared": shared}
-        return self._turn(state, cards, words, understood, spans, rule="popular", counted=counted)
+        words = self._speaker.compared(cards, shared, language)
+        return self._turn(state, cards, words, heard, rule="popular", counted={"shared": shared})
 
-    def _answer_data(
-        self, state: State, message: str, understood: Understood, spans: Spans, language: str
-    ) -> Turn:
+    def _answer_data(self, state: State, heard: Heard) -> Turn:
         if self.library is None:
-            words = phrase(language, "small_talk", name=self.name)
-            return self._turn(state, (), words, understood, spans, rule="none")
-        with spans.step("ask", message) as span:
+            return self._small_talk(state, heard)
+        client = heard.client if "ask" in self.steps else None
+        with heard.spans.step("ask", heard.message) as span:
             try:
-                answered = self.library.answer(message, writer=self.phraser)
+                answered = self.library.answer(heard.message, client=client)
             except PaddockError as error:
                 span["output"] = str(error)
-                return self._turn(state, (), str(error), understood, spans, rule="none")
-            span["output"] = {"sql": answered.table.sql, "by": answered.by}
-        words = phrase(language, "asked", rows=len(answered.table.rows))
-        words = f"{words}\n{answered.table.sql}"
-        return self._turn(state, (), words, understood, spans, rule="sql", table=answered.table)
+                return self._turn(state, (), str(error), heard, rule="none")
+            span["output"] = {
+                "sql": answered.table.sql,
+                "by": answered.by,
+                "note": answered.note,
+            }
+        name = "asked_llm" if answered.by == "llm" else "asked"
+        lines = [phrase(heard.language, name, rows=len(answered.table.rows)), answered.table.sql]
+        if answered.note:
+            lines.append(phrase(heard.language, "sql_failed", why=answered.note))
+        return self._turn(state, (), "\n".join(lines), heard, rule="sql", table=answered.table)
 
     def _turn(
         self,
         state: State,
         cards: Sequence[Card],
         words: str,
-        understood: Understood,
-        spans: Spans,
+        heard: Heard,
         *,
         rule: str,
         table: Table | None = None,
         counted: Mapping[str, object] | None = None,
+        outside: Outside | None = None,
     ) -> Turn:
+        understood = heard.understood
+        notes = []
+        if understood.outside:
+            notes.append(phrase(heard.language, "outside", titles=", ".join(understood.outside)))
+        if understood.note:
+            notes.append(phrase(heard.language, "read_by_rules", why=understood.note))
         trace = {
             "id": uuid.uuid4().hex,
             "intent": understood.intent,
+            "read_by": understood.by,
             "rule": rule,
             "origin": dict(self.ranker.origin),
+            "model": self.client.identity if self.client is not None else None,
             "counted": dict(counted or {}),
-            "spans": spans.made,
+            "spans": heard.spans.made,
         }
-        return Turn(state, tuple(cards), words, trace, table)
+        return Turn(state, tuple(cards), "\n".join([words, *notes]), trace, table, outside)
 
     def check(self, state: State) -> None:
         """Refuse a state that is not of this catalogue.
@@ -408,13 +342,13 @@ class Engine:
             It holds unknown items, an unknown user, or a filter that cannot be read.
         """
         unknown: Mapping[str, Sequence[str]] = {
-            key: [item for item in getattr(state, key) if item not in self._rows]
+            key: [item for item in getattr(state, key) if item not in self.catalogue.rows]
             for key in ("likes", "dislikes", "seen", "shown")
         }
         for key, items in unknown.items():
             if items:
                 raise PaddockError(f"the state's {key} hold {items[0]!r}, which is no item here")
-        if state.user is not None and state.user not in self._user_rows:
+        if state.user is not None and state.user not in self.catalogue.user_rows:
             raise PaddockError(
                 f"the state's user {state.user!r} is no user here: give an id or null"
             )

@@ -99,6 +99,9 @@ def unfounded(
     list of str
         Empty where every title and fact is in the evidence.
     """
+    # What a quote says is no fact: it may be repeated word for word, and proves nothing else.
+    for quote in (each for card in cards for each in card.quotes):
+        words, also = words.replace(quote.text, " "), also.replace(quote.text, " ")
     evidence = "\n".join([also, *(_all_of(card) for card in cards)])
     lowered = evidence.casefold()
     wrong = []
@@ -149,7 +152,7 @@ def _unknown_names(words: str, evidence: str) -> list[str]:
 def _all_of(card: Card) -> str:
     facts = "\n".join(f"{name} {value}" for name, value in card.facts)
     reasons = "\n".join(reason.text for reason in card.reasons)
-    quotes = "\n".join(quote.text for quote in card.quotes)
+    quotes = "\n".join(quote.id for quote in card.quotes)
     return "\n".join([card.title, facts, reasons, quotes])
 
 

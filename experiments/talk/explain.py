@@ -1,27 +1,15 @@
 """Cards: what is shown of an item, with its facts, reasons and quotes, all from columns, counts and texts."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-
-import numpy as np
 
 from experiments.talk.catalogue import Catalogue
+from experiments.talk.choose import Picked
 from experiments.talk.evidence import Card, Reason, facts_of
-from experiments.talk.ranking import Ranked, Ranker
+from experiments.talk.ranking import ByNeighbours
 from experiments.talk.say import phrase
 from experiments.talk.state import State
 from experiments.talk.texts import Texts
 from experiments.talk.understand import Understood
-
-
-@dataclass(frozen=True)
-class Picked:
-    """The rows to show, best first, the scores of all, and by which rule they came."""
-
-    rows: tuple[int, ...]
-    scores: np.ndarray
-    rule: str
-    ranked: Ranked
 
 
 class Explainer:
@@ -30,7 +18,7 @@ class Explainer:
     Parameters
     ----------
     catalogue : Catalogue
-    ranker : Ranker
+    ranker : ByNeighbours
         Counts the users whom items share.
     texts : Texts or None
     past : str
@@ -38,13 +26,12 @@ class Explainer:
     """
 
     def __init__(
-        self, catalogue: Catalogue, ranker: Ranker, texts: Texts | None, *, past: str
+        self, catalogue: Catalogue, ranker: ByNeighbours, texts: Texts | None, *, past: str
     ) -> None:
         self._catalogue = catalogue
         self._ranker = ranker
         self._texts = texts
         self._past = past
-        self._rows = {token: row for row, token in enumerate(catalogue.tokens)}
 
     def cards(
         self, state: State, understood: Understood, picked: Picked, language: str
@@ -115,12 +102,12 @@ class Explainer:
         self, row: int, items: Sequence[str], language: str, *, both: bool
     ) -> Iterator[Reason]:
         """The named item that most users of this one have too, as a reason."""
-        counted = [(self._ranker.shared(row, self._rows[item]), item) for item in items]
+        counted = [(self._ranker.shared(row, self._catalogue.rows[item]), item) for item in items]
         counted = [each for each in counted if each[0]]
         if not counted:
             return
         shared, item = max(counted, key=lambda pair: pair[0])
-        title = self._catalogue.titles[self._rows[item]] or item
+        title = self._catalogue.title_of(item)
         name = "because_similar" if both else "because_history"
         yield Reason(
             "history", phrase(language, name, shared=shared, past=self._past, liked=title), (item,)

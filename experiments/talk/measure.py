@@ -24,18 +24,18 @@ class Measured:
 
     Attributes
     ----------
-    right, told, labelled : int
+    right, understood, labelled : int
         Values that are in both, that were understood, that the labels hold.
     """
 
     right: int
-    told: int
+    understood: int
     labelled: int
 
     @property
     def precision(self) -> float:
         """The share of what was understood that is right."""
-        return self.right / self.told if self.told else 1.0
+        return self.right / self.understood if self.understood else 1.0
 
     @property
     def recall(self) -> float:
@@ -113,11 +113,11 @@ def measure(
     """
     counts = {slot: [0, 0, 0] for slot in ("titles", *SLOTS)}
     for entry in entries:
-        told, labels = understood_slots(entry, understanding), labelled_slots(entry)
-        told["titles"] = {title for title, _ in told["items"]}
+        found, labels = understood_slots(entry, understanding), labelled_slots(entry)
+        found["titles"] = {title for title, _ in found["items"]}
         labels["titles"] = {title for title, _ in labels["items"]}
         for slot, count in counts.items():
-            for place, values in enumerate((told[slot] & labels[slot], told[slot], labels[slot])):
+            for place, values in enumerate((found[slot] & labels[slot], found[slot], labels[slot])):
                 count[place] += len(values)
     return {slot: Measured(*count) for slot, count in counts.items()}
 
@@ -156,10 +156,10 @@ def main(arguments: Sequence[str]) -> None:
 
 def _print_wrong(entries: Sequence[Mapping[str, Any]], understanding: Understanding) -> None:
     for entry in entries:
-        told, labels = understood_slots(entry, understanding), labelled_slots(entry)
+        found, labels = understood_slots(entry, understanding), labelled_slots(entry)
         for slot in SLOTS:
-            if told[slot] != labels[slot]:
-                print(f"{entry['text']}\n    {slot}: {told[slot]} instead of {labels[slot]}")
+            if found[slot] != labels[slot]:
+                print(f"{entry['text']}\n    {slot}: {found[slot]} instead of {labels[slot]}")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from experiments.serving.feedback import Feedback, FeedbackStore
 from experiments.talk.engine import Engine
 from experiments.talk.evidence import Card, facts_of
 from experiments.talk.opened import opened
+from experiments.talk.say import language_of, suggestion_line
 from experiments.talk.state import State
 from experiments.talk.survey import answered, survey
 from experiments.talk.turn import Turn
@@ -144,10 +145,12 @@ def _chat(engine: Engine, store: FeedbackStore) -> None:
             if made is None:
                 st.error(_plain(problem))
             else:
-                _turn(engine, store, made, number, last=number == len(session.turns) - 1)
+                _turn(engine, store, made, said, number, last=number == len(session.turns) - 1)
 
 
-def _turn(engine: Engine, store: FeedbackStore, made: Turn, number: int, *, last: bool) -> None:
+def _turn(
+    engine: Engine, store: FeedbackStore, made: Turn, said: str, number: int, *, last: bool
+) -> None:
     if made.table is not None:
         frame = pl.DataFrame(
             made.table.rows, schema=made.table.columns, orient="row", infer_schema_length=None
@@ -162,6 +165,10 @@ def _turn(engine: Engine, store: FeedbackStore, made: Turn, number: int, *, last
     # What is on the cards is not said twice.
     on_cards = {f"{card.rank}. " for card in made.items}
     st.text("\n".join(line for line in lines if not line.startswith(tuple(on_cards))) or lines[0])
+    if made.outside is not None:
+        with st.container(border=True):
+            st.caption("Not in this catalogue")
+            st.text(visible(suggestion_line(made.outside, language_of(said))))
     for card in made.items:
         _card(engine, store, made, card, f"{number} {card.item}", last=last)
 

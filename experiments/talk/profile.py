@@ -31,12 +31,12 @@ def profile_of(masked: str, catalogue: Catalogue) -> dict[str, str]:
     dict
         User column to value, as the data set writes it.
     """
-    told: dict[str, str] = {}
+    facts: dict[str, str] = {}
     for column, values in catalogue.profile.items():
         value = _number(masked, column) if not values else _value(masked, column, values)
         if value is not None:
-            told[column] = value
-    return told
+            facts[column] = value
+    return facts
 
 
 def _number(masked: str, column: str) -> str | None:
@@ -69,9 +69,9 @@ def _places(masked: str, name: str, value: str) -> Iterator[int]:
         if (len(word) < 3 and word.isascii()) or word in lexicon().never:
             continue
         if not word.isascii():
-            told = re.search(rf"(?:^|[\s,0-9세살]){escaped}{_KOREAN_END}", masked)
-            if told:
-                yield told.start()
+            stated = re.search(rf"(?:^|[\s,0-9세살]){escaped}{_KOREAN_END}", masked)
+            if stated:
+                yield stated.start()
             continue
         about = re.search(rf"{_SELF}{escaped}(?!\w)", masked, re.I)
         if about and not re.search(r"\b(?:of|for|fan|film|movie|about|watch\w*)\b", about[0], re.I):

@@ -8,8 +8,8 @@ I items, U users.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import polars as pl
@@ -52,37 +52,6 @@ class Ranked:
     columns: tuple[str, ...] = ()
 
 
-class Ranker(Protocol):
-    """Whatever ranks a catalogue for a conversation."""
-
-    def rank(
-        self,
-        history: Sequence[int],
-        dislikes: Sequence[int],
-        profile: Mapping[str, str],
-        user: int | None,
-    ) -> Ranked:
-        """Scores of all items for rows of liked and disliked items, a profile, and the row of a known user."""
-        ...
-
-    def similar(self, row: int) -> np.ndarray:
-        """How near every item is to one, (I,)."""
-        ...
-
-    def shared(self, row: int, other: int) -> int:
-        """How many users have both items."""
-        ...
-
-    def taken(self, user: int) -> np.ndarray:
-        """The rows of a known user's items."""
-        ...
-
-    @property
-    def origin(self) -> Mapping[str, str]:
-        """What the scores come from: run, model, data."""
-        ...
-
-
 class ByNeighbours:
     """Ranks by the users of the data set, with no model.
 
@@ -107,8 +76,13 @@ class ByNeighbours:
 
     @classmethod
     def of(
-        cls, data: "Prepared", catalogue: Catalogue, *, rows: np.ndarray | None = None
-    ) -> "ByNeighbours":
+        cls,
+        data: "Prepared",
+        catalogue: Catalogue,
+        *,
+        rows: np.ndarray | None = None,
+        **more: Any,
+    ) -> Self:
         """The ranker of the interactions of a prepared data set.
 
         Parameters
@@ -117,6 +91,8 @@ class ByNeighbours:
         catalogue : Catalogue
         rows : ndarray of int, optional
             The interactions that count, such as those of training; None: all.
+        more
+            What the class takes besides.
         """
         users, items = (
             (data.users, data.items) if rows is None else (data.users[rows], data.items[rows])
@@ -125,11 +101,11 @@ class ByNeighbours:
         shape = (data.n_users, data.n_items)
         matrix = sparse.coo_matrix((ones, (users - 1, items - 1)), shape=shape).tocsr()
         matrix.data[:] = 1.0
-        return cls(matrix, catalogue, data_hash=data.hash)
+        return cls(matrix, catalogue, data_hash=data.hash, **more)
 
     @property
     def origin(self) -> Mapping[str, str]:
-        """No run stands behind it."""
+        """What the scores come from: run, model, data. No run stands behind it."""
         return {"model": "neighbours", "data": self._hash, "run_id": ""}
 
     def rank(
@@ -159,10 +135,13 @@ class ByNeighbours:
         else:
             scores = self._counts / max(self._counts.max(), 1)
             ranked = Ranked(scores, "popular", people=self._by_user.shape[0])
-        pushed = ranked.scores
+        return replace(ranked, scores=self.pushed(ranked.scores, dislikes))
+
+    def pushed(self, scores: np.ndarray, dislikes: Sequence[int]) -> np.ndarray:
+        """Scores, (I,), of which every item has lost by its likeness to disliked ones."""
         for row in dislikes:
-            pushed = pushed * (1.0 - np.minimum(self.similar(row), 1.0))
-        return Ranked(pushed, ranked.rule, ranked.people, ranked.columns)
+            scores = scores * (1.0 - np.minimum(self.similar(row), 1.0))
+        return scores
 
     def similar(self, row: int) -> np.ndarray:
         """The cosine of the users of every item with those of one, (I,); 1 for itself."""

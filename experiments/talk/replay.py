@@ -1,6 +1,6 @@
 """A conversation measured: simulated users who talk of their history, and never of their target.
 
-Each user of the test part opens a conversation in which nothing is known of them and tells one item of the history a turn, the
+Each user of the test part opens a conversation in which nothing is known of them and names one item of the history a turn, the
 newest first, in a sentence as a person would write. What they have already is not shown to them, as the evaluator
 masks it. After so many turns the list is held against the target; all interactions but those of training are hidden
 from whoever answers, the user's own among them.
@@ -42,7 +42,7 @@ class Replayed:
     said, unfounded : int
         Turns, and those that said something outside the evidence.
     named, understood : int
-        Items that were told, and those that were taken for what they are and as liked.
+        Items that were named, and those that were taken for what they are and as liked.
     """
 
     hits: dict[str, list[float]] = field(default_factory=dict)
@@ -127,10 +127,10 @@ def _talk(
     tokens = engine.catalogue.tokens
     state = State(seen=tuple(tokens[row] for row in dict.fromkeys(known)))
     shown: Mapping[str, int] = {}
-    told = list(_told(engine, known, target, max(turns)))
+    stated = list(_stated(engine, known, target, max(turns)))
     for number in range(1, max(turns) + 1):
-        if number <= len(told):
-            row = told[number - 1]
+        if number <= len(stated):
+            row = stated[number - 1]
             message = SAYS[(number - 1) % len(SAYS)].format(title=engine.catalogue.titles[row])
             began = time.perf_counter()
             turn = engine.turn(state, message)
@@ -145,8 +145,8 @@ def _talk(
             made.score(f"turn_{number}", shown.get(tokens[target]))
 
 
-def _told(engine: Engine, known: Sequence[int], target: int, most: int) -> Iterator[int]:
-    """The rows that a user tells, the newest first: with a title, and not that of the target."""
+def _stated(engine: Engine, known: Sequence[int], target: int, most: int) -> Iterator[int]:
+    """The rows that a user names, the newest first: with a title, and not that of the target."""
     titles = engine.catalogue.titles
     left = most
     for row in dict.fromkeys(reversed(known)):

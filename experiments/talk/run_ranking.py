@@ -9,7 +9,7 @@ I items (the padding left out).
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
+from scipy import sparse
 
 from experiments.talk.catalogue import Catalogue
 from experiments.talk.ranking import ByNeighbours, Ranked
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
     from experiments.serving.recommender import Recommender
 
 
-class ByRun:
-    """Ranks by the model of a finished run.
+class ByRun(ByNeighbours):
+    """Ranks by the model of a finished run; the neighbours answer where it knows nothing, and count what items share.
 
     Parameters
     ----------
+    interactions, catalogue, data_hash
+        As of `ByNeighbours`.
     recommender : Recommender
-    catalogue : Catalogue
-        Of the recommender's data.
-    neighbours : ByNeighbours, optional
-        Answers where the model knows nothing; by default of all interactions.
     """
 
     def __init__(
         self,
-        recommender: "Recommender",
+        interactions: sparse.csr_matrix,
         catalogue: Catalogue,
-        neighbours: ByNeighbours | None = None,
+        *,
+        data_hash: str,
+        recommender: "Recommender",
     ) -> None:
+        super().__init__(interactions, catalogue, data_hash=data_hash)
         self._recommender = recommender
-        self._neighbours = neighbours or ByNeighbours.of(recommender.data, catalogue)
 
     @property
     def origin(self) -> Mapping[str, str]:
@@ -52,37 +52,19 @@ class ByRun:
         profile: Mapping[str, str],
         user: int | None,
     ) -> Ranked:
-        """Scores of all items by the model, between 0 and 1; the neighbours' where it knows nothing.
+        """Scores of all items by the model, between 0 and 1.
 
         Parameters
         ----------
-        history, dislikes : sequence of int
-            Rows of items.
-        profile : mapping of str to str
-            User column to value.
-        user : int or None
-            Row of a user of the data set.
+        history, dislikes, profile, user
+            As of `ByNeighbours`.
         """
         able = self._recommender.reads_histories
         if user is None and not (history and able):
-            return self._neighbours.rank(history, dislikes, profile, user)
+            return super().rank(history, dislikes, profile, user)
         number = None if user is None else user + 1
         later = [row + 1 for row in history] if able else []
         made = self._recommender.scores(number, later)[1:].astype(float)
         least, most = made.min(), made.max()
         scores = (made - least) / max(float(most - least), 1e-12)
-        for row in dislikes:
-            scores = scores * (1.0 - np.minimum(self.similar(row), 1.0))
-        return Ranked(scores, "run")
-
-    def similar(self, row: int) -> np.ndarray:
-        """As the neighbours count it."""
-        return self._neighbours.similar(row)
-
-    def shared(self, row: int, other: int) -> int:
-        """How many users have both items."""
-        return self._neighbours.shared(row, other)
-
-    def taken(self, user: int) -> np.ndarray:
-        """The rows of a known user's items."""
-        return self._neighbours.taken(user)
+        return Ranked(self.pushed(scores, dislikes), "run")

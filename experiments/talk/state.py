@@ -20,7 +20,7 @@ class State:
     user : str or None
         A user of the data set, whose interactions are the history; None: whoever it is, the likes are.
     likes, dislikes : tuple of str
-        Item ids, in the order in which they were told; no item is in both.
+        Item ids, in the order in which they were named; no item is in both.
     filters : tuple of str
         Conditions of item columns, each of which must hold, as in `release_year < 1980`.
     profile : mapping of str to str

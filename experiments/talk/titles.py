@@ -144,6 +144,14 @@ class Titles:
             found.append(Found(row, start, stop, likeness))
         return found
 
+    def named(self, title: str) -> int | None:
+        """The row of the item whose title a text is, with or without its year; None where there is none."""
+        bare = _YEAR.sub("", title.strip())
+        for name in (form for forms in _names(bare) for form in forms):
+            if name in self._rows:
+                return self._choose(self._rows[name], title.strip(), 0, len(bare))
+        return None
+
     def nearest(self, text: str, *, n: int = 3) -> list[int]:
         """The rows of the titles that are spelt most like a text, the nearest first."""
         name = " ".join(token.form for token in tokens_of(text))
@@ -293,7 +301,7 @@ class _Words:
         return bool(re.match(r"\s*[:?!,]", between)) or self.tokens[end].form in lexicon().verbs
 
     def _beside(self, one: tuple[int, int, str, float], other: tuple[int, int, str, float]) -> bool:
-        """Whether two titles are told in one breath: A and B, A or B, A, B."""
+        """Whether two titles are named in one breath: A and B, A or B, A, B."""
         first, second = sorted((one, other))
         if self.tokens[one[1] - 1].form in lexicon().plain | lexicon().stop:
             return False

@@ -9,6 +9,7 @@ from typing import Any
 from experiments.talk.ask.tables import Table
 from experiments.talk.evidence import Card
 from experiments.talk.state import State
+from experiments.talk.suggest import Outside
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,11 @@ class Turn:
     items : tuple of Card
     words : str
     trace : dict
-        `id`, `intent`, `rule`, `origin`, `counted` (numbers of the words that are no card's) and `spans`: name, time, milliseconds, what went in and came out.
+        `id`, `intent`, `read_by` (who understood the message), `rule`, `origin`, `model` (the language model), `counted` (numbers of the words that are no card's) and `spans`: name, time, milliseconds, what went in and came out.
     table : Table or None
         The answer to a question to the data.
+    outside : Outside or None
+        What a language model suggests from outside of the catalogue; it is never among the items.
     """
 
     state: State
@@ -31,6 +34,7 @@ class Turn:
     words: str
     trace: dict[str, Any]
     table: Table | None = None
+    outside: Outside | None = None
 
     def as_plain(self) -> dict[str, Any]:
         """Plain content, for JSON."""
@@ -39,6 +43,7 @@ class Turn:
             "items": [card.as_plain() for card in self.items],
             "words": self.words,
             "table": self.table.as_plain() if self.table else None,
+            "outside_catalogue": asdict(self.outside) if self.outside else None,
             "trace": self.trace,
         }
 

@@ -1,7 +1,7 @@
 """What a message means: titles with an opinion on each, conditions, facts of oneself, and the intent."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -58,6 +58,12 @@ class Understood:
         The words that are none of the others: what to search for; "" where nothing is left.
     clears : str
         What is to be forgotten first: "all", "filters" or "".
+    by : str
+        Who read the message: "rules" or "llm".
+    note : str
+        Why the rules read it where a language model was asked to.
+    outside : tuple of str
+        Passages that name something which the catalogue does not have.
     """
 
     intent: str
@@ -66,6 +72,9 @@ class Understood:
     profile: dict[str, str]
     query: str
     clears: str = ""
+    by: str = "rules"
+    note: str = ""
+    outside: tuple[str, ...] = ()
 
     def as_plain(self) -> dict[str, Any]:
         """Plain content, for a trace."""
@@ -75,9 +84,12 @@ class Understood:
             "filters": [each.text for each in self.conditions],
             "profile": dict(self.profile),
             "query": self.query,
+            "by": self.by,
+            "note": self.note,
+            "outside": list(self.outside),
         }
 
-    def told(self, state: State) -> State:
+    def applied(self, state: State) -> State:
         """The state after the message: opinions, conditions and facts are taken over."""
         if self.clears == "all":
             state = State(user=state.user)
@@ -138,7 +150,7 @@ class Understanding:
             # "Scream is no comedy" describes a title, and asks for nothing.
             conditions = ()
         tokens = self.catalogue.tokens
-        mentions = _once(
+        mentions = once_an_item(
             Mention(tokens[each.row], opinion, each.likeness)
             for each, opinion in zip(found, _opinions(masked, intent), strict=True)
         )
@@ -194,12 +206,31 @@ def query_of(hidden: str, conditions: tuple[Condition, ...]) -> str:
     """The words of a message that are left to search for."""
     for each in sorted(conditions, key=lambda one: -one.start):
         hidden = hidden[: each.start] + " " + hidden[each.end :]
-    known = lexicon().stop | lexicon().plain | lexicon().cues
-    words = [token.form for token in tokens_of(hidden) if token.form not in known]
-    return " ".join(words)
+    return sought(hidden, within=hidden)
 
 
-def _once(mentions: Iterable[Mention]) -> tuple[Mention, ...]:
+def sought(text: str, *, within: str) -> str:
+    """The words of a text that can be searched for, and that another text has, too.
+
+    Parameters
+    ----------
+    text, within : str
+    """
+    common = lexicon().stop | lexicon().plain | lexicon().cues
+    known = {token.form for token in tokens_of(within)} - common
+
+    def is_known(form: str) -> bool:
+        # A Korean word may have a particle behind it.
+        return form in known or ("가" <= form[0] <= "힣" and any(map(_begins(form), known)))
+
+    return " ".join(token.form for token in tokens_of(text) if is_known(token.form))
+
+
+def _begins(form: str) -> Callable[[str], bool]:
+    return lambda word: word.startswith(form)
+
+
+def once_an_item(mentions: Iterable[Mention]) -> tuple[Mention, ...]:
     """One mention an item: the last opinion on it counts."""
     found: dict[str, Mention] = {}
     for each in mentions:

@@ -1,73 +1,32 @@
 """The client of language models against a real server on a real port, and against a small local model."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from experiments.config.language_keys import ClientConfig
+from experiments.config.language_keys import LLMConfig
+from experiments.config.schema import LLMClientConfig
 from experiments.errors import PaddockError
-from experiments.language.client import LONGEST_WAIT, Client, Remote
-from experiments.language.local import Local, client_of
+from experiments.language.client import Client, client_of
+from experiments.language.local import Local
+from experiments.language.remote import LONGEST_WAIT, Remote
 from experiments.language.tiny import tokenizer_of
+from experiments.language.writer import NoAnswer, structured
 from models.allmrec.frozen_llm import FrozenLLM
+from tests.llm_server import Server, answered, serving
 
 SECRET = "sk-very-secret-0123456789"
 SCHEMA = {"type": "object", "properties": {"film": {"type": "string"}}, "required": ["film"]}
 
 
-class Server:
-    """Answers by a script of (state, body, headers), the last again and again; notes what it was asked."""
-
-    def __init__(self) -> None:
-        self.script: list[tuple[int, Any, dict[str, str]]] = [(200, answered("Alien"), {})]
-        self.asked: list[tuple[str, dict[str, str], dict[str, Any]]] = []
-        self.delay = threading.Event()
-        self.slow = False
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.asked.append((self.path, dict(self.headers), body))
-                if outer.slow:
-                    outer.delay.wait(30)
-                turn = min(len(outer.asked), len(outer.script)) - 1
-                state, told, headers = outer.script[turn]
-                content = told if isinstance(told, bytes) else json.dumps(told).encode()
-                self.send_response(state)
-                for name, value in {**headers, "Content-Length": str(len(content))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self.delay.set()
-        self._http.shutdown()
-        self._http.server_close()
-
-
-def answered(text: str) -> dict[str, Any]:
-    return {"choices": [{"message": {"role": "assistant", "content": text}}]}
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    made = Server()
-    yield made
-    made.close()
+    with serving() as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +35,7 @@ def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def remote(url: str, *, waits: list[float] | None = None, **values: Any) -> Remote:
-    keys = ClientConfig.of({"name": "some-model", "base_url": url, "timeout": 5.0, **values})
+    keys = LLMClientConfig(**{"name": "some-model", "base_url": url, "timeout": 5.0, **values})
     return Remote(keys, sleep=[].append if waits is None else waits.append)
 
 
@@ -96,12 +55,14 @@ def test_a_schema_is_asked_for_and_held(server: Server) -> None:
     server.script = [(200, answered('{"film": "Alien"}'), {}), (200, answered("Alien!"), {}),
                      (200, answered("{}"), {})]  # fmt: skip
     client = Client(remote(server.url))
-    assert json.loads(client.complete("A film?", schema=SCHEMA)) == {"film": "Alien"}
+    assert client.structured("A film?", SCHEMA) == {"film": "Alien"}
     assert server.asked[0][2]["response_format"]["json_schema"]["schema"] == SCHEMA
     with pytest.raises(PaddockError, match="asked for JSON and wrote 'Alien!'"):
-        client.complete("A film?", schema=SCHEMA)
-    with pytest.raises(PaddockError, match="JSON lacks film"):
-        client.complete("A film?", schema=SCHEMA)
+        client.structured("A film?", SCHEMA)
+    with pytest.raises(
+        PaddockError, match=r"does not follow the schema .*'film' is a required property"
+    ):
+        client.structured("A film?", SCHEMA)
 
 
 def test_answers_are_kept_by_what_was_asked(server: Server, tmp_path: Path) -> None:
@@ -162,7 +123,7 @@ def test_a_server_that_is_too_slow_or_away(server: Server) -> None:
     ("state", "body", "told"),
     [
         (401, f"wrong key {SECRET}".encode(), "PADDOCK_LLM_KEY to a valid key"),
-        (404, b"no such model", "check llm.base_url and llm.name"),
+        (404, b"no such model", "check llm_client.base_url and llm_client.name"),
         (302, b"", "HTTP 302"),
         (200, b"<html>hello</html>", "something else than OpenAI's"),
         (200, {"choices": []}, "something else than OpenAI's"),
@@ -250,6 +211,64 @@ def test_a_context_that_is_too_short(small: FrozenLLM) -> None:
 
 def test_the_tiny_model_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(PaddockError, match="tiny language model"):
-        client_of(ClientConfig.of({"llm": {}}), folder=tmp_path)
-    with pytest.raises(PaddockError, match="name a server or a model"):
-        client_of(ClientConfig.of({}), folder=tmp_path)
+        Local.loaded(LLMConfig.of({}), folder=tmp_path)
+    with pytest.raises(PaddockError, match="tiny language model"):
+        client_of(LLMClientConfig(llm="tiny"), folder=tmp_path)
+
+
+def test_no_model_is_no_client(tmp_path: Path) -> None:
+    assert client_of(LLMClientConfig(), folder=tmp_path) is None
+    with pytest.raises(
+        PaddockError, match=r"llm_client\.llm=smolm is unknown: did you mean smollm2"
+    ):
+        client_of(LLMClientConfig(llm="smolm"), folder=tmp_path)
+
+
+def test_a_configured_client_keeps_its_answers(server: Server, tmp_path: Path) -> None:
+    keys = LLMClientConfig(base_url=server.url)
+    for _ in range(2):
+        client = client_of(keys, folder=tmp_path)
+        assert client is not None
+        assert client.complete("A film?") == "Alien"
+    assert len(server.asked) == 1
+    assert len(list((tmp_path / ".language-models" / "answers").glob("*.json"))) == 1
+
+
+def test_an_answer_that_drips_is_too_slow(server: Server) -> None:
+    """Every byte comes in time, and the whole does not."""
+    server.drip = 0.05
+    with pytest.raises(NoAnswer, match="no answer in time"):
+        Client(remote(server.url, retries=0, timeout=0.3)).complete("A film?")
+
+
+def test_who_does_not_answer_is_asked_no_more(server: Server) -> None:
+    server.script = [(503, b"busy", {}), (200, answered("Alien"), {})]
+    client = Client(remote(server.url, retries=0))
+    turn = client.once()
+    for _ in range(2):
+        with pytest.raises(NoAnswer, match="HTTP 503"):
+            turn.complete("A film?")
+    assert len(server.asked) == 1
+    assert client.once().complete("A film?") == "Alien"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ('{"film": "Alien"}', None),
+        ('```json\n{"film": "Alien"}\n```', None),
+        ("Sure! It is Alien.", "asked for JSON and wrote"),
+        ('{"film": "Alien"', "asked for JSON and wrote"),
+        ("[" * 100_000, "asked for JSON and wrote"),
+        ('["film"]', "its object: .* is not of type 'object'"),
+        ('{"film": 3}', "film: 3 is not of type 'string'"),
+        ("{}", "'film' is a required property"),
+    ],
+)
+def test_what_follows_a_schema(answer: str, said: str | None) -> None:
+    if said is None:
+        assert structured(answer, SCHEMA) == {"film": "Alien"}
+        return
+    with pytest.raises(PaddockError, match=said) as refused:
+        structured(answer, SCHEMA)
+    assert len(str(refused.value)) < 400

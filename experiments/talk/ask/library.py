@@ -1,10 +1,10 @@
 """Questions answered by sample questions: the one that is worded most alike, with its gaps filled in."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -12,10 +12,14 @@ from experiments.errors import PaddockError
 from experiments.language.hashed import hashed_embeddings
 from experiments.talk.ask.statement import checked_statement
 from experiments.talk.ask.tables import Table, Tables
+from experiments.talk.ask.written import written_answer
 from experiments.talk.catalogue import Catalogue
 from experiments.talk.conditions import value_words
 from experiments.talk.understand import Understanding, checked
 from experiments.talk.words import lexicon
+
+if TYPE_CHECKING:
+    from experiments.language.client import Client
 
 FILE = Path(__file__).with_name("questions.yaml")
 WIDTH = 1024
@@ -53,9 +57,6 @@ _GAP = re.compile(r"\{(\w+)\}")
 _BOUND = frozenset({"item", "value", "year", "fact", "number_column"})
 """What a question must name for a sample that has it, and must not for one that has not."""
 
-Writer = Callable[[str], str]
-"""Writes SQL for a prompt: a language model."""
-
 
 @dataclass(frozen=True)
 class Sample:
@@ -81,11 +82,14 @@ class Answered:
         "library" or "llm": who wrote the SQL.
     asked : str
         The sample question that was taken for this one, "" for a language model.
+    note : str
+        Why the SQL of a language model that was asked is not used.
     """
 
     table: Table
     by: str
     asked: str
+    note: str = ""
 
 
 def read_samples(path: Path | str = FILE) -> list[Sample]:
@@ -153,14 +157,14 @@ class Library:
             # A mistake in one's own questions shows at once, not when they are asked.
             checked_statement(_filled(each.sql, dict.fromkeys(GAPS, "1")), tables.columns)
 
-    def answer(self, question: str, *, writer: Writer | None = None) -> Answered:
+    def answer(self, question: str, *, client: "Client | None" = None) -> Answered:
         """The table that answers a question.
 
         Parameters
         ----------
         question : str
-        writer : callable, optional
-            Writes the SQL, checked as any other; where it fails, the samples answer.
+        client : Client, optional
+            A language model that writes the SQL, checked as any other; where it fails, the samples answer.
 
         Raises
         ------
@@ -168,14 +172,15 @@ class Library:
             No sample is worded like the question, or the SQL cannot be answered.
         """
         question = checked(question)
-        if writer is not None:
+        note = ""
+        if client is not None:
+            samples = [(each.ask[0], each.sql) for each in self.samples[:6]]
             try:
-                sql = writer(self.prompt(question)).strip().removeprefix("```sql").strip("`\n ;")
-                return Answered(self.tables.answer(sql), "llm", "")
-            except PaddockError:
-                pass
+                return Answered(written_answer(client, question, self.tables, samples), "llm", "")
+            except PaddockError as error:
+                note = str(error)
         asked, sql = self.statement(question)
-        return Answered(self.tables.answer(sql), "library", asked)
+        return Answered(self.tables.answer(sql), "library", asked, note)
 
     def statement(self, question: str) -> tuple[str, str]:
         """The sample question that a question is taken for, and its SQL filled in.
@@ -186,7 +191,7 @@ class Library:
             None is near; the nearest ones are named.
         """
         masked, values = self._read(question)
-        told = frozenset(values) & _BOUND
+        stated = frozenset(values) & _BOUND
         ways = [(way, each) for each in self.samples for way in each.ask]
         texts = [_one_word(text) for text in (*(way for way, _ in ways), masked)]
         vectors = hashed_embeddings(texts, width=WIDTH)
@@ -194,22 +199,10 @@ class Library:
         order = sorted(range(len(ways)), key=lambda place: -likeness[place])
         for place in order:
             way, sample = ways[place]
-            if sample.gaps & _BOUND == told and likeness[place] >= LEAST:
+            if sample.gaps & _BOUND == stated and likeness[place] >= LEAST:
                 return way, _filled(sample.sql, {**OPTIONAL, **values})
         near = list(dict.fromkeys(ways[place][0] for place in order))[:3]
         raise PaddockError(f"I have no answer to that question; I know such as: {'; '.join(near)}")
-
-    def prompt(self, question: str) -> str:
-        """What a language model is asked for the SQL of a question."""
-        tables = "\n".join(
-            f"{name}({', '.join(f'{column} {kind}' for column, kind in types.items())})"
-            for name, types in self.tables.types.items()
-        )
-        samples = "\n".join(f"-- {each.ask[0]}\n{each.sql}" for each in self.samples[:6])
-        return (
-            f"Tables of DuckDB:\n{tables}\n\nExamples:\n{samples}\n\n"
-            f"Write one SELECT that answers the question, and nothing else.\n-- {question}\n"
-        )
 
     def _read(self, question: str) -> tuple[str, dict[str, str]]:
         """The question with gaps where it names values, and the values as SQL writes them."""
