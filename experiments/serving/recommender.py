@@ -3,10 +3,10 @@
 N items (padding included).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -177,6 +177,11 @@ class Recommender:
         """Whether it scores a history of somebody who is none of its users."""
         return self.scoring.reads_histories
 
+    @property
+    def reads_profiles(self) -> bool:
+        """Whether it scores somebody by the users' columns alone."""
+        return self.scoring.reads_profiles
+
     def scores(self, user: int | None, history: Sequence[int] = ()) -> Scores:
         """The model's scores of all items, (N,); the padding's means nothing.
 
@@ -193,6 +198,21 @@ class Recommender:
             If a history is given that this model cannot score.
         """
         return self.scoring.of_history(user, history)
+
+    def profile_scores(self, profile: Mapping[str, Any]) -> Scores:
+        """The model's scores of all items for somebody of these values, (N,); the padding's means nothing.
+
+        Parameters
+        ----------
+        profile : mapping of str to object
+            Column of the users to value.
+
+        Raises
+        ------
+        PaddockError
+            If the model reads no columns, or has no such column or value.
+        """
+        return self.scoring.of_profile(profile)
 
     def scores_of_users(self, users_B: NDArray[np.int64]) -> torch.Tensor:
         """The model's scores of all items for users of the data set, each by all that he had.

@@ -3,11 +3,11 @@
 B users, N items (padding included).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from experiments.bridge.inputs import reads_histories
@@ -41,6 +41,11 @@ class Scoring:
     def reads_histories(self) -> bool:
         """Whether it scores a history of somebody who is none of its users."""
         return reads_histories(self._model)
+
+    @property
+    def reads_profiles(self) -> bool:
+        """Whether it scores somebody by the users' columns alone."""
+        return hasattr(self._model, "scores_of")
 
     def items_of(self, user: int) -> list[int]:
         """The numbers of all items that a user had, in time order; of user 0 none.
@@ -100,12 +105,12 @@ class Scoring:
         made: Scores = scores_1N[0].float().cpu().numpy()
         return made
 
-    def of_profile(self, profile: Mapping[str, str]) -> Scores:
+    def of_profile(self, profile: Mapping[str, Any]) -> Scores:
         """Scores of all items for somebody of whom columns are known, (N,).
 
         Parameters
         ----------
-        profile : mapping of str to str
+        profile : mapping of str to object
             User column -> value.
 
         Raises
@@ -113,13 +118,12 @@ class Scoring:
         PaddockError
             If the model reads no columns, or not this one or its value.
         """
-        scores_of: Callable[..., torch.Tensor] | None = getattr(self._model, "scores_of", None)
-        if scores_of is None:
+        if not self.reads_profiles:
             raise PaddockError(
                 f"{self._name} reads no columns of users: take a run of model=profile, or give a history"
             )
         try:
-            made: Scores = scores_of(dict(profile)).float().cpu().numpy()
+            made: Scores = self._model.scores_of(dict(profile)).float().cpu().numpy()
         except ValueError as error:
             raise PaddockError(f"profile: {error}") from error
         return made
