@@ -2,15 +2,16 @@
 
 import contextlib
 import io
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiments.address import absolute, with_password
 from experiments.config.schema import TrackingConfig
-from experiments.tracking.store import connect, find_or_create_experiment, reason
+from experiments.tracking.store import Store
+from experiments.tracking.traces import kept_in_talk
 
-_log = logging.getLogger(__name__)
+Answers = Sequence[tuple[str, str, Sequence[str]]]
+"""Message, answer and evidence."""
 
 Assess = Callable[[str, str, Sequence[str]], tuple[Mapping[str, int], str]]
 """Message, answer and evidence to the level by each criterion and why; no levels where there is no verdict."""
@@ -21,7 +22,7 @@ def track_judged(
     *,
     dataset: str,
     name: str,
-    answers: Sequence[tuple[str, str, Sequence[str]]],
+    answers: Answers,
     assess: Assess,
     judge: str,
     tags: Mapping[str, str],
@@ -47,24 +48,21 @@ def track_judged(
     str or None
         The MLflow run id; None where there is no store or it fails, which is warned of.
     """
-    if tracking.uri is None or not answers:
+    if not answers:
         return None
-    try:
-        store = connect(tracking)
-        with store.guard():
-            experiment = find_or_create_experiment(store, dataset=dataset, protocol="talk")
-        named = {f"paddock.{key}": value for key, value in tags.items()}
+    named = {f"paddock.{key}": value for key, value in tags.items()}
+
+    def keep(_: Store, experiment: str) -> str:
         return _evaluated(tracking, experiment, name, answers, assess, judge, named)
-    except Exception as error:
-        _log.warning("The verdicts were not tracked: %s.", reason(error, tracking))
-        return None
+
+    return kept_in_talk(tracking, dataset, keep)
 
 
 def _evaluated(
     tracking: TrackingConfig,
     experiment: str,
     name: str,
-    answers: Sequence[tuple[str, str, Sequence[str]]],
+    answers: Answers,
     assess: Assess,
     judge: str,
     tags: Mapping[str, str],
