@@ -199,6 +199,11 @@ class Recommender:
         """Whether it scores a history of somebody who is none of its users."""
         return reads_histories(self._model)
 
+    @property
+    def reads_profiles(self) -> bool:
+        """Whether it scores somebody by the users' columns alone."""
+        return hasattr(self._model, "scores_of")
+
     def scores(self, user: int | None, history: Sequence[int] = ()) -> Scores:
         """The model's scores of all items, (N,); the padding's means nothing.
 
@@ -365,7 +370,7 @@ class Recommender:
         if request.query:
             return self._of_query(request.query), "query"
         if request.profile:
-            return self._of_profile(request.profile), "profile"
+            return self.profile_scores(request.profile), "profile"
         return self._popularity.astype(np.float32), "popular"
 
     def _of_history(self, user: int | None, own: Sequence[int], later: Sequence[int]) -> Scores:
@@ -427,8 +432,20 @@ class Recommender:
             )
         return self.texts.scores(query)
 
-    def _of_profile(self, profile: Any) -> Scores:
-        if not hasattr(self._model, "scores_of"):
+    def profile_scores(self, profile: Mapping[str, Any]) -> Scores:
+        """The model's scores of all items for somebody of these values, (N,); the padding's means nothing.
+
+        Parameters
+        ----------
+        profile : mapping of str to object
+            Column of the users to value.
+
+        Raises
+        ------
+        PaddockError
+            If the model reads no columns, or has no such column or value.
+        """
+        if not self.reads_profiles:
             raise PaddockError(
                 f"{self.origin.model} reads no columns of users: take a run of model=profile, or give a history"
             )

@@ -10,7 +10,7 @@ from experiments.config.schema import Config
 from experiments.errors import PaddockError
 from experiments.protocol.split import TRAIN
 from experiments.talk.ask.library import Library, read_samples
-from experiments.talk.ask.tables import Tables
+from experiments.talk.ask.tables import Tables, read_feedback
 from experiments.talk.catalogue import Catalogue
 from experiments.talk.engine import Engine
 from experiments.talk.ranking import ByNeighbours
@@ -51,7 +51,11 @@ def engine_of(config: Config, data: "Prepared", folder: "RunFolder | None") -> E
         understanding=understanding,
         ranker=_ranker(config, data, folder, catalogue),
         search=item_search(data, encoder),
-        library=Library(Tables.of(data, catalogue), understanding, own),
+        library=Library(
+            Tables.of(data, catalogue, feedback=read_feedback(config.talk.feedback)),
+            understanding,
+            own,
+        ),
         texts=texts,
         name=data.name,
         past=config.dataset.text.past,
