@@ -8,13 +8,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from experiments.commands.recommend import find_run
 from experiments.config.schema import Config, Format
 from experiments.data.prepare import prepare
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.protocol.split import split_interactions
 from experiments.runs.folder import RunFolder
+from experiments.serving.finished import asked_run
 from experiments.talk.ask.tables import Table as Answer
 from experiments.talk.assemble import configured_client, engine_of, trained_engine
 from experiments.talk.evaluate import Evaluation, evaluated
@@ -39,7 +39,7 @@ def talk(config: Config, *, model_key: str, console: Console) -> None:
     config : Config
         `user` is whose history counts from the start, `messages` the file, `format` how to answer.
     model_key : str
-        Of the run that ranks.
+        Of the run that ranks; the best on valid where `run_id` names none.
     console : Console
         Where to print.
 
@@ -49,7 +49,7 @@ def talk(config: Config, *, model_key: str, console: Console) -> None:
         There is no such run, or a message of the file cannot be read.
     """
     data = prepare(config.dataset, data_dir=config.data_dir, progress=config.progress)
-    folder = find_run(config, dataset=data.name, model_key=model_key)
+    folder = asked_run(config, dataset=data.name, model=model_key)
     if config.talk.evaluate:
         _evaluate(config, data, folder, console)
         return

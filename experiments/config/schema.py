@@ -296,6 +296,8 @@ class ServeConfig:
     `runs` maps names to runs that stand side by side; {} serves `run_id`, or the best run. `feedback` is the
     address of the database that keeps what users answer; null: none does. Similar items of a catalogue of more
     than `index_above` items are searched for by an approximate index where FAISS is installed; null: never.
+    Queries are compared with texts by words and by `text_encoder`, a file of conf/text_encoder by name; auto: that
+    of the run's model, else minilm where it is installed; null: words alone.
     """
 
     host: str = "127.0.0.1"
@@ -304,6 +306,7 @@ class ServeConfig:
     runs: dict[str, str] = field(default_factory=dict)
     feedback: str | None = "sqlite:///feedback.db"
     index_above: int | None = 200_000
+    text_encoder: str | None = "auto"
 
 
 @dataclass
