@@ -273,7 +273,8 @@ class TalkConfig:
     `questions` is a YAML of your own sample questions to the data, `text_encoder` a file of
     conf/text_encoder by name; null: items are found by words alone. `feedback` is the database that the
     page's buttons write to. With `evaluate` no message is read: so many simulated `users` of the test part
-    talk (null: all).
+    talk (null: all), the labelled messages of `labels` are read, and `judged` answers are judged by the language model,
+    calibrated on the labelled `answers`; null: those of datasets/talk.
     """
 
     feedback: str = "sqlite:///feedback.db"
@@ -281,6 +282,9 @@ class TalkConfig:
     text_encoder: str | None = None
     evaluate: bool = False
     users: int | None = 200
+    labels: str | None = None
+    answers: str | None = None
+    judged: int = 30
     llm_steps: list[str] = field(default_factory=lambda: [*LLM_STEPS])
     suggest_outside: bool = False
 
