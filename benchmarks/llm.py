@@ -19,10 +19,10 @@ from torch import Tensor
 
 from benchmarks.llm_plain import Plain
 from benchmarks.measure import Measured, Seconds, timed
+from experiments.bridge.candidates import CandidateScorer
 from experiments.bridge.scorer import RecBoleScorer
 from experiments.config.compose import compose, typed
 from experiments.config.resolve import resolve_model
-from experiments.evaluation.prompts import CandidateScorer
 from experiments.protocol.shared_data import SharedData, shared_data
 from experiments.training.build import build
 from experiments.training.context import TrainingContext

@@ -1,6 +1,6 @@
 """Several trained recommenders, whose scores are standardised by user, weighed and added.
 
-B batch, N items (padding included), M members.
+B batch, N items (padding included), C candidates, M members.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +16,7 @@ from torch import Tensor
 from models._histories import last_items
 from models._scores import WithoutLoss
 from paddock import ModelConfig, choices, key
+from paddock.prompting import prompting_notes
 
 PARTS = "parts"
 """Key of RecBole's config under which the members are found."""
@@ -44,6 +45,22 @@ class FusionConfig(ModelConfig):
     MAX_ITEM_LIST_LENGTH: int = key(
         200, "Items of a history that are handed on; each member reads its own.", least=1
     )
+
+    @classmethod
+    def notes(cls, values: Mapping[str, Any], *, full: bool) -> Mapping[str, str]:
+        """Tags that say which language model ranks, where a member asks one.
+
+        Parameters
+        ----------
+        values : mapping of str to object
+            The resolved configuration.
+        full : bool
+            Whether all items are ranked, which a fusion with a language model does not.
+        """
+        asking = [own for own in values["members"].values() if own.get("llm") is not None]
+        return {
+            tag: told for own in asking for tag, told in prompting_notes(own, full=full).items()
+        }
 
     @classmethod
     def check(cls, values: Mapping[str, Any]) -> None:
@@ -85,13 +102,27 @@ class Member:
         Loads the weights of an identity into the model.
     reads_histories : bool
         Whether its scores follow from the history that it is given.
+    kept : callable or None
+        Takes an identity and gives where the scores are kept that the member gave to candidates; None
+        keeps none.
     """
 
     model: AbstractRecommender
     dataset: Any
     load: Callable[[str], None]
     reads_histories: bool
+    kept: Callable[[str], Any] | None = None
     identity: str = field(default=UNTRAINED)
+
+    @property
+    def reads_prompts(self) -> bool:
+        """Whether it ranks candidates by a prompt that names them."""
+        return bool(getattr(self.model, "reads_prompts", False))
+
+    @property
+    def scores(self) -> Any:
+        """The scores that the member gave to candidates so far; None where none are kept."""
+        return None if self.kept is None or self.identity == UNTRAINED else self.kept(self.identity)
 
     def become(self, identity: str) -> None:
         """Load the weights of an identity, unless they are loaded already.
@@ -110,8 +141,8 @@ class Member:
 class Fusion(WithoutLoss, SequentialRecommender):
     """The sum of several models' scores, each brought to mean 0 and deviation 1 over a user's items.
 
-    The weights are not negative and sum to 1; the strategy `weighed` chooses them on the valid part. With a
-    gate an item of n training interactions is scored by n / (n + c) of the weights for popular items and by the
+    The weights are not negative and sum to 1; the strategy `weighed` chooses them on the valid part. Where a
+    member ranks candidates by a prompt, the items of a user are his candidates, for every member. With a gate an item of n training interactions is scored by n / (n + c) of the weights for popular items and by the
     rest of those for rare ones.
 
     Parameters
@@ -123,6 +154,10 @@ class Fusion(WithoutLoss, SequentialRecommender):
     """
 
     input_type = InputType.POINTWISE
+    # What is asked of a model that reads prompts is asked of the member itself.
+    order_check = False
+    generation_users = 0
+    probes = ()
 
     def __init__(self, config, dataset) -> None:  # type: ignore[no-untyped-def]
         super().__init__(config, dataset)
@@ -144,6 +179,11 @@ class Fusion(WithoutLoss, SequentialRecommender):
     def reads_histories(self) -> bool:
         """Whether some member's scores follow from the history."""
         return any(member.reads_histories for member in self.members.values())
+
+    @property
+    def reads_prompts(self) -> bool:
+        """Whether it ranks candidates alone, as some member does by prompts."""
+        return any(member.reads_prompts for member in self.members.values())
 
     @property
     def input_note(self) -> str | None:
@@ -168,6 +208,16 @@ class Fusion(WithoutLoss, SequentialRecommender):
         for row, member in zip(self.member_ids.cpu().tolist(), self.members.values(), strict=True):
             member.become(bytes(row).hex())
 
+    @property
+    def chosen_weights(self) -> dict[str, float]:
+        """Member -> its weight; with a gate "popular/" and "rare/" begin the names."""
+        kinds = ("popular/", "rare/") if self.gated else ("",)
+        return {
+            f"{kind}{name}": weight
+            for kind, row in zip(kinds, self.weights_2M.tolist(), strict=False)
+            for name, weight in zip(self.members, row, strict=True)
+        }
+
     def take_choices(self, first: "Fusion") -> None:
         """Take the weights that another fusion of the same members chose.
 
@@ -188,46 +238,52 @@ class Fusion(WithoutLoss, SequentialRecommender):
         self.weights_2M.copy_(weights_2M)
         self.chosen = True
 
-    def standardised(self, scores: Mapping[str, Tensor]) -> Tensor:
+    def standardised(self, scores: Mapping[str, Tensor], items_BC: Tensor | None = None) -> Tensor:
         """Each member's scores with mean 0 and deviation 1 over the items, and popularity's share in them.
 
         Parameters
         ----------
         scores : mapping of str to Tensor
-            Member -> scores, shape (B, N); column 0 is padding.
+            Member -> scores of all items, shape (B, N); column 0 is padding.
+        items_BC : Tensor, optional
+            The candidates that the scores are of, shape (B, C), instead of all items.
 
         Returns
         -------
         Tensor
             Shape (M, B, N); (2 M, B, N) with a gate, the popular items' part first. Equal scores are 0.
         """
+        padding = 1 if items_BC is None else 0
         rows = []
         for name in self.members:
-            items_BN = scores[name][:, 1:].float()
+            items_BN = scores[name][:, padding:].float()
             deviation_B1 = items_BN.std(dim=1, correction=0, keepdim=True)
             spread = deviation_B1 > 1e-6 * items_BN.abs().amax(dim=1, keepdim=True)
             level_BN = (items_BN - items_BN.mean(dim=1, keepdim=True)) / deviation_B1
-            rows.append(torch.nn.functional.pad(torch.where(spread, level_BN, 0.0), (1, 0)))
+            rows.append(torch.nn.functional.pad(torch.where(spread, level_BN, 0.0), (padding, 0)))
         scores_MBN = torch.stack(rows)
         if not self.gated:
             return scores_MBN
         popular_N = self.popular_N.to(scores_MBN)
-        return torch.cat([scores_MBN * popular_N, scores_MBN * (1 - popular_N)])
+        popular = popular_N if items_BC is None else popular_N[items_BC.to(popular_N.device)]
+        return torch.cat([scores_MBN * popular, scores_MBN * (1 - popular)])
 
-    def fused(self, scores: Mapping[str, Tensor]) -> Tensor:
+    def fused(self, scores: Mapping[str, Tensor], items_BC: Tensor | None = None) -> Tensor:
         """The weighed sum of the members' scores.
 
         Parameters
         ----------
         scores : mapping of str to Tensor
             Member -> scores, shape (B, N).
+        items_BC : Tensor, optional
+            As of `standardised`.
 
         Returns
         -------
         Tensor
             Shape (B, N).
         """
-        made = self.standardised(scores)
+        made = self.standardised(scores, items_BC)
         weights = self.weights_2M.flatten() if self.gated else self.weights_2M[0]
         total_BN = weights[0] * made[0]
         for weight, part_BN in zip(weights[1:], made[1:], strict=True):

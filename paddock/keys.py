@@ -56,6 +56,9 @@ class Key:
     schema : str, type or None
         The value is a mapping of a schema's keys: a `Schema`, or the name of a kind of component
         ("model", "llm", "text_encoder").
+    quiet : bool
+        Resolved values leave the key out where it has its default, so that runs keep the identity
+        that they had before there was such a key.
     """
 
     name: str = ""
@@ -74,6 +77,7 @@ class Key:
     search: Range | None = None
     stage: str | None = None
     schema: Any = None
+    quiet: bool = False
 
     @property
     def bounds(self) -> str:
@@ -101,6 +105,7 @@ def key(
     search: Range | None = None,
     stage: str | None = None,
     schema: Any = None,
+    quiet: bool = False,
 ) -> Any:
     """Declare a key; its name and type are those of the annotated attribute.
 
@@ -108,7 +113,7 @@ def key(
     ----------
     default
         Left out, the configuration must give a value.
-    doc, least, most, above, below, choices, search, stage, schema
+    doc, least, most, above, below, choices, search, stage, schema, quiet
         As the attributes of `Key`.
     """
     return Key(
@@ -123,6 +128,7 @@ def key(
         search=search,
         stage=stage,
         schema=schema,
+        quiet=quiet,
     )
 
 

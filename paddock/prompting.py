@@ -18,6 +18,9 @@ FULL_RANKING = "paddock.full_ranking"
 """Tag that says how all items are ranked, where that is not by their scores."""
 
 
+TITLE_CONTROLS = ("none", "shuffled", "random")
+"""What `title_control` may be (`experiments.language.titles`)."""
+
 PROBES = ("history_shuffled", "history_removed", "titles_neutral", "leakage", "popularity")
 """What `model.probes` may name (`experiments.evaluation.probes`)."""
 

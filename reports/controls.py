@@ -7,7 +7,7 @@ vectors; a fusion of models stands against a fusion of one model with itself, tr
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from experiments.runs.configuration import TEXT_CONTROL, Configuration
+from experiments.runs.configuration import TEXT_CONTROLS, Configuration
 from reports.read import Run
 from reports.significance import Floats, interval, users_p
 
@@ -118,7 +118,7 @@ def _keys(each: Configuration[Run]) -> dict[str, str]:
     return {
         name: value
         for name, value in each.runs[0].params.items()
-        if name.startswith("model.") and TEXT_CONTROL not in name
+        if name.startswith("model.") and not name.endswith(TEXT_CONTROLS)
     } | {"model": each.model}
 
 

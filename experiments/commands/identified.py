@@ -6,13 +6,14 @@ neither torch nor RecBole nor MLflow, which take seconds.
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments import processes
 from experiments.commands.phases import Phases
 from experiments.config.experiment import Experiment
+from experiments.config.resolve import MEMBER
 from experiments.protocol.shared_data import SharedData, shared_data
 from experiments.protocol.slices import definition_hash
 from experiments.runs.configuration import NOT_APPLICABLE
@@ -64,6 +65,15 @@ class IdentifiedRun:
     def lock(self) -> AbstractContextManager[None]:
         """The lock that whoever writes to the run folder holds."""
         return RunFolder(self.path).lock()
+
+    @property
+    def members(self) -> dict[str, str]:
+        """Stage of a fusion's member -> the identity of a run of the member alone."""
+        return {
+            stage: _identity(replace(self.experiment, model=own), self.hashes, self.device)
+            for stage, own in self.experiment.model.frozen.items()
+            if stage.startswith(MEMBER)
+        }
 
     def finished(self) -> RunFolder | None:
         """The folder of the finished run; None where there is none, or it is to be trained again.
@@ -119,26 +129,15 @@ def identified(experiment: Experiment, shared: SharedData) -> IdentifiedRun:
     """
     config = experiment.config
     device = own_device(device_name(config.device))
-    precision = precision_name(config.precision, device=device, resolved=experiment.model)
     hashes = {**shared.hashes, "slices": definition_hash(config.protocol.slices)}
-    sources = component_sources(experiment)
-    identity = config_hash(
-        model=experiment.model.content,
-        sources=sources,
-        hashes=hashes,
-        protocol=plain(config)["protocol"],
-        device=device.partition(":")[0],
-        threads=config.threads,
-        precision=precision,
-        processes=processes.size(),
-    )
+    identity = _identity(experiment, hashes, device)
     return IdentifiedRun(
         experiment=experiment,
         shared=shared,
         device=device,
-        precision=precision,
+        precision=precision_name(config.precision, device=device, resolved=experiment.model),
         hashes=hashes,
-        sources=sources,
+        sources=component_sources(experiment),
         identity=identity,
         path=run_path(
             config.runs_dir,
@@ -148,6 +147,20 @@ def identified(experiment: Experiment, shared: SharedData) -> IdentifiedRun:
             config_hash=identity,
             seed=config.seed,
         ),
+    )
+
+
+def _identity(experiment: Experiment, hashes: Mapping[str, str], device: str) -> str:
+    config = experiment.config
+    return config_hash(
+        model=experiment.model.content,
+        sources=component_sources(experiment),
+        hashes=hashes,
+        protocol=plain(config)["protocol"],
+        device=device.partition(":")[0],
+        threads=config.threads,
+        precision=precision_name(config.precision, device=device, resolved=experiment.model),
+        processes=processes.size(),
     )
 
 

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,8 +18,9 @@ from experiments.commands.promote import promote
 from experiments.commands.train import run
 from experiments.config.compose import given_places
 from experiments.config.experiment import Experiment
-from experiments.config.schema import ColumnsConfig, Config, FiltersConfig, Mode
+from experiments.config.schema import ColumnsConfig, Config, FiltersConfig, Mode, TextsConfig
 from experiments.data.prepared import Prepared
+from experiments.data.sources.find import find_sources
 from experiments.errors import PaddockError
 from experiments.evaluation.evaluate import evaluate
 from experiments.evaluation.scores import Ints
@@ -132,6 +133,17 @@ def retrain(config: Config, *, console: "Console") -> Retrained:
     return made
 
 
+def _texts_of(own: Config, data: Prepared, asked: Config) -> dict[str, Any]:
+    """The texts of the parent, which stay in their file."""
+    if data.texts_hash is None:
+        return {}
+    file = find_sources(own.dataset, data_dir=Path(asked.data_dir), progress=False).texts
+    return {
+        "files": replace(own.dataset.files, texts=str(file)),
+        "texts": TextsConfig(**data.manifest["texts"]["columns"]),
+    }
+
+
 def _on_version(own: Config, data: Prepared, version: Version, asked: Config) -> Config:
     """The configuration of the served run, on the version."""
     dataset = replace(
@@ -149,6 +161,7 @@ def _on_version(own: Config, data: Prepared, version: Version, asked: Config) ->
         ),
         # The parent was filtered; what was answered since counts as it is.
         filters=FiltersConfig(),
+        **_texts_of(own, data, asked),
     )
     return replace(
         own,

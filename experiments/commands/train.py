@@ -22,6 +22,7 @@ from experiments.commands.phases import Phases
 from experiments.commands.progress import RunProgress
 from experiments.components.registry import callbacks as plugin_callbacks
 from experiments.config.experiment import Experiment
+from experiments.config.metric_names import parse
 from experiments.config.schema import Refit
 from experiments.evaluation.applicability import asks_for_new_users, not_applicable
 from experiments.evaluation.evaluate import Evaluation, unscored
@@ -42,9 +43,10 @@ from experiments.runs.others import unused_runs
 from experiments.tracking import Tracker
 from experiments.training import ranks
 from experiments.training.build import build
-from experiments.training.context import TrainingContext
+from experiments.training.context import Selecting, TrainingContext
 from experiments.training.loop import Callbacks, StageProgress
 from experiments.training.memory import keep_freed_memory
+from experiments.training.reuse import scores_of
 from experiments.training.stages import Trained, Training, refit, train
 from experiments.training.state import model_state
 from paddock import Callback, RunInfo
@@ -283,7 +285,9 @@ def _evaluated(
         unable[phase] = reason
         return unscored(this.shared.split, phase)
     protocol = this.experiment.config.protocol
-    return evaluation(trained.model, trained.dataset, phase, this.shared, protocol)
+    # Only of weights that a fusion may ask for.
+    keep = None if trained.weights is None else scores_of(this.shared.data, trained.weights)
+    return evaluation(trained.model, trained.dataset, phase, this.shared, protocol, keep=keep)
 
 
 def _untrained(this: IdentifiedRun, folder: RunFolder) -> Trained | None:
@@ -339,7 +343,16 @@ def _context(this: IdentifiedRun, folder: RunFolder) -> TrainingContext:
         device=torch.device(this.device),
         folder=folder.path,
         precision=getattr(torch, this.precision),
+        selecting=_selecting(this),
     )
+
+
+def _selecting(this: IdentifiedRun) -> Selecting | None:
+    selecting = parse(this.experiment.config.protocol.valid_metric)
+    given = this.shared.candidates["valid"].get(selecting.ranking)
+    if given is None:
+        return None
+    return Selecting(candidates=given, metric=selecting.metric, cutoff=selecting.cutoff)
 
 
 def _training(this: IdentifiedRun) -> Training:
@@ -350,6 +363,7 @@ def _training(this: IdentifiedRun) -> Training:
         selection=hash_of([plain(config)["protocol"]["rankings"], this.shared.hashes]),
         checkpoint_seconds=config.checkpoint_seconds,
         runs_dir=Path(config.runs_dir),
+        members=this.members,
     )
 
 

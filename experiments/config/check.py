@@ -9,8 +9,15 @@ from experiments.components.plugins import load_plugins
 from experiments.components.registry import callbacks, strategies, strategy_config
 from experiments.config.language_keys import CONTROLS
 from experiments.config.protocol_keys import check_protocol, check_times
-from experiments.config.resolve import ResolvedModel, resolve_model
-from experiments.config.schema import LLM_STEPS, Config, LLMClientConfig, Mode
+from experiments.config.resolve import MEMBER, ResolvedModel, resolve_model
+from experiments.config.schema import (
+    LLM_STEPS,
+    Config,
+    LLMClientConfig,
+    Mode,
+    ProtocolConfig,
+    Refit,
+)
 from experiments.config.values import PRECISIONS, at_least, nearest
 from experiments.data.sources.locate import OBJECT_STORES, is_url
 from experiments.errors import PaddockError
@@ -79,6 +86,7 @@ def check(config: Config) -> ResolvedModel | None:
     callbacks()  # of plug-ins: one that a run could not call is refused here
     resolved = resolve_model(config.model)
     _check_processes(resolved)
+    _check_members(config.protocol, resolved)
     _check_precision(config.precision, resolved)
     _check_ratings(config, resolved)
     if config.mode is Mode.recommend:
@@ -153,8 +161,7 @@ def _check_processes(resolved: ResolvedModel) -> None:
     """Refuse a model of which some stage trains in one process alone, where torchrun started several."""
     if processes.size() == 1:
         return
-    stages = [resolved, *resolved.frozen.values()]
-    for name in sorted(set().union(*(stage.strategies for stage in stages))):
+    for name in sorted(set().union(*(each.strategies for each in resolved.everything))):
         if not strategy_config(name).several_processes:
             able = [each for each in strategies() if strategy_config(each).several_processes]
             raise PaddockError(
@@ -162,6 +169,24 @@ def _check_processes(resolved: ResolvedModel) -> None:
                 f"{processes.size()}: leave torchrun out; one run over several processes is for the "
                 f"strategies {', '.join(sorted(able))}"
             )
+
+
+def _check_members(protocol: ProtocolConfig, resolved: ResolvedModel) -> None:
+    """Refuse what a fusion with a language model cannot do: rank all items, or train again."""
+    named = [stage for stage, own in resolved.frozen.items() if own.values.get("llm") is not None]
+    if not named:
+        return
+    member = f"model.members.{named[0].removeprefix(MEMBER)}"
+    full = [name for name, ranking in protocol.rankings.items() if ranking.candidates is None]
+    if full:
+        raise PaddockError(
+            f"protocol={protocol.name} ranks all items ({full[0]}), and {member} ranks candidates by "
+            "a prompt: choose protocol=loo-c20"
+        )
+    if protocol.refit is not Refit.none:
+        raise PaddockError(
+            f"protocol.refit={protocol.refit.value}: {member} is trained once; choose protocol.refit=none"
+        )
 
 
 def _check_precision(precision: str, resolved: ResolvedModel) -> None:

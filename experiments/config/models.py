@@ -138,7 +138,7 @@ class Model:
         return {
             name: found.default
             for name, found in self.all_keys(strategy).items()
-            if not (found.required or found.unset)
+            if not (found.required or found.unset or found.quiet)
         }
 
 

@@ -74,6 +74,16 @@ class ResolvedModel:
         return list(self.stages.values())[-1]
 
     @property
+    def staged(self) -> bool:
+        """Whether it is trained in several stages, a backbone's among them."""
+        return STAGES in self.values or bool(self.frozen)
+
+    @property
+    def everything(self) -> "tuple[ResolvedModel, ...]":
+        """The model itself, and its frozen recommenders with theirs."""
+        return self, *(each for own in self.frozen.values() for each in own.everything)
+
+    @property
     def content(self) -> dict[str, Any]:
         """The values that count for identity, with all values of every stage."""
         return {**self.values, STAGES: self.stages} if STAGES in self.values else self.values
@@ -103,6 +113,18 @@ class ResolvedModel:
         """
         offsets = self.values.get("seed_offsets") or {}
         return int(offsets.get(stage.removeprefix(MEMBER), 0)) if stage in self.frozen else 0
+
+
+def last_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """All values of the last stage of a resolved model.
+
+    Parameters
+    ----------
+    values : mapping of str to object
+        `ResolvedModel.values`.
+    """
+    *_, last = (values.get(STAGES) or {"": {}}).values()
+    return {**{key: value for key, value in values.items() if key != STAGES}, **last}
 
 
 def resolve_model(given: Mapping[str, Any]) -> ResolvedModel:
@@ -220,6 +242,8 @@ class _Checked:
                     f"{nearest(str(key), known, prefix=f'{path}.')}"
                 )
             made[key] = self._value(f"{path}.{key}", value, known[key])
+            if known[key].quiet and made[key] == known[key].default:
+                del made[key]
         return made
 
     def together(self, values: Mapping[str, Any]) -> None:
@@ -268,18 +292,19 @@ class _Checked:
     def _members(self, path: str, given: Any) -> dict[str, Any]:
         if not isinstance(given, Mapping) or len(given) < 2:
             raise PaddockError(f"{path} must name two models or more, as in +{path}.ease=ease")
-        members = {str(name): _frozen(each, f"{path}.{name}") for name, each in given.items()}
+        members = {
+            str(name): _frozen(each, f"{path}.{name}", staged=True) for name, each in given.items()
+        }
         self.frozen |= {f"{MEMBER}{name}": each for name, each in members.items()}
         return {name: each.values for name, each in members.items()}
 
 
-def _frozen(given: Any, path: str) -> ResolvedModel:
-    """A frozen recommender, which could be trained by itself."""
-    several = (BACKBONE, MEMBERS, STAGES)
+def _frozen(given: Any, path: str, *, staged: bool = False) -> ResolvedModel:
+    """A frozen recommender, which could be trained by itself; a member may have stages."""
+    several = (MEMBERS,) if staged else (BACKBONE, MEMBERS, STAGES)
     if not isinstance(given, Mapping) or any(given.get(each) for each in several):
-        raise PaddockError(
-            f"{path} must hold the keys of a model of one stage, as in {path}=sasrec"
-        )
+        what = "that is no fusion" if staged else "of one stage"
+        raise PaddockError(f"{path} must hold the keys of a model {what}, as in {path}=sasrec")
     try:
         return resolve_model(given)
     except PaddockError as error:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from recbole.model.abstract_recommender import AbstractRecommender
 from torch import Tensor
 
+from experiments.bridge.candidates import CandidateScorer
 from experiments.bridge.dataset import TrainingRows
-from experiments.evaluation.prompts import CandidateScorer
 from experiments.evaluation.shares import mine
 from experiments.protocol.candidates import Candidates
 from experiments.protocol.split import Split

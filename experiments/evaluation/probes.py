@@ -16,9 +16,10 @@ import torch
 from recbole.model.abstract_recommender import AbstractRecommender
 from torch import Tensor
 
+from experiments.bridge.candidates import CandidateScorer
 from experiments.bridge.dataset import TrainingRows
 from experiments.evaluation.evaluate import RankingTask, evaluate
-from experiments.evaluation.prompts import CandidateScorer
+from experiments.language.titles import neutral
 from experiments.protocol.split import Sequences
 from models.allmrec.frozen_llm import Answers, FrozenLLM, rank_in_pieces
 
@@ -101,18 +102,6 @@ def removed(history: Sequences) -> Sequences:
         Of which the number of users counts.
     """
     return Sequences(indptr=np.zeros_like(history.indptr), items=history.items[:0])
-
-
-def neutral(titles: Sequence[str]) -> list[str]:
-    """Titles that say nothing, in no order.
-
-    Parameters
-    ----------
-    titles : sequence of str
-        The padding's first.
-    """
-    numbers = np.random.default_rng(SEED).permutation(len(titles))
-    return ["", *(f"Item {number}" for number in numbers[1:])]
 
 
 def list_completion(

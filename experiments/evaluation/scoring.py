@@ -1,9 +1,13 @@
 """Scoring a trained model on the shared data, by the protocol."""
 
+from collections.abc import Mapping
+
 from recbole.model.abstract_recommender import AbstractRecommender
 
+from experiments.bridge.candidates import reads_prompts
 from experiments.bridge.dataset import TrainingRows
 from experiments.bridge.inputs import reads_histories
+from experiments.bridge.kept_scores import KeptScores
 from experiments.bridge.scorer import RecBoleScorer
 from experiments.components.registry import functions
 from experiments.config.metric_names import parse
@@ -14,7 +18,7 @@ from experiments.evaluation.catalogue import Catalogue, catalogue, item_features
 from experiments.evaluation.evaluate import Evaluation, RankingTask, evaluate
 from experiments.evaluation.generation import generation
 from experiments.evaluation.probes import probes
-from experiments.evaluation.prompts import evaluate_by_prompts, reads_prompts
+from experiments.evaluation.prompts import evaluate_by_prompts
 from experiments.evaluation.rating_errors import rating_errors
 from experiments.protocol.shared_data import SharedData
 from experiments.protocol.split import Phase
@@ -76,6 +80,8 @@ def evaluation(
     phase: Phase,
     shared: SharedData,
     protocol: ProtocolConfig,
+    *,
+    keep: KeptScores | None = None,
 ) -> Evaluation:
     """All metrics of the protocol for one phase; beyond accuracy and by slice for the test alone.
 
@@ -88,6 +94,8 @@ def evaluation(
     phase : "valid" or "test"
     shared : SharedData
     protocol : ProtocolConfig
+    keep : KeptScores, optional
+        Where a model that reads prompts notes the scores of candidates.
 
     Raises
     ------
@@ -96,13 +104,16 @@ def evaluation(
     """
     final, task = phase == "test", ranking_task(phase, shared, protocol)
     if reads_prompts(model):
-        made = evaluate_by_prompts(model, dataset, task, checks=final and model.order_check)
+        checks = final and model.order_check
+        made = evaluate_by_prompts(model, dataset, task, checks=checks, keep=keep)
         if final:
             made.system.update(generation(model, dataset, shared.split, task.candidates))
             named = {"titles": shared.data.item_titles, "tokens": shared.data.item_tokens}
             made.system.update(probes(model, dataset, task, **named))
+            made.system.update(_weights(model))
         return made
     made = evaluate(_scorer(model, dataset, task, protocol), task)
+    made.system.update(_weights(model) if final else {})
     made.system.update(rating_errors(model, phase, data=shared.data, split=shared.split))
     return made
 
@@ -157,6 +168,12 @@ def validate(
         made = evaluate(_scorer(model, dataset, task, protocol), task)
     errors = rating_errors(model, "valid", data=shared.data, split=shared.split)
     return {f"valid/{name}": value for name, value in {**made.means, **errors}.items()}
+
+
+def _weights(model: AbstractRecommender) -> dict[str, float]:
+    """The weights of a fusion's members, as "weights/<member>"."""
+    chosen: Mapping[str, float] = getattr(model, "chosen_weights", {})
+    return {f"weights/{name}": weight for name, weight in chosen.items()}
 
 
 def _scorer(

@@ -16,6 +16,7 @@ from experiments.language.encoder import texts_or_titles
 from experiments.language.gguf_model import COPIES, gguf_folder
 from experiments.language.load import dtype_of, llm_config, load_llm, width_of
 from experiments.language.tiny import tiny_folder
+from experiments.language.titles import controlled
 from experiments.language.trained import SentenceEncoder
 from experiments.protocol.split import Split
 from models.allmrec.backbone import Backbone
@@ -61,7 +62,7 @@ def parts_of(
     return Parts(
         backbone=Backbone(backbone, load=load_backbone, quirks=values["quirks"]),
         texts_NT=texts_NT.to(device),
-        titles=data.item_titles,
+        titles=controlled(data.item_titles, values.get("title_control")),
         interactions_N=torch.bincount(
             torch.from_numpy(split.train_items).long(), minlength=split.n_items + 1
         ),
@@ -103,7 +104,7 @@ def tuned_parts_of(
     made = llm_folder(llm, data, words=values["words"], device=device)
     return TunedParts(
         backbone=Backbone(backbone, load=load_backbone),
-        titles=data.item_titles,
+        titles=controlled(data.item_titles, values.get("title_control")),
         adapt=partial(adapted, partial(shared_llm, llm, made, device)),
     )
 

@@ -24,8 +24,8 @@ NOTE = "paddock.note."
 NOT_APPLICABLE = "not applicable"
 """Begins the note of a model that cannot score what the protocol asks for: no number stands in its row."""
 
-TEXT_CONTROL = ".text_encoder.control"
-"""Ends the name of the parameter that says what stands in for the items' texts."""
+TEXT_CONTROLS = (".text_encoder.control", ".title_control")
+"""What ends the names of the parameters that say what stands in for the items' texts, or titles."""
 
 STAGES = "paddock.stages"
 """The tag that says where the stages of a training begin: JSON, from a stage to the step of its first epoch."""
@@ -166,7 +166,7 @@ class Configuration(Generic[AnyRun]):
     def control(self) -> str:
         """What stands in for the items' texts, "shuffled" or "random", where a control does; else ""."""
         found = {
-            value for name, value in self.runs[0].params.items() if name.endswith(TEXT_CONTROL)
+            value for name, value in self.runs[0].params.items() if name.endswith(TEXT_CONTROLS)
         }
         return ", ".join(sorted(found - {"none"}))
 

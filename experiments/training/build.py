@@ -13,11 +13,11 @@ from experiments.bridge.inputs import reads_histories
 from experiments.bridge.user_features import user_features
 from experiments.components.registry import strategy_config
 from experiments.config import models
-from experiments.config.resolve import BACKBONE, ENGINE_KEYS, MEMBERS
+from experiments.config.resolve import BACKBONE, ENGINE_KEYS, MEMBERS, last_values
 from experiments.errors import PaddockError
 from experiments.training.context import TrainingContext
 from experiments.training.memory import check_memory
-from experiments.training.reuse import load_product
+from experiments.training.reuse import load_product, scores_of
 from experiments.training.state import seed_everything
 from paddock import ITEM_TEXTS, USER_FEATURES
 
@@ -29,6 +29,9 @@ USER_COLUMNS = "user_columns"
 
 PARTS = "parts"
 """Key of a config under which a model finds its frozen networks."""
+
+SELECTING = "selecting"
+"""Key of a config under which the strategy of a fusion finds the candidates that select, or None."""
 
 
 class Built(NamedTuple):
@@ -79,6 +82,7 @@ def build(values: dict[str, Any], context: TrainingContext, *, parts: Any = None
     )
     if parts is not None:
         config[PARTS] = parts
+        config[SELECTING] = context.selecting
     elif values.get(TEXT_ENCODER) is not None:
         config[ITEM_TEXTS] = _item_texts(values[TEXT_ENCODER], context)
     if USER_COLUMNS in values:
@@ -147,11 +151,12 @@ def _members(values: dict[str, Any], context: TrainingContext) -> Any:
     made = {}
     for name, own in values[MEMBERS].items():
         # As of a backbone: the initial weights are always replaced.
-        built = build(own, replace(context, seed=0))
+        built = build(last_values(own), replace(context, seed=0))
         made[name] = Member(
             model=built.model,
             dataset=built.dataset,
             load=partial(load_product, built.model, context.data),
             reads_histories=reads_histories(built.model),
+            kept=partial(scores_of, context.data),
         )
     return made

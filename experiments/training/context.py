@@ -6,7 +6,27 @@ from pathlib import Path
 import torch
 
 from experiments.data.prepared import Prepared
+from experiments.protocol.candidates import Candidates
 from experiments.protocol.split import Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selecting:
+    """What selects, where that is a ranking of candidates.
+
+    Attributes
+    ----------
+    candidates : Candidates
+        Of the valid part.
+    metric : str
+        Such as "ndcg".
+    cutoff : int or None
+        The length of the list that counts.
+    """
+
+    candidates: Candidates
+    metric: str
+    cutoff: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +47,8 @@ class TrainingContext:
         Where checkpoints and finished stages are kept: the run folder.
     precision : torch.dtype
         Precision of the training steps, for strategies with mixed precision.
+    selecting : Selecting or None
+        The ranking of candidates that the valid metric is of; None for one of all items.
     """
 
     data: Prepared
@@ -35,3 +57,4 @@ class TrainingContext:
     device: torch.device
     folder: Path
     precision: torch.dtype = torch.float32
+    selecting: Selecting | None = None

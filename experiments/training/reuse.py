@@ -15,9 +15,10 @@ import torch
 from recbole.model.abstract_recommender import AbstractRecommender
 
 from experiments import checkpoint
+from experiments.bridge.kept_scores import KeptScores, kept_scores
 from experiments.components.registry import strategies
 from experiments.config.models import model
-from experiments.config.resolve import BACKBONE
+from experiments.config.resolve import BACKBONE, ResolvedModel
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.files import hash_of
@@ -34,6 +35,9 @@ FORMAT = 1
 """Raise it when the engine's arithmetic changes, so that earlier products are not reused."""
 
 FOLDER = "stages"
+
+SCORES = "scores"
+"""The folder of the scores that finished models gave to candidates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +100,12 @@ class Product:
         return StageProgress(**notes["progress"])
 
     def take(
-        self, recommender: AbstractRecommender, *, runs_dir: Path, dataset: str
+        self,
+        recommender: AbstractRecommender,
+        *,
+        runs_dir: Path,
+        dataset: str,
+        run: tuple[str, int] | None = None,
     ) -> StageProgress | None:
         """Load the weights of a finished run into a model, and save them as this product.
 
@@ -108,22 +117,27 @@ class Product:
             Where finished runs are looked for.
         dataset : str
             Name of the data set of those runs.
+        run : tuple of str and int, optional
+            Identity and seed of the run that would train the same.
 
         Returns
         -------
         StageProgress or None
             The run's progress; None where no finished run has these weights.
         """
-        for run in find_runs(runs_dir, dataset=dataset, finished=True):
-            weights = run.path / "model" / "model.safetensors"
-            if run.run.get("weights") == self.identity and weights.exists() and _whole(run):
+        for found in find_runs(runs_dir, dataset=dataset, finished=True):
+            weights = found.path / "model" / "model.safetensors"
+            said = found.run
+            same = said.get("weights") == self.identity
+            same = same or (said["config_hash"], said["seed"]) == run
+            if same and weights.exists() and _whole(found):
                 sections, _ = checkpoint.load(weights)
                 load_model_state(recommender, *sections["model"])
-                curve = run.curve
+                curve = found.curve
                 progress = StageProgress(
                     epoch=curve[-1]["epoch"],
                     step=curve[-1]["step"],
-                    best_epoch=run.result["best_epoch"],
+                    best_epoch=found.result["best_epoch"],
                     seconds=sum(record["seconds"] for record in curve),
                 )
                 self.save(recommender, progress)
@@ -196,31 +210,80 @@ def product_of(
         How many epochs were chosen before; nothing is selected then.
     """
     strategy, config = values["strategy"], model(values["name"]).config
-    validated = values["keep"] == "best" or values["stopping_step"] > 0
+    validated = _validated(values)
     content: dict[str, Any] = {
-        "format": FORMAT,
         "values": learned_from(values, validated=validated),
         "sources": stage_sources(values),
-        "data": context.data.hash,
-        "split": context.split.parts_hash,
-        "seed": context.seed,
-        "device": context.device.type,
-        "threads": torch.get_num_threads(),
         "selection": selection if validated else None,
         "before": before,
     }
     if epochs is not None:
         content |= {"selection": None, "chosen_epochs": epochs}
-    if ranks.size() > 1:
-        content["processes"] = ranks.size()
-    if context.precision != torch.float32:
-        content["precision"] = str(context.precision)
-    identity = hash_of(content)
+    identity = hash_of(content | _circumstances(context))
     return Product(
         path=product_path(context.data, identity),
         identity=identity,
         learned=("",) if config is None else config.learns.get(strategy, ("",)),
     )
+
+
+def product_of_stages(
+    resolved: ResolvedModel, context: TrainingContext, *, selection: str
+) -> Product:
+    """The shared product of a model of several stages: the weights of the last.
+
+    Parameters
+    ----------
+    resolved : ResolvedModel
+        The model; all its values count, those of the evaluation too.
+    context : TrainingContext
+        The data, the split, the seed and the device.
+    selection : str
+        As of `product_of`, of any stage.
+    """
+    stages = (values for each in resolved.everything for values in each.stages.values())
+    content = {
+        "values": resolved.content,
+        "sources": resolved.sources,
+        "selection": selection if any(_validated(values) for values in stages) else None,
+    }
+    identity = hash_of(content | _circumstances(context))
+    return Product(path=product_path(context.data, identity), identity=identity)
+
+
+def _validated(values: Mapping[str, Any]) -> bool:
+    """Whether validation selects or stops a stage's epochs."""
+    return bool(values["keep"] == "best" or values["stopping_step"] > 0)
+
+
+def _circumstances(context: TrainingContext) -> dict[str, Any]:
+    """What determines the weights of any stage beside its model."""
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "data": context.data.hash,
+        "split": context.split.parts_hash,
+        "seed": context.seed,
+        "device": context.device.type,
+        "threads": torch.get_num_threads(),
+    }
+    if ranks.size() > 1:
+        content["processes"] = ranks.size()
+    if context.precision != torch.float32:
+        content["precision"] = str(context.precision)
+    return content
+
+
+def scores_of(data: Prepared, identity: str) -> KeptScores:
+    """The scores that a model gave to candidates, which fusions of it read.
+
+    Parameters
+    ----------
+    data : Prepared
+        The prepared data set, beside which they lie.
+    identity : str
+        Of the model's weights.
+    """
+    return kept_scores((data.elsewhere or data.path) / SCORES / f"{identity}.safetensors")
 
 
 def learned_from(values: Mapping[str, Any], *, validated: bool) -> dict[str, Any]:

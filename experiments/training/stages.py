@@ -15,7 +15,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 
 from experiments.bridge.dataset import TrainingRows
 from experiments.components.registry import strategies
-from experiments.config.resolve import BACKBONE, MEMBER, ResolvedModel
+from experiments.config.resolve import BACKBONE, MEMBER, MEMBERS, ResolvedModel
 from experiments.errors import PaddockError
 from experiments.files import hash_of
 from experiments.training import ranks, reuse
@@ -46,6 +46,8 @@ class Training:
         Seconds between checkpoints.
     runs_dir : Path or None
         Where a finished run of the backbone may be.
+    members : mapping of str to str
+        Stage of a fusion's member -> the identity that a run of the member alone would have.
     """
 
     identity: str
@@ -53,6 +55,7 @@ class Training:
     selection: str = ""
     checkpoint_seconds: float = 15.0
     runs_dir: Path | None = None
+    members: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +71,8 @@ class Trained:
     progress : StageProgress
         Progress of the last stage.
     weights : str or None
-        The hash of all that determines the weights, if another run may use them as its backbone;
-        else None.
+        The hash of all that determines the weights, if another run may use them as its backbone or
+        member; else None.
     reused : mapping of str to float
         Stage -> seconds, of the stages whose weights an earlier run trained.
     epochs : mapping of str to int
@@ -173,6 +176,8 @@ class _Stages:
     first: Trained | None = None
     frozen: dict[str, str] = field(default_factory=dict)
     """Stage of a backbone or a member -> the identity of its weights."""
+    within: str = ""
+    """The stage of the member that is trained, where it is one; it begins the names of its stages."""
     step: int = 0
     reused: dict[str, float] = field(default_factory=dict)
     chosen: dict[str, int] = field(default_factory=dict)
@@ -184,6 +189,9 @@ class _Stages:
             _remove_partial_files(self.context.folder)
         previous: tuple[Any, Any] | None = None
         for number, (name, values) in enumerate(stages.items()):
+            if name in frozen and self.resolved.frozen[name].staged:
+                self._member(name)
+                continue
             built = build(values, self._context(name))
             if previous is not None:
                 _carry_over(built.model, *previous)
@@ -192,15 +200,52 @@ class _Stages:
             progress = self._stage(number, name, values, built)
             if name not in frozen:
                 previous = model_state(built.model)
-        alone = self._shared(name, values, before=None).identity if len(stages) == 1 else None
         return Trained(
             model=built.model,
             dataset=built.dataset,
             progress=progress,
-            weights=alone,
+            weights=self._weights(),
             reused=self.reused,
             epochs=self.chosen,
         )
+
+    def _weights(self) -> str | None:
+        """What names the weights, if others may use them."""
+        if self.resolved.staged:
+            shared = self.first is None and MEMBERS not in self.resolved.values
+            return self._staged(self.resolved, self.context).identity if shared else None
+        ((name, values),) = self.resolved.stages.items()
+        return self._shared(name, values, before=None).identity
+
+    def _staged(self, resolved: ResolvedModel, context: TrainingContext) -> reuse.Product:
+        return reuse.product_of_stages(resolved, context, selection=self._selection)
+
+    def _member(self, name: str) -> None:
+        """Find the weights of a member of several stages, or train it as a run of its own would be."""
+        own, context = self.resolved.frozen[name], self._context(name)
+        product = self._staged(own, context)
+        with ranks.first_holds(product.held()):
+            progress = self._found(name, product, build(own.last, context))
+            if progress is not None:
+                self.reused[name] = progress.seconds
+            else:
+                folder = self.context.folder / name.replace(" ", "-")
+                trained = _Stages(
+                    own,
+                    replace(context, folder=folder),
+                    replace(self.training, identity=product.identity),
+                    self.validate,
+                    self.callbacks,
+                    within=name,
+                    step=self.step,
+                ).run()
+                progress, self.reused = trained.progress, {**self.reused, **trained.reused}
+                if ranks.rank() == 0:
+                    product.save(trained.model, progress)
+                    shutil.rmtree(folder, ignore_errors=True)
+                ranks.from_first(None)  # the others may read it next
+        self.step = max(self.step, progress.step)
+        self.frozen[name] = product.identity
 
     def _put_together(self, model: AbstractRecommender) -> None:
         """Give a model its frozen recommenders, and what the first training chose."""
@@ -253,6 +298,7 @@ class _Stages:
                     built.model,
                     runs_dir=self.training.runs_dir,
                     dataset=self.context.data.name,
+                    run=self._own_run(name),
                 )
         progress = ranks.from_first(progress)
         if progress is not None and ranks.rank() > 0 and product.load(built.model) is None:
@@ -261,6 +307,11 @@ class _Stages:
                 "all processes need one file system"
             )
         return progress
+
+    def _own_run(self, name: str) -> tuple[str, int] | None:
+        """Identity and seed of the run of a member alone."""
+        identity = self.training.members.get(name)
+        return None if identity is None else (identity, self._context(name).seed)
 
     def _product(self, number: int, name: str, values: dict[str, Any]) -> reuse.Product:
         if name in self.resolved.frozen:
@@ -277,13 +328,19 @@ class _Stages:
         return reuse.product_of(
             values,
             self._context(name),
-            selection=hash_of([self.training.metric, self.training.selection]),
+            selection=self._selection,
             before=before,
             epochs=None if self.first is None else self.first.epochs[name],
         )
 
+    @property
+    def _selection(self) -> str:
+        return hash_of([self.training.metric, self.training.selection])
+
     def _title(self, name: str) -> str:
         """The stage's name in the learning curve."""
+        if self.within:
+            return f"{self.within}: {name}"
         return name if self.first is None else f"{REFIT} {name}"
 
     def _schedule(self, name: str, values: dict[str, Any]) -> Schedule:

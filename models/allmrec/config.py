@@ -4,7 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from paddock import EVALUATION, ModelConfig, choices, integers, key, uniform
-from paddock.prompting import PROBES, PromptWords, check_probes, prompting_notes
+from paddock.prompting import (
+    PROBES,
+    TITLE_CONTROLS,
+    PromptWords,
+    check_probes,
+    prompting_notes,
+)
 
 STAGES = ("align", "llm")
 
@@ -92,6 +98,14 @@ class ALLMRecConfig(ModelConfig):
         search=integers(5, 20),
     )
     title_tokens: int = key(32, "Tokens of a title; a longer one is cut.", least=1, stage="llm")
+    title_control: str = key(
+        "none",
+        'What exposes a gain that is not the titles\': those of other items (shuffled), or "Item" and '
+        "a random number (random).",
+        choices=TITLE_CONTROLS,
+        stage="llm",
+        quiet=True,
+    )
     user_token: bool = key(True, "Whether prompts hold the user's soft token.", stage="llm")
     item_tokens: bool = key(True, "Whether prompts hold the items' soft tokens.", stage="llm")
     projections: str = key(

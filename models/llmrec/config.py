@@ -4,7 +4,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from paddock import EVALUATION, ModelConfig, choices, integers, key
-from paddock.prompting import PROBES, PromptWords, check_probes, prompting_notes
+from paddock.prompting import (
+    PROBES,
+    TITLE_CONTROLS,
+    PromptWords,
+    check_probes,
+    prompting_notes,
+)
 
 
 class LLMRecConfig(ModelConfig):
@@ -29,6 +35,13 @@ class LLMRecConfig(ModelConfig):
         10, "Items of the history that a prompt names.", least=1, search=integers(5, 20)
     )
     title_tokens: int = key(32, "Tokens of a title; a longer one is cut.", least=1)
+    title_control: str = key(
+        "none",
+        'What exposes a gain that is not the titles\': those of other items (shuffled), or "Item" and '
+        "a random number (random).",
+        choices=TITLE_CONTROLS,
+        quiet=True,
+    )
     train_candidates: int = key(20, "Candidates of a training prompt.", least=2)
     positions: str = key(
         "random",

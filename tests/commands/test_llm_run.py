@@ -1,5 +1,7 @@
 """A run with the tiny language model says what its numbers are not."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.small_allmrec import SMALL
@@ -11,9 +13,13 @@ AGAIN = "full: the backbone's top 4 ranked again"
 
 
 @pytest.fixture(scope="module")
-def boards(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def paddock(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    return CommandLine(tmp_path_factory.mktemp("llm"))
+
+
+@pytest.fixture(scope="module")
+def boards(paddock: CommandLine) -> dict[str, str]:
     """The leaderboard of each protocol."""
-    paddock = CommandLine(tmp_path_factory.mktemp("llm"))
     told = {}
     for protocol in ("loo", "loo-c20"):
         paddock.trained(*COMMON, *SMALL, f"protocol={protocol}")
@@ -31,3 +37,36 @@ def test_the_tiny_language_model_is_marked(boards: dict[str, str]) -> None:
 def test_ranking_again_is_told_where_all_items_are_ranked(boards: dict[str, str]) -> None:
     assert AGAIN in boards["loo"]
     assert AGAIN not in boards["loo-c20"]
+
+
+def test_a_fusion_takes_the_finished_run_and_asks_the_language_model_nothing(
+    paddock: CommandLine, boards: dict[str, str]
+) -> None:
+    language = [word.replace("model.", "model.members.language.") for word in SMALL]
+    recommender = [
+        word.replace("model.backbone.", "model.members.recommender.")
+        for word in SMALL
+        if word.startswith("model.backbone.")
+    ]
+
+    def kept() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in paddock.folder.rglob("scores/*")}
+
+    before = kept()
+    made = paddock.trained(
+        "model=a_llmrec-fusion",
+        "model.members.language=a_llmrec",
+        *COMMON[1:],
+        *language,
+        *recommender,
+        "protocol=loo-c20",
+    )
+    assert {record["stage"] for record in made.curve} == {"train"}
+    assert made.result["reused_seconds"] > 0
+    assert len(before) >= 1
+    assert kept() == before
+    weights = [
+        made.result["metrics"][f"test/weights/{each}"] for each in ("recommender", "language")
+    ]
+    assert sum(weights) == pytest.approx(1)
+    assert "paddock.mechanics_only" in made.run["tags"]

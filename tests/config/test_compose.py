@@ -39,11 +39,16 @@ def composed(*words: str) -> DictConfig:
     return compose([*words])
 
 
+BESIDE = {"model=a_llmrec-fusion": ["protocol=loo-c20"]}
+"""Option -> what its own launch command names beside it: the fusion ranks candidates alone."""
+
+
 def mandatory(option: str) -> list[str]:
     """What must stand beside an option for it to compose."""
     # The server's address may also come from the environment, so that it is no plain ???.
     server = option == "tracking=server"
     whole = ["model=a_llmrec"] if option.partition("=")[0] in PARTS else []
+    whole += BESIDE.get(option, [])
     keys = {"tracking.uri"} if server else OmegaConf.missing_keys(composed(option, *whole))
     return [*whole, *(f"{key}={GIVEN[key]}" for key in sorted(keys))]
 
@@ -86,8 +91,18 @@ def test_model_reads_every_key_of_its_yaml(model: str) -> None:
     for stage, own in (content.get("stages") or {}).items():
         theirs = model_of(name).training_keys(own.get("strategy", strategy))
         assert set(own) <= {*read, *theirs}, stage
-    # Nothing is lost or altered on the way to the model.
+    # Nothing is lost or altered on the way to the model, but for keys that say nothing by default.
+    content = _telling(content)
     assert _only(resolved, content) == content
+
+
+def _telling(content: dict[str, Any]) -> dict[str, Any]:
+    """A model's values without those that resolved values leave out."""
+    quiet = {key for key, own in model_of(content["name"]).keys.items() if own.quiet}
+    left = {key: value for key, value in content.items() if key not in quiet}
+    if members := content.get("members"):
+        left["members"] = {name: _telling(own) for name, own in members.items()}
+    return left
 
 
 def _only(resolved: Any, given: Any) -> Any:

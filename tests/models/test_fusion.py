@@ -217,7 +217,7 @@ def test_members_on_the_command_line() -> None:
         ),
         (
             {"members": {"a": POP, "b": {"name": "Fusion", "members": {"c": POP, "d": EASE}}}},
-            r"model\.members\.b must hold the keys of a model of one stage",
+            r"model\.members\.b must hold the keys of a model that is no fusion",
         ),
         ({"seed_offsets": {"sasrec": 1}}, r"sasrec: 1} is of no member; the members are a, b"),
         ({"seed_offsets": {"a": 0.5}}, r"a: 0.5} must be 0, 1, 2"),

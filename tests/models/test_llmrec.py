@@ -10,11 +10,11 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
+from experiments.bridge.candidates import CandidateScorer
 from experiments.config.compose import compose, typed
 from experiments.config.resolve import resolve_model
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
-from experiments.evaluation.prompts import CandidateScorer
 from experiments.protocol.split import Split
 from experiments.training.build import Built, build
 from experiments.training.context import TrainingContext

@@ -1,6 +1,6 @@
 """The strategy `weighed`: weights of several trained models, chosen by what they rank of the valid part.
 
-B batch, N items (padding included), M parts of the score, C mixtures.
+B batch, N items (padding included), K candidates, M parts of the score, C mixtures.
 """
 
 import itertools
@@ -10,26 +10,34 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from experiments.bridge.candidates import CandidateScorer
 from experiments.bridge.scorer import RecBoleScorer
+from experiments.errors import PaddockError
 from experiments.protocol.sequences import Sequences
 from experiments.training.strategy import Task, Tick
 from paddock import key
 from paddock.training_keys import LoopConfig
 
 CUTOFF = 10
-"""Mixtures are compared by NDCG@10 of the ranking of all items but the history."""
+"""Mixtures are compared by NDCG@10 of the ranking of all items but the history.
+
+Where a member ranks candidates alone, by the metric that selects, if that is hit or NDCG, and among equals by
+NDCG@10.
+"""
 
 STEPS = (20, 10, 5, 4, 3, 2, 1)
 MOST = 130
 """Weights are multiples of the finest 1 / step that makes at most so many mixtures."""
 
 USERS = 256
+USERS_OF_PROMPTS = 32
 
 
 class WeighedConfig(LoopConfig):
-    """The best of a grid of weights by NDCG@10 on the valid part; nothing is trained."""
+    """The best of a grid of weights on the valid part, by NDCG@10; nothing is trained."""
 
     name = "weighed"
     needs = "members"
@@ -56,6 +64,12 @@ class Weighed:
         self._model: Any = task.model
         self._split = task.split
         self._dataset = task.dataset
+        self._selecting = task.config["selecting"]
+        if self._model.reads_prompts and self._selecting is None:
+            raise PaddockError(
+                "a fusion with a language model is weighed on candidates: choose a protocol whose "
+                "valid_metric is of a ranking of candidates, as protocol=loo-c20"
+            )
 
     def train_epoch(self, epoch: int, tick: Tick) -> float:
         """Choose the weights, unless they were chosen before, and return 0: there is no loss.
@@ -84,9 +98,39 @@ class Weighed:
         self._model.choose(best_2M)
         return 0.0
 
-    @torch.no_grad()
     def _best(self, tried_C2M: Tensor, tick: Tick, *, turn: int) -> int:
-        """The place of the mixture of the greatest mean NDCG@10; the first among equals."""
+        """The place of the best mixture; the first among equals."""
+        if self._model.reads_prompts:
+            return self._best_of_candidates(tried_C2M, tick, turn=turn)
+        return self._best_of_all(tried_C2M, tick, turn=turn)
+
+    @torch.no_grad()
+    def _best_of_candidates(self, tried_C2M: Tensor, tick: Tick, *, turn: int) -> int:
+        """By the metric that selects, over the frozen candidates of the valid part."""
+        model, given = self._model, self._selecting.candidates
+        history = self._split.history("valid")
+        scorer = CandidateScorer(model, dataset=self._dataset, history=history)
+        weights_CM = tried_C2M.flatten(1) if model.gated else tried_C2M[:, 0]
+        turns = 3 if model.gated else 1
+        ranks = []
+        for start in range(0, len(given.users), USERS_OF_PROMPTS):
+            rows = slice(start, start + USERS_OF_PROMPTS)
+            users_B, items_BK = given.users[rows], given.items_TC[rows]
+            scores = scorer.members_of_candidates(users_B, items_BK)
+            scores_MBK = model.standardised(scores, torch.from_numpy(items_BK).long())
+            mixed_CBK = torch.einsum("cm,mbk->cbk", weights_CM.to(scores_MBK), scores_MBK)
+            wanted_BK = torch.from_numpy(items_BK == given.targets[rows, None]).to(mixed_CBK.device)
+            own_CB1 = (mixed_CBK * wanted_BK).sum(2, keepdim=True)
+            ranks.append((mixed_CBK >= own_CB1).sum(2).cpu())
+            tick(turn * len(given.users) + start + len(users_B), turns * len(given.users))
+        # A user's targets, each among candidates of its own, count as much as another's.
+        _, row_T, counts_U = np.unique(given.users, return_inverse=True, return_counts=True)
+        asked = self._selecting.metric, self._selecting.cutoff
+        return _best(torch.cat(ranks, dim=1).numpy(), 1 / counts_U[row_T], *asked)
+
+    @torch.no_grad()
+    def _best_of_all(self, tried_C2M: Tensor, tick: Tick, *, turn: int) -> int:
+        """By the greatest mean NDCG@10 among all items."""
         split, model = self._split, self._model
         scorer = RecBoleScorer(model, dataset=self._dataset, history=split.history("valid"))
         targets, masked = split.targets("valid"), split.masked("valid")
@@ -115,6 +159,19 @@ class Weighed:
             done = turn * len(users) + start + len(batch)
             tick(done, turns * len(users))
         return int(gains_C.argmax())
+
+
+def _best(
+    rank_CT: NDArray[np.int64], weight_T: NDArray[np.float64], metric: str, cutoff: int | None
+) -> int:
+    """The place of the best ranks by hit or NDCG down to the cut-off, by NDCG@10 among equals."""
+
+    def ndcg(cutoff: int) -> NDArray[np.float64]:
+        return np.where(rank_CT <= cutoff, 1 / np.log2(rank_CT + 1), 0.0) @ weight_T
+
+    hit_C = (rank_CT <= (cutoff or CUTOFF)) @ weight_T
+    asked_C = hit_C if metric == "hit" else ndcg(cutoff if metric == "ndcg" and cutoff else CUTOFF)
+    return int(np.lexsort((-np.arange(len(rank_CT)), ndcg(CUTOFF), asked_C))[-1])
 
 
 def mixtures(members: int) -> Tensor:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from experiments import checkpoint
+from experiments.bridge.candidates import CandidateScorer
 from experiments.bridge.scorer import RecBoleScorer
 from experiments.config.compose import compose, typed
 from experiments.config.resolve import ResolvedModel, resolve_model
@@ -18,7 +19,7 @@ from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.evaluation.evaluate import RankingTask
 from experiments.evaluation.generation import generation
-from experiments.evaluation.prompts import CandidateScorer, evaluate_by_prompts
+from experiments.evaluation.prompts import evaluate_by_prompts
 from experiments.protocol.candidates import candidates
 from experiments.protocol.split import Sequences, Split, split_interactions
 from experiments.training.build import build
