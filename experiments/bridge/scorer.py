@@ -75,7 +75,8 @@ class RecBoleScorer:
         Tensor
             Scores of shape (B, N), on the model's device; column 0 is padding and means nothing.
         """
-        self._model.eval()
+        if self._model.training:
+            self._model.eval()
         if self._members:
             return self._model.fused(self.members(users_B))
         with attributes(self._model, self._rows), onednn_products():

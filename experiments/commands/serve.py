@@ -40,7 +40,7 @@ def serve(config: Config, *, model_key: str | None) -> None:
     from uvicorn.supervisors import Multiprocess
 
     from experiments.data.sources.find import dataset_name
-    from experiments.serving.finished import best_run, find_run
+    from experiments.serving.finished import asked_run, find_run
 
     asked = config.serve
     token = os.environ.get(TOKEN)
@@ -49,17 +49,13 @@ def serve(config: Config, *, model_key: str | None) -> None:
             f"serve.host={asked.host} lets other machines ask: set the environment variable {TOKEN} to a "
             "token, which requests bring as Authorization: Bearer TOKEN"
         )
-    named = dict(asked.runs) or ({"run": config.run_id} if config.run_id else {})
-    if named:
+    if asked.runs:
         folders = {
-            side: find_run(str(run), runs_dir=config.runs_dir) for side, run in named.items()
+            side: find_run(str(run), runs_dir=config.runs_dir) for side, run in asked.runs.items()
         }
     else:
-        name = dataset_name(config.dataset)
-        best = best_run(
-            config.runs_dir, dataset=name, protocol=config.protocol.name, model=model_key
-        )
-        folders = {best.run["model_key"]: best}
+        alone = asked_run(config, dataset=dataset_name(config.dataset), model=model_key)
+        folders = {"run" if config.run_id else alone.run["model_key"]: alone}
     listening = _listening(asked.host, asked.port)
     for side, folder in folders.items():
         print(f"{side}: {folder.path}", flush=True)
@@ -70,6 +66,7 @@ def serve(config: Config, *, model_key: str | None) -> None:
             "feedback": asked.feedback,
             "threads": config.threads,
             "index_above": asked.index_above,
+            "text_encoder": asked.text_encoder,
         }
     )
     print(f"http://{asked.host}:{asked.port}/docs describes what can be asked", flush=True)
@@ -125,6 +122,7 @@ def app() -> "FastAPI":
             data_dir=served["data_dir"],
             threads=int(served["threads"]),
             index_above=served["index_above"],
+            text_encoder=served["text_encoder"],
         ).warm()
         for side, folder in served["folders"].items()
     }

@@ -59,7 +59,7 @@ def engine_of(config: Config, data: "Prepared", folder: "RunFolder | None") -> E
         texts=texts,
         name=data.name,
         past=config.dataset.text.past,
-        client=_client(config, data),
+        client=configured_client(config, data),
         steps=config.talk.llm_steps,
         suggests=config.talk.suggest_outside,
         k=config.k,
@@ -125,8 +125,20 @@ def _recommender(config: Config, folder: "RunFolder") -> "Recommender":
     )
 
 
-def _client(config: Config, data: "Prepared") -> "Client | None":
-    """What asks the language model; None where none is named."""
+def configured_client(config: Config, data: "Prepared") -> "Client | None":
+    """What asks the language model; None where none is named.
+
+    Parameters
+    ----------
+    config : Config
+    data : Prepared
+        Beside it models and answers are kept.
+
+    Raises
+    ------
+    PaddockError
+        The address is wrong, or the model is unknown or cannot be loaded.
+    """
     from experiments.language.client import client_of
 
     return client_of(config.llm_client, folder=data.path.parent, device=_device(config))

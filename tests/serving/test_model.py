@@ -70,7 +70,7 @@ def tracked(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Trac
     made = Tracked(paddock, uri, {}, [])
     for model in ("ease", "pop"):
         made.runs[model] = paddock.trained(f"model={model}", *TINY, *made.places)
-    own = Recommender.load(made.runs["ease"].path)
+    own = Recommender.load(made.runs["ease"].path, text_encoder=None)
     for request in REQUESTS:
         items = own.recommend(request).items
         made.answers.append([(each.item, each.title, each.score) for each in items])

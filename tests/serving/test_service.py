@@ -32,7 +32,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
 
 def start(paddock: CommandLine, *words: str, **variables: str) -> tuple[Any, int]:
     port = free_port()
-    words = ("mode=serve", *TINY, f"serve.port={port}", *words)
+    words = ("mode=serve", *TINY, f"serve.port={port}", "serve.text_encoder=null", *words)
     process = fork_server.start(
         [sys.executable, "run.py", *paddock.arguments(*words)],
         cwd=ROOT,
@@ -106,7 +106,7 @@ def test_answers_are_those_of_the_command(client: httpx.Client, trained: Command
     from experiments.serving.requests import Request
 
     (sasrec,) = [run.path for run in trained.runs if run.run["model_key"] == "sasrec"]
-    recommender = Recommender.load(sasrec)
+    recommender = Recommender.load(sasrec, text_encoder=None)
     asked = {"history": ["i3", "i8"], "dislikes": ["i5"], "k": 7, "query": "the"}
     made = client.post("/recommend", json=asked, params={"side": "sasrec"}).json()
     expected = recommender.recommend(
