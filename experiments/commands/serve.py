@@ -1,5 +1,6 @@
 """mode=serve: finished runs behind an HTTP service."""
 
+import gc
 import ipaddress
 import json
 import os
@@ -127,11 +128,16 @@ def app() -> "FastAPI":
         for side, folder in served["folders"].items()
     }
     url = served["feedback"]
-    return create_app(
+    made = create_app(
         recommenders,
         feedback=FeedbackStore(url) if url else None,
         token=os.environ.get(TOKEN),
     )
+    # Python looks for cycles among all objects now and then, and libraries made a million of them: requests
+    # would wait for it a fifth of a second.
+    gc.collect()
+    gc.freeze()
+    return made
 
 
 def _is_loopback(host: str) -> bool:

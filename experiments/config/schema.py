@@ -294,8 +294,9 @@ class ServeConfig:
     """The HTTP service of mode=serve.
 
     `runs` maps names to runs that stand side by side; {} serves `run_id`, or the best run. `feedback` is the
-    address of the database that keeps what users answer; null: none does. Similar items of a catalogue of more
-    than `index_above` items are searched for by an approximate index where FAISS is installed; null: never.
+    address of the database that keeps what users answer; null: none does. Similar and best items of a
+    catalogue of more than `index_above` items are searched for by an approximate index where FAISS is installed;
+    null: never.
     Queries are compared with texts by words and by `text_encoder`, a file of conf/text_encoder by name; auto: that
     of the run's model, else minilm where it is installed; null: words alone.
     """
@@ -316,7 +317,7 @@ class Config:
     `tuned` records where `+tuned=auto` took its values from. `grid_seeds` maps a model, as conf/model
     names it, to those of a grid's seeds that it takes; other models take all. `text_control` is the
     `control` of every text encoder (conf/text_encoder). `lists` is the file of another system's lists,
-    and `name` what tables call it (mode=score). `alias` is what the registry calls a promoted run (mode=promote).
+    and `name` what tables call it (mode=score). `warm_start` is a finished run whose weights training starts from. `alias` is what the registry calls a promoted run (mode=promote).
     """
 
     mode: Mode = Mode.run
@@ -337,6 +338,7 @@ class Config:
     runs_dir: str = "runs"
     data_dir: str = "datasets/prepared"
     run_id: str | None = None
+    warm_start: str | None = None
     lists: str | None = None
     name: str | None = None
     alias: str = "champion"

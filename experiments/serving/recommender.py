@@ -24,6 +24,7 @@ from experiments.serving.finished import find_run
 from experiments.serving.meaning import AUTO, Meaning, encoder_of
 from experiments.serving.names import Names
 from experiments.serving.opened import Opened, open_model
+from experiments.serving.products import Products, products_of
 from experiments.serving.reasons import Reasons
 from experiments.serving.requests import Answer, Origin, Reason, Recommended, Request
 from experiments.serving.scoring import Scores, Scoring, spread, standardised
@@ -49,11 +50,15 @@ class _Asked(NamedTuple):
 
 
 class _Scored(NamedTuple):
-    """Scores of all items, by which rule, and what the query found."""
+    """Scores of all items, by which rule, what the query found, and the recall of an approximate search."""
 
     scores_N: Scores
     rule: str
     found: Found | None = None
+    recall: float | None = None
+
+
+_NO_SCORES = np.zeros(0, dtype=np.float32)
 
 
 class Recommender:
@@ -64,7 +69,8 @@ class Recommender:
     opened : Opened
         The run, its data and its model.
     index_above : int, optional
-        Items above which similar ones are searched for approximately, as of `ItemSpace`; None: never.
+        Items above which similar ones and best ones are searched for approximately, as of `ItemSpace` and
+        `products_of`; None: never.
     text_encoder : str or None
         What compares queries with texts beside words, as of `encoder_of`.
     """
@@ -165,7 +171,12 @@ class Recommender:
 
     def warm(self) -> "Recommender":
         """Make now what the first requests would wait for; returned is the recommender itself."""
-        _ = (self.space.recall, self.names.by_title, self._popularity)
+        _ = (
+            self.space.recall,
+            self.products and self.products.recall,
+            self.names.by_title,
+            self._popularity,
+        )
         user = str(self.data.user_tokens[1])
         self.recommend(Request(user=user, k=1))
         if not self.texts.words.empty:
@@ -254,6 +265,11 @@ class Recommender:
         return item_space(self._opened.model, self.data, index_above=self._index_above)
 
     @cached_property
+    def products(self) -> Products | None:
+        """What finds the best items of a user approximately; None where all are looked through."""
+        return products_of(self.scoring, self.data, index_above=self._index_above)
+
+    @cached_property
     def texts(self) -> TextSearch:
         """What queries are searched in."""
         words = WordIndex.of(self.data)
@@ -275,10 +291,7 @@ class Recommender:
             For an unknown user, item, column or value, and for what this model cannot score.
         """
         asked = self._asked(request)
-        scored = self._scored(request, asked)
-        chosen = self._best(
-            self._pushed_down(scored.scores_N, asked), self._out(request, asked, scored), request.k
-        )
+        scored, chosen = self._chosen(request, asked)
         reasons = Reasons(
             request,
             asked.history,
@@ -378,6 +391,19 @@ class Recommender:
             return _Scored(self.scoring.of_profile(request.profile), "profile")
         return _Scored(self._popularity.astype(np.float32), "popular")
 
+    def _chosen(self, request: Request, asked: _Asked) -> tuple[_Scored, list[tuple[int, float]]]:
+        """How the request was answered, and the items with their scores, best first."""
+        plain = not (request.query or request.where or asked.dislikes)
+        if plain and (asked.user is not None or asked.later) and self.products is not None:
+            out = {*asked.history, *asked.exclude}
+            found = self.products.best(asked.user, asked.later, out, request.k)
+            if found is not None:
+                rule = "history" if asked.user is None else "user"
+                return _Scored(_NO_SCORES, rule, recall=self.products.recall), found
+        scored = self._scored(request, asked)
+        scores_N = self._pushed_down(scored.scores_N, asked)
+        return scored, self._best(scores_N, self._out(request, asked, scored), request.k)
+
     def _found(self, query: str) -> Found:
         if self.texts.words.empty:
             raise PaddockError(
@@ -405,6 +431,8 @@ class Recommender:
         notes = []
         if scored.found is not None:
             notes.append(self.texts.way)
+        if scored.recall is not None:
+            notes.append(f"searched approximately: {scored.recall:.3f} of the ten best are found")
         if asked.user is None and asked.later and self._opened.half_new is not None:
             notes.append(self._opened.half_new)
         if asked.dislikes:

@@ -32,7 +32,7 @@ class Scoring:
     """
 
     def __init__(self, opened: Opened, *, name: str) -> None:
-        self._model = opened.model
+        self.model = opened.model
         self._dataset = opened.dataset
         self._data = opened.data
         self._name = name
@@ -40,12 +40,12 @@ class Scoring:
     @property
     def reads_histories(self) -> bool:
         """Whether it scores a history of somebody who is none of its users."""
-        return reads_histories(self._model)
+        return reads_histories(self.model)
 
     @property
     def reads_profiles(self) -> bool:
         """Whether it scores somebody by the users' columns alone."""
-        return hasattr(self._model, "scores_of")
+        return hasattr(self.model, "scores_of")
 
     def items_of(self, user: int) -> list[int]:
         """The numbers of all items that a user had, in time order; of user 0 none.
@@ -65,7 +65,7 @@ class Scoring:
         history : Sequences
             One row a user id of its data, (n_users + 1).
         """
-        return RecBoleScorer(self._model, dataset=self._dataset, history=history)
+        return RecBoleScorer(self.model, dataset=self._dataset, history=history)
 
     @cached_property
     def known(self) -> RecBoleScorer:
@@ -123,7 +123,7 @@ class Scoring:
                 f"{self._name} reads no columns of users: take a run of model=profile, or give a history"
             )
         try:
-            made: Scores = self._model.scores_of(dict(profile)).float().cpu().numpy()
+            made: Scores = self.model.scores_of(dict(profile)).float().cpu().numpy()
         except ValueError as error:
             raise PaddockError(f"profile: {error}") from error
         return made
@@ -139,7 +139,7 @@ class Scoring:
             All of the row's items, in time order.
         """
         this = np.array(items, dtype=np.int32)
-        if not getattr(self._model, "reads_all_histories", False):
+        if not getattr(self.model, "reads_all_histories", False):
             indptr = np.zeros(self._data.n_users + 2, dtype=np.int64)
             indptr[row + 1 :] = len(this)
             return Sequences(indptr=indptr, items=this)

@@ -194,6 +194,31 @@ def test_mlflows_own_server_answers(tracked: Tracked, tmp_path: Path) -> None:
         server.wait(timeout=30)
 
 
+@pytest.mark.slow  # a session of Spark
+def test_sparks_function_answers(tracked: Tracked) -> None:
+    spark = pytest.importorskip("pyspark.sql", reason="pyspark is not installed")
+    import mlflow
+
+    mlflow.set_tracking_uri(tracked.uri)
+    session = spark.SparkSession.builder.master("local[1]").getOrCreate()
+    try:
+        kinds = "items array<string>, titles array<string>, scores array<double>, "
+        asked = mlflow.pyfunc.spark_udf(
+            session,
+            f"runs:/{tracked.id_of('ease')}/model",
+            env_manager="local",
+            result_type=kinds + "reasons array<string>, rule string, error string",
+        )
+        rows = session.createDataFrame([("u1",), ("u2",)], "user string")
+        made = rows.select(asked("user").alias("answer")).collect()
+    finally:
+        session.stop()
+    own = Recommender.load(tracked.runs["ease"].path, text_encoder=None)
+    for user, row in zip(("u1", "u2"), made, strict=True):
+        expected = own.recommend(Request(user=user, k=10)).items
+        assert row["answer"]["items"] == [item.item for item in expected]
+
+
 def _until_it_answers(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
     for _ in range(240):
         assert server.poll() is None, log.read_text()
