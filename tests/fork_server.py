@@ -56,6 +56,8 @@ PRELOADED = (
     "email.policy",
     "importlib_metadata",
     "experiments.language.parts",
+    "peft",
+    "sklearn.utils.extmath",
     "tokenizers",
     "transformers.models.llama.modeling_llama",
     "transformers.models.auto.modeling_auto",

@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -215,35 +214,32 @@ def _git(folder: Path, *words: str) -> str:
     return done.stdout
 
 
-def test_a_source_that_git_does_not_know_is_other_code(paddock: CommandLine, copied: Path) -> None:
-    """In a checkout of git's own making, by commands in processes of their own."""
+def test_a_source_that_git_does_not_know_is_other_code(
+    paddock: CommandLine, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a checkout of git's own making."""
+    monkeypatch.setattr(provenance, "ROOT", copied)
 
-    def command(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "run.py", *paddock.arguments("device=cpu", "progress=false", *words)],
-            cwd=copied,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    def command(*words: str) -> Answer:
+        return paddock("device=cpu", "progress=false", *words)
 
     done = command("model=pop", "dataset=tiny", "seed=2")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     (folder,) = paddock.runs
     assert folder.run["git"]["dirty"] is False
     assert folder.run["git"]["untracked"] == {}
     asked = ("mode=reproduce", f"run_id={folder.path}", "format=json")
-    told = json.loads(command(*asked).stdout)
+    told = json.loads(command(*asked).out)
     assert told["code"]["verdict"] == told["numbers"]["verdict"] == "same"
 
     source = "loss = 3\n"
     (copied / "models" / "_own.py").write_text(source)
-    told = json.loads(command(*asked).stdout)
+    told = json.loads(command(*asked).out)
     assert told["code"]["verdict"] == "differs"
     assert "models/_own.py" in told["code"]["detail"]
 
     done = command("model=pop", "dataset=tiny", "seed=3")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     stored = paddock.runs[0].run["git"]
     assert stored["dirty"] is True
     digest = hashlib.sha256(source.encode()).hexdigest()

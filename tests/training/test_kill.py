@@ -76,8 +76,8 @@ KILLS = {
     "sasrec": [0, 2, 5],
     "sasrec refit": [5, 8, 10],
     "ract": [0, 3, 7, 12],
-    "a_llmrec": [0, 2, 4, 7],
-    "llm_rec-dpo": [0, 3, 5, 7],
+    "a_llmrec": [2, 4, 7],
+    "llm_rec-dpo": [3, 5, 7],
 }
 STAGES = {"ract": 3, "a_llmrec": 3, "llm_rec-dpo": 3, "sasrec refit": 2}
 
