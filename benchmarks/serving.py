@@ -3,11 +3,12 @@
     python -m benchmarks.serving [--dataset ml-1m] [--rate 50] [--seconds 20] [--workers 1,2]
     python -m benchmarks.serving --only batch [--users N] [--items N] [--budget S]
 
-**Load.** SASRec is trained for one epoch (its weights do not matter here), `mode=serve` runs it in processes of one
-thread, and this process asks it: users of the data set and new histories by turns, k = 10. At a fixed
-rate requests are sent when they are due, whatever is still on its way, and a request's time counts from the moment that it
-was due; then eight connections ask without pause, for the requests a second that there is room for. The asking
-process shares the machine.
+**Load.** SASRec is trained for one epoch (its weights do not matter here) and tracked; `mode=serve` and `mlflow models
+serve` run it by turns in processes of one thread, and this process asks them the same: users of the data set and new
+histories by turns, k = 10. At a fixed rate requests are sent when they are due, whatever is still on its way, and a
+request's time counts from the moment that it was due; then eight connections ask without pause, for the requests a second
+that there is room for. The asking process shares the machine. Ratios are MLflow's times over ours, and our requests a
+second over MLflow's. What the logged model adds to the run's artifacts is measured beside it.
 
 **RecBole.** `full_sort_topk` of `recbole.utils.case_study` for one user, in process and without HTTP: RecBole's own
 data set and loader, SASRec of the same sizes with fresh weights.
@@ -18,172 +19,118 @@ process holds does not grow with the users that are done.
 """
 
 import argparse
-import asyncio
 import json
 import os
-import socket
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from benchmarks.data import data_folder, overrides
 from benchmarks.measure import machine, peak_megabytes
-from benchmarks.process import ROOT, one_thread, python_output
+from benchmarks.process import python_output
+from benchmarks.served import Ask, measured, mlflow_server, paddock_server, percentiles
 from experiments.files import write_json
 from experiments.runs.provenance import packages
 
+if TYPE_CHECKING:
+    from experiments.data.prepared import Prepared
+
 OUT = Path(__file__).resolve().parent / "out" / "serving.json"
 K = 10
-CONNECTIONS = 8
 WIDTH, LISTED, MEAN_ITEMS = 64, 20, 20
 """Of the generated factors, of a list, and of a history."""
-
-Ask = Callable[[int], dict[str, Any]]
 
 
 class _Enough(Exception):
     """The budget is used up."""
 
 
-def percentiles(seconds: Sequence[float]) -> dict[str, float]:
-    """p50, p95 and p99 in milliseconds.
-
-    Parameters
-    ----------
-    seconds : sequence of float
-        Of requests.
-    """
-    found = np.percentile(np.asarray(seconds) * 1e3, (50, 95, 99))
-    return dict(
-        zip(("p50_ms", "p95_ms", "p99_ms"), (round(float(x), 2) for x in found), strict=True)
-    )
-
-
-@contextmanager
-def served(folder: Path, *, workers: int) -> Iterator[str]:
-    """The address of `mode=serve` over a run, in processes of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = (
-        f"run_id={folder}",
-        f"serve.port={port}",
-        f"serve.workers={workers}",
-        "serve.feedback=null",
-    )
-    process = subprocess.Popen(
-        [sys.executable, "run.py", "mode=serve", "tracking=off", *words],
-        cwd=ROOT,
-        env=one_thread(),
-        stdout=subprocess.DEVNULL,
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _wait(address, process)
-        yield address
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def _wait(address: str, process: subprocess.Popen[bytes], seconds: float = 120.0) -> None:
-    import httpx
-
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            raise RuntimeError(f"the service ended with {process.returncode}")
-        with suppress(httpx.TransportError):
-            if httpx.get(f"{address}/healthz").status_code == 200:
-                return
-        time.sleep(0.2)
-    raise RuntimeError(f"the service did not answer in {seconds:.0f} s")
-
-
-async def at_rate(address: str, ask: Ask, *, rate: float, seconds: float) -> list[float]:
-    """Seconds of requests that are sent when they are due, from that moment to their answer."""
-    import httpx
-
-    async with httpx.AsyncClient(base_url=address, timeout=60) as client:
-        begin = time.perf_counter()
-
-        async def one(number: int) -> float:
-            due = begin + number / rate
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            (await client.post("/recommend", json=ask(number))).raise_for_status()
-            return time.perf_counter() - due
-
-        return list(await asyncio.gather(*(one(number) for number in range(int(rate * seconds)))))
-
-
-async def without_pause(address: str, ask: Ask, *, seconds: float) -> float:
-    """Requests a second of connections that ask again as soon as they are answered."""
-    import httpx
-
-    end = time.perf_counter() + seconds
-    count = 0
-
-    async def connection(number: int) -> None:
-        nonlocal count
-        async with httpx.AsyncClient(base_url=address, timeout=60) as client:
-            while time.perf_counter() < end:
-                (await client.post("/recommend", json=ask(number))).raise_for_status()
-                number += CONNECTIONS
-                count += 1
-
-    await asyncio.gather(*(connection(number) for number in range(CONNECTIONS)))
-    return count / seconds
-
-
 def load(dataset: str, *, rate: float, seconds: float, workers: Sequence[int]) -> dict[str, Any]:
-    """The service under load, by the number of its processes."""
+    """The service and MLflow's server of one run under the same load, in turns, by the number of their processes."""
     from paddock import api
 
     with TemporaryDirectory() as root:
+        uri = f"sqlite:///{root}/mlflow.db"
         words = (
             "model=sasrec",
             *overrides(dataset),
             "model.epochs=1",
-            "tracking=off",
+            "tracking=local",
+            f"tracking.uri={uri}",
+            f"tracking.artifacts={root}/artifacts",
             "device=cpu",
         )
         run = api.run(*words, root=root)
-        data = run.recommender().data
-        rng = np.random.default_rng(0)
-        users = rng.integers(1, data.n_users + 1, 1000)
-        histories = rng.integers(1, data.n_items + 1, (1000, 20))
-
-        def ask(number: int) -> dict[str, Any]:
-            place = number % 1000
-            if number % 2:
-                history = [data.item_tokens[item] for item in histories[place]]
-                return {"history": history, "k": K}
-            return {"user": data.user_tokens[users[place]], "k": K}
-
+        recommender = run.recommender()
+        run_id = recommender.origin.run_id
+        assert run_id is not None
+        ask = _asked(recommender.data)
         found = []
         for count in workers:
-            with served(run.folder, workers=count) as address:
-                asyncio.run(at_rate(address, ask, rate=20, seconds=3))  # warm
-                taken = asyncio.run(at_rate(address, ask, rate=rate, seconds=seconds))
-                most = asyncio.run(without_pause(address, ask, seconds=seconds))
+            with paddock_server(run.folder, workers=count) as server:
+                ours = measured(server, ask, rate=rate, seconds=seconds)
+            with mlflow_server(run_id, uri=uri, workers=count) as server:
+                theirs = measured(server, ask, rate=rate, seconds=seconds)
             found.append(
-                {
-                    "workers": count,
-                    "rate": rate,
-                    "requests": len(taken),
-                    **percentiles(taken),
-                    "requests_a_second": round(most, 1),
-                }
+                {"workers": count, "paddock": ours, "mlflow": theirs, **_ratios(ours, theirs)}
             )
-        return {"dataset": dataset, "items": data.n_items, "served": found}
+        return {
+            "dataset": dataset,
+            "items": recommender.data.n_items,
+            "served": found,
+            "logged_model": _logged(run.folder, run_id),
+        }
+
+
+def _asked(data: "Prepared") -> Ask:
+    """Users of the data set and new histories by turns."""
+    rng = np.random.default_rng(0)
+    users = rng.integers(1, data.n_users + 1, 1000)
+    histories = rng.integers(1, data.n_items + 1, (1000, 20))
+
+    def ask(number: int) -> dict[str, Any]:
+        place = number % 1000
+        if number % 2:
+            return {"history": [str(data.item_tokens[item]) for item in histories[place]], "k": K}
+        return {"user": str(data.user_tokens[users[place]]), "k": K}
+
+    return ask
+
+
+def _ratios(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, float]:
+    """How many times as long MLflow's server takes, and how many times as much the service answers."""
+    return {
+        "ratio_p50": round(theirs["p50_ms"] / ours["p50_ms"], 2),
+        "ratio_p99": round(theirs["p99_ms"] / ours["p99_ms"], 2),
+        "ratio_requests_a_second": round(
+            ours["requests_a_second"] / theirs["requests_a_second"], 2
+        ),
+    }
+
+
+def _logged(folder: Path, run_id: str) -> dict[str, float]:
+    """What the model adds to the run's artifacts in MLflow, weights left out, and the CPU seconds that take it there."""
+    from experiments.runs.folder import RunFolder
+    from experiments.tracking.package import packaged
+
+    seconds = []
+    for _ in range(3):
+        begin = time.process_time()
+        with packaged(RunFolder(folder), run_id=run_id) as made:
+            seconds.append(time.process_time() - begin)
+            size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
+    return {
+        "bytes": size,
+        "first_cpu_seconds": round(seconds[0], 2),
+        "later_cpu_seconds": round(min(seconds[1:]), 2),
+    }
 
 
 def recbole_side(dataset: str, *, requests: int) -> dict[str, Any]:

@@ -16,6 +16,12 @@ from paddock import USER_FEATURES, ModelConfig, UserColumn, key, log_integers
 _CELLS = 1 << 22
 """Similarities that are held at once: of a few users to all."""
 
+BINS = 8
+"""Groups of about equally many users that numbers, such as ages, are parted into."""
+
+MOST_VALUES = 0.5
+"""Values a user of a column above which it parts no users: most of its values are of one user alone."""
+
 
 class UserKNNConfig(ModelConfig):
     """Neighbours of users by cosine similarity; popularity by profile for who has none."""
@@ -27,8 +33,15 @@ class UserKNNConfig(ModelConfig):
     k: int = key(5, "Neighbours of a user.", least=1, search=log_integers(5, 500))
     user_columns: list[str] | None = key(
         None,
-        "The users' columns that make a profile; null: all categorical ones. A user without a "
-        "neighbour gets what is popular among users of equal values.",
+        "The users' columns that make a profile; null: all but those of nearly as many values as users, "
+        "such as a postcode. A user without a neighbour gets what is popular among users of equal "
+        "values; of numbers, those in the same eighth of the users.",
+    )
+    fewest: int = key(
+        10,
+        "Users that must share a profile; where fewer do, its column of the fewest users is left out, "
+        "and so on down to one column.",
+        least=1,
     )
 
 
@@ -41,12 +54,13 @@ class UserKNN(SolvedScores):
 
     A user with no neighbour (an empty history, or one that nobody shares) gets the number of users of the
     same profile that have an item, and below that its popularity among all. A profile is the values of the
-    users' columns; one that is missing is not compared.
+    users' columns; one that is missing is not compared. Where fewer than `fewest` users of the training part share
+    it, columns are left out one by one.
 
     Parameters
     ----------
     config : recbole.config.Config
-        `k`, `user_columns`, and the users' columns under `USER_FEATURES`.
+        `k`, `fewest`, `user_columns`, and the users' columns under `USER_FEATURES`.
     dataset : recbole.data.dataset.Dataset
         The training part.
     """
@@ -56,11 +70,12 @@ class UserKNN(SolvedScores):
     def __init__(self, config, dataset) -> None:  # type: ignore[no-untyped-def]
         super().__init__(config, dataset)
         self.k = config["k"]
+        self.fewest = config["fewest"]
         self.neighbours_UN = sp.csr_matrix((self.n_users, self.n_items), dtype=np.float32)
         self.other_parameter_name = ["neighbours_UN"]
         named = config["user_columns"] is not None
         self._codes_UC = codes(
-            [each for each in config[USER_FEATURES].values() if named or each.kind == "token"],
+            [each for each in config[USER_FEATURES].values() if named or parts_users(each)],
             self.n_users,
         )
 
@@ -95,13 +110,23 @@ class UserKNN(SolvedScores):
         return scores_BN.astype(np.float32)
 
     def _popular(self, user: int) -> NDArray[np.float64]:
-        own_C = self._codes_UC[user]
-        alike_U = ((self._codes_UC == own_C) | (own_C < 0)).all(axis=1)
+        alike_U = self._alike(user)
         everyone_N = np.asarray(self.neighbours_UN.sum(axis=0), np.float64).ravel()
         among_N = np.asarray(self.neighbours_UN[alike_U].sum(axis=0), np.float64).ravel()
         # Below one user of the profile: it orders items that as many of these have.
         below_N: NDArray[np.float64] = everyone_N / (2 * max(1.0, everyone_N.max()))
         return among_N + below_N
+
+    def _alike(self, user: int) -> NDArray[np.bool_]:
+        """Who of the training part shares as much of a user's profile as leaves `fewest` of them."""
+        known_C = self._codes_UC[user] >= 0
+        alike_CU = (self._codes_UC == self._codes_UC[user])[:, known_C].T
+        trained_U = np.diff(self.neighbours_UN.indptr) > 0
+        trained_U[user] = False
+        alike_CU = alike_CU & trained_U
+        while len(alike_CU) > 1 and alike_CU.all(axis=0).sum() < self.fewest:
+            alike_CU = np.delete(alike_CU, alike_CU.sum(axis=1).argmin(), axis=0)
+        return trained_U & alike_CU.all(axis=0)
 
 
 def nearest(
@@ -140,13 +165,25 @@ def nearest(
     return sp.csr_matrix((cosine, (row, known)), shape=order_BU.shape)
 
 
+def parts_users(column: UserColumn) -> bool:
+    """Whether a column makes groups of users: numbers do, names and postcodes do not.
+
+    Parameters
+    ----------
+    column : UserColumn
+    """
+    known = [_hashable(value) for value in column.values if not _missing(value)]
+    return column.kind == "float" or len(set(known)) <= MOST_VALUES * len(known)
+
+
 def codes(columns: list[UserColumn], n_users: int) -> NDArray[np.int32]:
     """Numbers that are equal where values are, -1 where there is none.
 
     Parameters
     ----------
     columns : list of UserColumn
-        C of them; lists of values are compared as a whole.
+        C of them; lists of values are compared as a whole, numbers of more than BINS values by the BINS-quantile in
+        which they lie.
     n_users : int
         U.
 
@@ -157,9 +194,30 @@ def codes(columns: list[UserColumn], n_users: int) -> NDArray[np.int32]:
     """
     codes_UC = np.full((n_users, len(columns)), -1, np.int32)
     for place, column in enumerate(columns):
-        numbers: dict[Any, int] = {}
-        for user, value in enumerate(column.values):
-            value = tuple(value) if isinstance(value, list) else value
-            if value is not None and value != ():
-                codes_UC[user, place] = numbers.setdefault(value, len(numbers))
+        known = [user for user, value in enumerate(column.values) if not _missing(value)]
+        values = [_hashable(column.values[user]) for user in known]
+        numbers = _numbers(values) if column.kind in ("float", "token") else None
+        if numbers is not None and len(set(values)) > BINS:
+            edges = np.unique(np.quantile(numbers, np.arange(1, BINS) / BINS))
+            codes_UC[known, place] = np.searchsorted(edges, numbers, side="right")
+        else:
+            numbered: dict[Any, int] = {}
+            codes_UC[known, place] = [numbered.setdefault(each, len(numbered)) for each in values]
     return codes_UC
+
+
+def _missing(value: Any) -> bool:
+    return value is None or value == []
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _numbers(values: list[Any]) -> NDArray[np.float64] | None:
+    """The values as numbers; None where one is none, or there are none at all."""
+    try:
+        numbers = np.array([float(each) for each in values])
+    except ValueError:
+        return None
+    return numbers if len(numbers) and np.isfinite(numbers).all() else None

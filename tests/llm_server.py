@@ -3,18 +3,19 @@
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 
 class Server:
-    """Answers by a script of (state, body, headers), the last again and again; notes what it was asked."""
+    """Answers by a script of (state, body, headers), the last again and again, or by `reply`; notes what it was asked."""
 
     def __init__(self) -> None:
         self.script: list[tuple[int, Any, dict[str, str]]] = [(200, answered("Alien"), {})]
         self.asked: list[tuple[str, dict[str, str], dict[str, Any]]] = []
         self.delay = threading.Event()
+        self.reply: Callable[[dict[str, Any]], Any] | None = None
         self.slow = False
         self.drip = 0.0
         outer = self
@@ -27,6 +28,8 @@ class Server:
                     outer.delay.wait(30)
                 turn = min(len(outer.asked), len(outer.script)) - 1
                 state, told, headers = outer.script[turn]
+                if outer.reply is not None:
+                    state, told, headers = _written(outer.reply(body))
                 content = told if isinstance(told, bytes) else json.dumps(told).encode()
                 self.send_response(state)
                 for name, value in {**headers, "Content-Length": str(len(content))}.items():
@@ -44,12 +47,7 @@ class Server:
     def says(self, *answers: Any) -> None:
         """Answer by these, one after another: texts, content that is written as JSON, or numbers of a state."""
         self.asked.clear()
-        self.script = [
-            (each, b"busy", {})
-            if isinstance(each, int)
-            else (200, answered(each if isinstance(each, str) else json.dumps(each)), {})
-            for each in answers
-        ]
+        self.script = [_written(each) for each in answers]
 
     def send(self, stream: Any, content: bytes) -> None:
         """Write an answer at once, or a byte now and then."""
@@ -67,6 +65,12 @@ class Server:
         self.delay.set()
         self._http.shutdown()
         self._http.server_close()
+
+
+def _written(answer: Any) -> tuple[int, Any, dict[str, str]]:
+    if isinstance(answer, int):
+        return answer, b"busy", {}
+    return 200, answered(answer if isinstance(answer, str) else json.dumps(answer)), {}
 
 
 def answered(text: str) -> dict[str, Any]:

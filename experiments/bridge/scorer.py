@@ -3,6 +3,9 @@
 B users, L longest history, N items (padding included).
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from recbole.data.interaction import Interaction
@@ -75,11 +78,28 @@ class RecBoleScorer:
         Tensor
             Scores of shape (B, N), on the model's device; column 0 is padding and means nothing.
         """
-        self._model.eval()
+        if self._model.training:
+            self._model.eval()
         if self._members:
             return self._model.fused(self.members(users_B))
         with attributes(self._model, self._rows), onednn_products():
             return self._score_parts(users_B)
+
+    @torch.no_grad()
+    def apply(self, users_B: np.ndarray, read: Callable[[Any, Interaction], Tensor]) -> Tensor:
+        """What a function reads from the model and the users' batch, as they are when it scores.
+
+        Parameters
+        ----------
+        users_B : ndarray
+            User ids, shape (B,).
+        read : callable
+            Takes (model, batch).
+        """
+        if self._model.training:
+            self._model.eval()
+        with attributes(self._model, self._rows), onednn_products():
+            return read(self._model, self._joined(self._batch(users_B)).to(self._device))
 
     def members(self, users_B: np.ndarray) -> dict[str, Tensor]:
         """The scores of each member of a fusion; empty for another model.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from experiments import processes
 from experiments.commands.phases import Phases
+from experiments.commands.start import start_content, start_folder
 from experiments.config.experiment import Experiment
 from experiments.config.resolve import MEMBER
 from experiments.protocol.shared_data import SharedData, shared_data
@@ -46,6 +47,8 @@ class IdentifiedRun:
         The hash of all that can change a number, the seed left out.
     path : Path
         The run folder.
+    start : RunFolder or None
+        The run whose weights training starts from.
     """
 
     experiment: Experiment
@@ -56,6 +59,7 @@ class IdentifiedRun:
     sources: Mapping[str, str]
     identity: str
     path: Path
+    start: RunFolder | None = None
 
     @property
     def label(self) -> str:
@@ -130,7 +134,8 @@ def identified(experiment: Experiment, shared: SharedData) -> IdentifiedRun:
     config = experiment.config
     device = own_device(device_name(config.device))
     hashes = {**shared.hashes, "slices": definition_hash(config.protocol.slices)}
-    identity = _identity(experiment, hashes, device)
+    start = start_folder(experiment)
+    identity = _identity(experiment, hashes, device, start=start)
     return IdentifiedRun(
         experiment=experiment,
         shared=shared,
@@ -139,6 +144,7 @@ def identified(experiment: Experiment, shared: SharedData) -> IdentifiedRun:
         hashes=hashes,
         sources=component_sources(experiment),
         identity=identity,
+        start=start,
         path=run_path(
             config.runs_dir,
             dataset=shared.data.name,
@@ -150,7 +156,13 @@ def identified(experiment: Experiment, shared: SharedData) -> IdentifiedRun:
     )
 
 
-def _identity(experiment: Experiment, hashes: Mapping[str, str], device: str) -> str:
+def _identity(
+    experiment: Experiment,
+    hashes: Mapping[str, str],
+    device: str,
+    *,
+    start: RunFolder | None = None,
+) -> str:
     config = experiment.config
     return config_hash(
         model=experiment.model.content,
@@ -161,6 +173,7 @@ def _identity(experiment: Experiment, hashes: Mapping[str, str], device: str) ->
         threads=config.threads,
         precision=precision_name(config.precision, device=device, resolved=experiment.model),
         processes=processes.size(),
+        start=None if start is None else start_content(start)["hash"],
     )
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import polars as pl
 
-from experiments.commands.recommend import find_run
 from experiments.config.compose import given_places
 from experiments.config.schema import Config, TrackingConfig
 from experiments.config.stored import stored_config
 from experiments.errors import PaddockError
 from experiments.files import read_json
 from experiments.runs.identity import GROUPS
+from experiments.serving.finished import find_run
 
 PHASES = ("valid/", "test/")
 
@@ -88,7 +88,7 @@ def read_logged(config: Config) -> Logged:
         found = _from_store(config.run_id, config.tracking)
         if found is not None:
             return found
-    folder = find_run(config, dataset="", model_key="")
+    folder = find_run(config.run_id, runs_dir=config.runs_dir)
     return Logged(
         place=str(folder.path),
         run=folder.run,

@@ -14,9 +14,9 @@ from experiments.config.check import ALL
 from experiments.config.schema import Config, Format
 from experiments.data.prepare import dataset_name
 from experiments.errors import PaddockError
-from experiments.runs.folder import RunFolder, find_runs
+from experiments.runs.folder import RunFolder
 from experiments.serving.batch import ending, write_lists
-from experiments.serving.finished import best_run
+from experiments.serving.finished import asked_run
 from experiments.serving.recommender import Recommender
 from experiments.serving.requests import Answer, Request
 from experiments.terminal import make_console
@@ -67,6 +67,8 @@ def recommend(
         device=config.device,
         threads=config.threads,
         progress=config.progress,
+        index_above=config.serve.index_above,
+        text_encoder=config.serve.text_encoder,
     )
     if config.user == ALL:
         return [_all(config, recommender)]
@@ -75,14 +77,9 @@ def recommend(
 
 def _chosen(config: Config, *, model_key: str | None) -> RunFolder:
     """The run that is named, or the best one on valid."""
+    folder = asked_run(config, dataset=dataset_name(config.dataset), model=model_key)
     if config.run_id is not None:
-        return find_run(config, dataset="", model_key="")
-    folder = best_run(
-        config.runs_dir,
-        dataset=dataset_name(config.dataset),
-        protocol=config.protocol.name,
-        model=model_key,
-    )
+        return folder
     asked, used = asdict(config.dataset), folder.run["config"]["dataset"]
     for key in _OF_DATA:
         if asked[key] != used.get(key):
@@ -90,7 +87,6 @@ def _chosen(config: Config, *, model_key: str | None) -> RunFolder:
                 f"{folder.path} was trained on other data (dataset.{key}={used.get(key)}, not "
                 f"{asked[key]}): train on this data, or leave it out and name run_id={folder.path}"
             )
-    folder.clean()
     return folder
 
 
@@ -146,56 +142,6 @@ def _all(config: Config, recommender: Recommender) -> Recommendation:
         "items": items,
         "origin": asdict(recommender.origin),
     }
-
-
-def find_run(config: Config, *, dataset: str, model_key: str) -> RunFolder:
-    """The run named by `run_id`, or the newest finished one of the model on the data set.
-
-    Parameters
-    ----------
-    config : Config
-        Its `run_id`, `runs_dir` and protocol count.
-    dataset : str
-        Name of the data set; it counts only without `run_id`.
-    model_key : str
-        Name of the model; it counts only without `run_id`.
-
-    Raises
-    ------
-    PaddockError
-        If there is no such run, it has not finished, or a file of it is damaged.
-    """
-    folder = _named(config, dataset=dataset, model_key=model_key)
-    folder.verify()
-    folder.clean()
-    return folder
-
-
-def _named(config: Config, *, dataset: str, model_key: str) -> RunFolder:
-    """The run that is asked for; of a folder that is named no other is opened."""
-    if config.run_id is not None and RunFolder(config.run_id).exists:
-        folder = RunFolder(config.run_id)
-        if not folder.finished:
-            raise PaddockError(f"run_id={config.run_id} has not finished: run its command again")
-        return folder
-    runs = find_runs(config.runs_dir, finished=True)
-    if config.run_id is None:
-        for folder in runs:
-            run = folder.run
-            wanted = (dataset, config.protocol.name, model_key)
-            if (run["dataset"], run["protocol"], run["model_key"]) == wanted:
-                return folder
-        raise PaddockError(
-            f"no finished run of model={model_key} on dataset={dataset} in {config.runs_dir}: "
-            f"train one with python run.py model={model_key} dataset={dataset}"
-        )
-    ids = {folder.tracking.get("run_id", ""): folder for folder in runs}
-    if config.run_id in ids:
-        return ids[config.run_id]
-    raise PaddockError(
-        f"run_id={config.run_id} is neither a run folder nor the MLflow id of a finished run in "
-        f"{config.runs_dir}"
-    )
 
 
 def show(recommendations: list[Recommendation], *, form: Format, console: Console) -> None:

@@ -4,34 +4,38 @@ B users of a block, N items (padding included).
 """
 
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from experiments.bridge.scorer import RecBoleScorer
 from experiments.commands.promote import promote
+from experiments.commands.start import SCRATCH, cannot_start
 from experiments.commands.train import run
 from experiments.config.compose import given_places
 from experiments.config.experiment import Experiment
-from experiments.config.schema import ColumnsConfig, Config, FiltersConfig, Mode
+from experiments.config.resolve import resolve_model
+from experiments.config.schema import ColumnsConfig, Config, FiltersConfig, Mode, TextsConfig
 from experiments.data.prepared import Prepared
+from experiments.data.sources.find import find_sources
 from experiments.errors import PaddockError
 from experiments.evaluation.evaluate import evaluate
 from experiments.evaluation.scores import Ints
 from experiments.evaluation.scoring import ranking_task
 from experiments.protocol.sequences import by_user
 from experiments.protocol.shared_data import SharedData, shared_data
+from experiments.runs.configuration import NOTE
 from experiments.runs.folder import RunFolder
 from experiments.runs.identity import GROUPS
 from experiments.serving.feedback import FeedbackStore
 from experiments.serving.finished import config_of, find_run
 from experiments.serving.recommender import Recommender
 from experiments.serving.versions import Version, with_feedback
+from experiments.tracking.publishing import publish
+from experiments.training.warm import places_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -72,7 +76,8 @@ def retrain(config: Config, *, console: "Console") -> Retrained:
     """Train a run's configuration again on a version of its data with feedback, and compare both.
 
     Both are scored on the test part of the version: the same users, targets, histories and candidates. The
-    new model is trained from scratch. Where it is not worse, and there is a tracking store, it is promoted.
+    new model starts from the served weights where it can. Where it is not worse, and there is a tracking store, it is
+    promoted. The decision, with all metrics of the served model, is kept in the new run's run.json.
 
     Parameters
     ----------
@@ -98,10 +103,16 @@ def retrain(config: Config, *, console: "Console") -> Retrained:
     version = with_feedback(before.data, records, Path(config.data_dir) / "versions")
     console.print(
         f"{version.name}: {version.added} of {len(records)} answers are interactions, {version.against} "
-        f"speak against their item, {version.unknown} are of unknown items; trained from scratch",
+        f"speak against their item, {version.unknown} are of unknown items",
         highlight=False,
     )
     wanted = _on_version(own, before.data, version, config)
+    scratch = cannot_start(resolve_model(own.model))
+    if config.warm_start == SCRATCH:
+        scratch = f"warm_start={SCRATCH}"
+    wanted = replace(wanted, warm_start=None if scratch else str(served.path))
+    said = f"trained from scratch: {scratch}" if scratch else "trained on from the served weights"
+    console.print(said, highlight=False)
     words = shlex.split(served.run["command"])
     chosen = {
         key: value for key, _, value in (word.partition("=") for word in words) if key in GROUPS
@@ -110,26 +121,62 @@ def retrain(config: Config, *, console: "Console") -> Retrained:
     experiment = Experiment.of(wanted, {**choices, "dataset": "atomic"}, given_places(words))
     folder = run(experiment, console=console, bars=config.progress)
     metric = f"test/{own.protocol.valid_metric}"
+    served_metrics = _of_served(before, shared_data(wanted), wanted)
     made = Retrained(
         version=version,
         folder=folder,
         metric=metric,
-        before=_of_served(before, shared_data(wanted), wanted, metric),
+        before=served_metrics[metric],
         after=folder.result["metrics"][metric],
     )
     console.print(
         f"{metric} on {version.name}: served {made.before:.4f}, trained again {made.after:.4f}",
         highlight=False,
     )
+    refused = None
     if made.worse:
-        console.print("not promoted: it is worse than the served one", highlight=False)
+        refused = "it is worse than the served one"
     elif config.tracking.uri is None:
-        console.print("not promoted: tracking.uri is null", highlight=False)
+        refused = "tracking.uri is null"
     else:
         # Compared on the same test already; the valid parts of two versions do not compare.
         asked = replace(config, run_id=str(folder.path), force=True)
         promote(asked, console=console, name=f"{served.run['dataset']}-{own.protocol.name}")
+    if refused is not None:
+        console.print(f"not promoted: {refused}", highlight=False)
+    decision = {
+        "served": {"folder": str(served.path), "run_id": before.origin.run_id},
+        "metric": metric,
+        "served_metrics": served_metrics,
+        "promoted": refused is None,
+        "reason": refused or "it is not worse",
+    }
+    _keep(decision, made, config)
     return made
+
+
+def _texts_of(own: Config, data: Prepared, asked: Config) -> dict[str, Any]:
+    """The texts of the parent, which stay in their file."""
+    if data.texts_hash is None:
+        return {}
+    file = find_sources(own.dataset, data_dir=Path(asked.data_dir), progress=False).texts
+    return {
+        "files": replace(own.dataset.files, texts=str(file)),
+        "texts": TextsConfig(**data.manifest["texts"]["columns"]),
+    }
+
+
+def _keep(decision: dict[str, Any], made: Retrained, config: Config) -> None:
+    """Write what was decided into the new run, whose tables then show it, and send it to the store."""
+    folder = made.folder
+    words = (
+        f"{'promoted' if decision['promoted'] else 'not promoted'}: {made.metric} {made.after:.4f}, of the "
+        f"served model {made.before:.4f}"
+    )
+    with folder.lock():
+        tags = folder.run["tags"] | {f"{NOTE}retrained": words}
+        folder.update(decision=decision, tags=tags)
+        publish(folder, config.tracking)
 
 
 def _on_version(own: Config, data: Prepared, version: Version, asked: Config) -> Config:
@@ -149,6 +196,7 @@ def _on_version(own: Config, data: Prepared, version: Version, asked: Config) ->
         ),
         # The parent was filtered; what was answered since counts as it is.
         filters=FiltersConfig(),
+        **_texts_of(own, data, asked),
     )
     return replace(
         own,
@@ -162,11 +210,11 @@ def _on_version(own: Config, data: Prepared, version: Version, asked: Config) ->
     )
 
 
-def _of_served(before: Recommender, shared: SharedData, config: Config, metric: str) -> float:
-    """The served model's metric on the version's test."""
+def _of_served(before: Recommender, shared: SharedData, config: Config) -> dict[str, float]:
+    """The served model's metrics on the version's test."""
     task = ranking_task("test", shared, config.protocol)
     made = evaluate(ServedScorer(before, shared), replace(task, catalogue=None, slicing=None))
-    return made.aggregates[metric.removeprefix("test/")]
+    return {f"test/{name}": value for name, value in made.aggregates.items()}
 
 
 class ServedScorer:
@@ -185,8 +233,8 @@ class ServedScorer:
     full = True
 
     def __init__(self, served: Recommender, shared: SharedData) -> None:
-        self._old_user = _places(shared.data.user_tokens, served.data.user_tokens)
-        self._old_item = _places(shared.data.item_tokens, served.data.item_tokens)
+        self._old_user = places_of(shared.data.user_tokens, served.data.user_tokens)
+        self._old_item = places_of(shared.data.item_tokens, served.data.item_tokens)
         known = shared.split.history("test")
         users = self._old_user[known.row_of_item()]
         items = self._old_item[known.items].astype(np.int32)
@@ -201,9 +249,3 @@ class ServedScorer:
         scores_BN = self._scorer.score(np.maximum(old_B, 1))[:, self._old_item].clone()
         scores_BN[torch.from_numpy(old_B == 0)] = 0.0
         return scores_BN
-
-
-def _places(tokens: list[str], known: list[str]) -> NDArray[np.int64]:
-    """The id of each token in another list; 0 where it is not there."""
-    of: Mapping[str, int] = {token: number for number, token in enumerate(known)}
-    return np.array([of.get(token, 0) for token in tokens], dtype=np.int64)

@@ -1,5 +1,6 @@
 """mode=serve: finished runs behind an HTTP service."""
 
+import gc
 import ipaddress
 import json
 import os
@@ -40,7 +41,7 @@ def serve(config: Config, *, model_key: str | None) -> None:
     from uvicorn.supervisors import Multiprocess
 
     from experiments.data.sources.find import dataset_name
-    from experiments.serving.finished import best_run, find_run
+    from experiments.serving.finished import asked_run, find_run
 
     asked = config.serve
     token = os.environ.get(TOKEN)
@@ -49,17 +50,13 @@ def serve(config: Config, *, model_key: str | None) -> None:
             f"serve.host={asked.host} lets other machines ask: set the environment variable {TOKEN} to a "
             "token, which requests bring as Authorization: Bearer TOKEN"
         )
-    named = dict(asked.runs) or ({"run": config.run_id} if config.run_id else {})
-    if named:
+    if asked.runs:
         folders = {
-            side: find_run(str(run), runs_dir=config.runs_dir) for side, run in named.items()
+            side: find_run(str(run), runs_dir=config.runs_dir) for side, run in asked.runs.items()
         }
     else:
-        name = dataset_name(config.dataset)
-        best = best_run(
-            config.runs_dir, dataset=name, protocol=config.protocol.name, model=model_key
-        )
-        folders = {best.run["model_key"]: best}
+        alone = asked_run(config, dataset=dataset_name(config.dataset), model=model_key)
+        folders = {"run" if config.run_id else alone.run["model_key"]: alone}
     listening = _listening(asked.host, asked.port)
     for side, folder in folders.items():
         print(f"{side}: {folder.path}", flush=True)
@@ -70,6 +67,7 @@ def serve(config: Config, *, model_key: str | None) -> None:
             "feedback": asked.feedback,
             "threads": config.threads,
             "index_above": asked.index_above,
+            "text_encoder": asked.text_encoder,
         }
     )
     print(f"http://{asked.host}:{asked.port}/docs describes what can be asked", flush=True)
@@ -125,15 +123,21 @@ def app() -> "FastAPI":
             data_dir=served["data_dir"],
             threads=int(served["threads"]),
             index_above=served["index_above"],
+            text_encoder=served["text_encoder"],
         ).warm()
         for side, folder in served["folders"].items()
     }
     url = served["feedback"]
-    return create_app(
+    made = create_app(
         recommenders,
         feedback=FeedbackStore(url) if url else None,
         token=os.environ.get(TOKEN),
     )
+    # Python looks for cycles among all objects now and then, and libraries made a million of them: requests
+    # would wait for it a fifth of a second.
+    gc.collect()
+    gc.freeze()
+    return made
 
 
 def _is_loopback(host: str) -> bool:

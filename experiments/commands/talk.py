@@ -1,26 +1,29 @@
 """A conversation in the terminal, or over a file of messages."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from experiments.commands.recommend import find_run
 from experiments.config.schema import Config, Format
 from experiments.data.prepare import prepare
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.protocol.split import split_interactions
 from experiments.runs.folder import RunFolder
+from experiments.serving.finished import asked_run
 from experiments.talk.ask.tables import Table as Answer
-from experiments.talk.assemble import engine_of, trained_engine
-from experiments.talk.replay import CUTOFF, drawn_users, replay
+from experiments.talk.assemble import configured_client, engine_of, trained_engine
+from experiments.talk.evaluate import Evaluation, evaluated
+from experiments.talk.judge import Judged
+from experiments.talk.replay import CUTOFF
 from experiments.talk.say import language_of, suggestion_line
 from experiments.talk.state import State
 from experiments.talk.turn import Turn
+from experiments.tracking.judged import track_judged
 from experiments.tracking.traces import Traces, track_measures
 from experiments.visible import json_text, visible
 
@@ -36,7 +39,7 @@ def talk(config: Config, *, model_key: str, console: Console) -> None:
     config : Config
         `user` is whose history counts from the start, `messages` the file, `format` how to answer.
     model_key : str
-        Of the run that ranks.
+        Of the run that ranks; the best on valid where `run_id` names none.
     console : Console
         Where to print.
 
@@ -46,7 +49,7 @@ def talk(config: Config, *, model_key: str, console: Console) -> None:
         There is no such run, or a message of the file cannot be read.
     """
     data = prepare(config.dataset, data_dir=config.data_dir, progress=config.progress)
-    folder = find_run(config, dataset=data.name, model_key=model_key)
+    folder = asked_run(config, dataset=data.name, model=model_key)
     if config.talk.evaluate:
         _evaluate(config, data, folder, console)
         return
@@ -75,37 +78,59 @@ def talk(config: Config, *, model_key: str, console: Console) -> None:
 
 
 def _evaluate(config: Config, data: Prepared, folder: RunFolder, console: Console) -> None:
-    """Let simulated users talk; print and track what comes of it."""
+    """Let simulated users talk, have labelled messages read and answers judged; print and track what comes of it."""
     if config.k < CUTOFF:
         raise PaddockError(f"k={config.k}: a list of {CUTOFF} items is measured; leave k={CUTOFF}")
     split = split_interactions(data, config.protocol)
     engine = trained_engine(config, data, split, folder)
-    users = drawn_users(split, config.talk.users, seed=config.seed)
-    if not users:
-        raise PaddockError(f"protocol={config.protocol.name} leaves no user of {data.name} to test")
-    metrics = replay(engine, data, split, users=users).metrics()
+    client = configured_client(config, data)
+    made = evaluated(config, engine, data, split, client)
     tags = {"model": engine.ranker.origin["model"], "run_id": engine.ranker.origin["run_id"]}
+    measured = {
+        **tags,
+        "dataset_hash": data.hash,
+        "split_hash": split.hash,
+        "users": str(made.users),
+        "llm": client.identity if client is not None else "none",
+    }
+    name = f"{tags['model']}, {made.users} users"
     track_measures(
-        config.tracking,
-        dataset=data.name,
-        name=f"{tags['model']}, {len(users)} users",
-        tags={
-            **tags,
-            "dataset_hash": data.hash,
-            "split_hash": split.hash,
-            "users": str(len(users)),
-        },
-        metrics=metrics,
+        config.tracking, dataset=data.name, name=name, tags=measured, metrics=made.metrics
     )
+    _track_judged(config, data.name, made, measured)
     if config.format is Format.json:
-        console.file.write(json_text({**tags, "users": len(users), **metrics}) + "\n")
+        plain = {**tags, "users": made.users, **made.metrics, "notes": made.notes}
+        console.file.write(json_text(plain) + "\n")
         return
-    table = Table(title=f"{tags['model']} on {data.name}, {len(users)} simulated users")
+    table = Table(title=f"{tags['model']} on {data.name}, {made.users} simulated users")
     table.add_column("Measure")
     table.add_column("Value", justify="right")
-    for name, value in metrics.items():
+    for name, value in made.metrics.items():
         table.add_row(name.removeprefix("talk/"), f"{value:.4f}")
     console.print(table)
+    for note in made.notes:
+        console.print(visible(note), soft_wrap=True)
+
+
+def _track_judged(config: Config, dataset: str, made: Evaluation, tags: Mapping[str, str]) -> None:
+    judge = made.judge
+    if judge is None:
+        return
+
+    def assess(message: str, answer: str, evidence: Sequence[str]) -> tuple[Mapping[str, int], str]:
+        verdict = judge.verdict(Judged(message, answer, tuple(evidence)))
+        return verdict.scores, verdict.why
+
+    for wording, answers in made.judged.items():
+        track_judged(
+            config.tracking,
+            dataset=dataset,
+            name=f"judged, worded by {wording}",
+            answers=[(each.message, each.answer, each.evidence) for each in answers],
+            assess=assess,
+            judge=judge.identity,
+            tags={**tags, "kind": "talk-judge", "wording": wording},
+        )
 
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:

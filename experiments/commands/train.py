@@ -20,6 +20,7 @@ from experiments.commands.identified import (
 )
 from experiments.commands.phases import Phases
 from experiments.commands.progress import RunProgress
+from experiments.commands.start import loaded_start, start_content
 from experiments.components.registry import callbacks as plugin_callbacks
 from experiments.config.experiment import Experiment
 from experiments.config.metric_names import parse
@@ -176,11 +177,21 @@ def _begin(this: IdentifiedRun, folder: RunFolder) -> RunFolder:
             "git": provenance.git(),
             "packages": provenance.packages(),
             "host": provenance.host(),
-            "tags": dict(notes),
+            "tags": {**notes, **_start_tag(this)},
             "params_trained": None,
+            **({} if this.start is None else {"start": start_content(this.start)}),
             **_several(),
         },
     )
+
+
+def _start_tag(this: IdentifiedRun) -> dict[str, str]:
+    """The note on a run that does not start from what its seed draws."""
+    if this.start is None:
+        return {}
+    content = start_content(this.start)
+    words = f"starts from the weights of {content['model']} on {content['dataset']}"
+    return {f"{NOTE}start": f"{words} ({content['hash'][:8]})"}
 
 
 def _several() -> dict[str, int]:
@@ -364,6 +375,7 @@ def _training(this: IdentifiedRun) -> Training:
         checkpoint_seconds=config.checkpoint_seconds,
         runs_dir=Path(config.runs_dir),
         members=this.members,
+        start=None if this.start is None else loaded_start(this.start, config),
     )
 
 

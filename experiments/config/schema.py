@@ -273,7 +273,8 @@ class TalkConfig:
     `questions` is a YAML of your own sample questions to the data, `text_encoder` a file of
     conf/text_encoder by name; null: items are found by words alone. `feedback` is the database that the
     page's buttons write to. With `evaluate` no message is read: so many simulated `users` of the test part
-    talk (null: all).
+    talk (null: all), the labelled messages of `labels` are read, and `judged` answers are judged by the language model,
+    calibrated on the labelled `answers`; null: those of datasets/talk.
     """
 
     feedback: str = "sqlite:///feedback.db"
@@ -281,6 +282,9 @@ class TalkConfig:
     text_encoder: str | None = None
     evaluate: bool = False
     users: int | None = 200
+    labels: str | None = None
+    answers: str | None = None
+    judged: int = 30
     llm_steps: list[str] = field(default_factory=lambda: [*LLM_STEPS])
     suggest_outside: bool = False
 
@@ -290,8 +294,11 @@ class ServeConfig:
     """The HTTP service of mode=serve.
 
     `runs` maps names to runs that stand side by side; {} serves `run_id`, or the best run. `feedback` is the
-    address of the database that keeps what users answer; null: none does. Similar items of a catalogue of more
-    than `index_above` items are searched for by an approximate index where FAISS is installed; null: never.
+    address of the database that keeps what users answer; null: none does. Similar and best items of a
+    catalogue of more than `index_above` items are searched for by an approximate index where FAISS is installed;
+    null: never.
+    Queries are compared with texts by words and by `text_encoder`, a file of conf/text_encoder by name; auto: that
+    of the run's model, else minilm where it is installed; null: words alone.
     """
 
     host: str = "127.0.0.1"
@@ -300,6 +307,7 @@ class ServeConfig:
     runs: dict[str, str] = field(default_factory=dict)
     feedback: str | None = "sqlite:///feedback.db"
     index_above: int | None = 200_000
+    text_encoder: str | None = "auto"
 
 
 @dataclass
@@ -309,7 +317,7 @@ class Config:
     `tuned` records where `+tuned=auto` took its values from. `grid_seeds` maps a model, as conf/model
     names it, to those of a grid's seeds that it takes; other models take all. `text_control` is the
     `control` of every text encoder (conf/text_encoder). `lists` is the file of another system's lists,
-    and `name` what tables call it (mode=score). `alias` is what the registry calls a promoted run (mode=promote).
+    and `name` what tables call it (mode=score). `warm_start` is a finished run whose weights training starts from. `alias` is what the registry calls a promoted run (mode=promote).
     """
 
     mode: Mode = Mode.run
@@ -330,6 +338,7 @@ class Config:
     runs_dir: str = "runs"
     data_dir: str = "datasets/prepared"
     run_id: str | None = None
+    warm_start: str | None = None
     lists: str | None = None
     name: str | None = None
     alias: str = "champion"

@@ -47,7 +47,8 @@ def kept_texts(
     DataFrame
         As `Prepared.reviews`: texts of other items, and empty ones, are left out.
     dict
-        `rows_read`, `rows_kept`, `items` (how many have a text) and `hash`.
+        `rows_read`, `rows_kept`, `items` (how many have a text), `columns` (what the file calls each that it has) and
+        `hash`.
 
     Raises
     ------
@@ -61,7 +62,7 @@ def kept_texts(
         "author": (*USUAL["author"], own["user"]),
     }
     named: Mapping[str, str | None] = recipe["texts"]["columns"]
-    cells = _cells(path, named, usual, recipe["texts"]["encoding"])
+    cells, columns = _cells(path, named, usual, recipe["texts"]["encoding"])
     ids = pl.DataFrame(
         {"item": item_tokens, "id": pl.int_range(1, len(item_tokens) + 1, eager=True)}
     )
@@ -86,6 +87,7 @@ def kept_texts(
         "rows_read": cells.height,
         "rows_kept": kept.height,
         "items": kept["item"].n_unique(),
+        "columns": columns,
         "hash": fingerprint.hexdigest(),
     }
 
@@ -95,8 +97,8 @@ def _cells(
     named: Mapping[str, str | None],
     usual: Mapping[str, tuple[str, ...]],
     encoding: str,
-) -> pl.DataFrame:
-    """The columns item, text, kind and author as strings, null where the file has none."""
+) -> tuple[pl.DataFrame, dict[str, str]]:
+    """The columns item, text, kind and author as strings, null where the file has none, and their names there."""
     keys = {role: f"dataset.texts.{role}" for role, column in named.items() if column}
     if path.name.removesuffix(".gz").endswith(_JSON):
         found = _columns(path, named, usual, known_fields(path))
@@ -109,10 +111,11 @@ def _cells(
         found = _columns(path, named, usual, head.cells.columns)
         types = dict.fromkeys(found, "token")
         cells = read_delimited(path, found, required=keys, types=types, dialect=dialect).cells
-    return cells.select(
+    strings = cells.select(
         pl.col(role).cast(pl.String) if role in found else pl.lit(None, pl.String).alias(role)
         for role in USUAL
     )
+    return strings, found
 
 
 def _columns(

@@ -90,16 +90,7 @@ def text_embeddings(
         As `item_embeddings`.
     """
     folder = model_folder(keys.name)
-    encoding = {name: value for name, value in vars(keys).items() if name not in TRANSFORMS}
-    del encoding["trained"]
-    weights = Path(folder) / "model.safetensors"
-    encoded = {
-        "format": FORMAT,
-        "encoder": encoding,
-        # A folder's content can change under its name; the hub's is pinned by the revision.
-        "weights": files.sha256_of_file(weights) if weights.is_file() else None,
-        "texts": texts if named is None else named,
-    }
+    encoded = _encoded(keys, folder, texts if named is None else named)
 
     def encode_texts() -> Tensor:
         return _embed(keys, folder, texts, device or torch.device("cpu"))
@@ -113,6 +104,19 @@ def text_embeddings(
         lambda: transformed(_kept(beside, encoded, encode_texts, keys)[1:], keys),
         keys,
     )
+
+
+def are_kept(keys: TextEncoderConfig, data: Prepared) -> bool:
+    """Whether what an encoder gives of the items' texts lies beside the prepared data already.
+
+    Parameters
+    ----------
+    keys : TextEncoderConfig
+        Its transforms count for nothing.
+    data : Prepared
+    """
+    content = _encoded(keys, model_folder(keys.name), texts_to_encode(data))
+    return _path(data.path, content).exists()
 
 
 def query_encoder(keys: TextEncoderConfig) -> Callable[[str], NDArray[np.float32]]:
@@ -144,11 +148,29 @@ def query_encoder(keys: TextEncoderConfig) -> Callable[[str], NDArray[np.float32
     return encoded
 
 
+def _encoded(keys: TextEncoderConfig, folder: str, texts: Sequence[str] | str) -> dict[str, Any]:
+    """All that decides what an encoder gives."""
+    encoding = {name: value for name, value in vars(keys).items() if name not in TRANSFORMS}
+    del encoding["trained"]
+    weights = Path(folder) / "model.safetensors"
+    return {
+        "format": FORMAT,
+        "encoder": encoding,
+        # A folder's content can change under its name; the hub's is pinned by the revision.
+        "weights": files.sha256_of_file(weights) if weights.is_file() else None,
+        "texts": texts,
+    }
+
+
+def _path(beside: Path, content: Mapping[str, Any]) -> Path:
+    return beside / "embeddings" / f"{files.hash_of(content)}.safetensors"
+
+
 def _kept(
     beside: Path, content: Mapping[str, Any], make: Callable[[], Tensor], keys: TextEncoderConfig
 ) -> Tensor:
     """The table of a content's hash, which is made where it is not there."""
-    path = beside / "embeddings" / f"{files.hash_of(content)}.safetensors"
+    path = _path(beside, content)
     if not path.exists():
         with lock(path.with_suffix(".lock")):
             if not path.exists():

@@ -96,6 +96,7 @@ def config_hash(
     threads: int,
     precision: str = "float32",
     processes: int = 1,
+    start: str | None = None,
 ) -> str:
     """The hash that two runs share if only their seeds differ.
 
@@ -115,11 +116,15 @@ def config_hash(
         Of the training steps.
     processes
         That train together: gradients are summed, and dropout is drawn, in each of them.
+    start
+        The hash of the weights that training starts from; None: those that the seed draws.
     """
     # A run in float32, or of one process, is the same whether or not there was a choice.
     chosen: dict[str, Any] = {} if precision == "float32" else {"precision": precision}
     if processes > 1:
         chosen["processes"] = processes
+    if start is not None:
+        chosen["start"] = start
     return hash_of(
         {
             **chosen,

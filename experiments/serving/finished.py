@@ -43,7 +43,30 @@ def find_run(source: str | Path, *, runs_dir: str | Path) -> RunFolder:
     if not folder.finished:
         raise PaddockError(f"run_id={source} has not finished: run its command again")
     folder.verify()
+    folder.clean()
     return folder
+
+
+def asked_run(config: Config, *, dataset: str, model: str | None) -> RunFolder:
+    """The run that a configuration names, else the best on the valid part.
+
+    Parameters
+    ----------
+    config : Config
+        Its `run_id`, `runs_dir` and protocol count.
+    dataset : str
+        Without `run_id`, only runs on this data set.
+    model : str or None
+        Without `run_id`, only runs of this model; None: of all.
+
+    Raises
+    ------
+    PaddockError
+        As `find_run` and `best_run`.
+    """
+    if config.run_id is not None:
+        return find_run(config.run_id, runs_dir=config.runs_dir)
+    return best_run(config.runs_dir, dataset=dataset, protocol=config.protocol.name, model=model)
 
 
 def best_run(
@@ -92,6 +115,7 @@ def best_run(
         )
     best = max(scored, key=lambda each: each[0])[1]  # the first of equal ones, the newest
     best.verify()
+    best.clean()
     return best
 
 

@@ -84,20 +84,24 @@ class ApproximateIndex:
         """
         self._graph.hnsw.efSearch = max(SEARCH, 2 * k)
         products_BK, places_BK = self._graph.search(np.ascontiguousarray(queries_BD), k)
-        return places_BK + 1, products_BK
+        return places_BK.astype(np.int64) + 1, products_BK
 
-    def recall(self, k: int = 10) -> float:
-        """The share of the exact k best that it finds, for items drawn from a fixed seed as queries.
+    def recall(self, k: int = 10, *, queries_BD: NDArray[np.float32] | None = None) -> float:
+        """The share of the exact k best that it finds.
 
         Parameters
         ----------
         k : int
+        queries_BD : ndarray, optional
+            float32; by default the vectors of items that are drawn from a fixed seed.
         """
         n_items = len(self._vectors_ND) - 1
         k = min(k, n_items)
-        drawn = np.random.default_rng(0).permutation(n_items)[:SAMPLED] + 1
-        found_BK, _ = self.search(self._vectors_ND[drawn], k)
-        exact_BN = self._vectors_ND[drawn] @ self._vectors_ND[1:].T
+        if queries_BD is None:
+            drawn = np.random.default_rng(0).permutation(n_items)[:SAMPLED] + 1
+            queries_BD = self._vectors_ND[drawn]
+        found_BK, _ = self.search(queries_BD, k)
+        exact_BN = queries_BD @ self._vectors_ND[1:].T
         exact_BK = np.argpartition(-exact_BN, k - 1, axis=1)[:, :k] + 1
         hits = [len(set(a) & set(b)) for a, b in zip(found_BK, exact_BK, strict=True)]
         return float(np.mean(hits) / k)

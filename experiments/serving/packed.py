@@ -42,7 +42,8 @@ def open_packed(packed: str | Path) -> Recommender:
     for name in ("run.json", "tracking.json"):
         shutil.copy(packed / name, run)
     (run / "model").symlink_to(packed.parents[1], target_is_directory=True)
-    made = Recommender.of(RunFolder(run), data=open_prepared(data))
+    # A model has no place of its own to keep embeddings in: queries are compared by words.
+    made = Recommender.of(RunFolder(run), data=open_prepared(data), text_encoder=None)
     weakref.finalize(made, shutil.rmtree, unpacked, ignore_errors=True)
     return made
 

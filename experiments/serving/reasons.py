@@ -1,6 +1,6 @@
 """Why items are in an answer, looked up in the data; no model writes a word of it.
 
-M items of a history, N items (padding included).
+M items of a history, K items of the answer.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from experiments.serving.names import Names
 from experiments.serving.requests import Reason, Request
 from experiments.serving.spaces import ItemSpace
-from experiments.serving.texts import TextIndex
+from experiments.serving.texts import Found, TextSearch
 
 READ = 50
 """Items at the end of a history among which reasons are looked for."""
@@ -28,6 +28,8 @@ class Reasons:
     request : Request
     history : sequence of int
         What the scores were made of, in time order.
+    items : sequence of int
+        Those of the answer.
     rule : str
         Which way answered.
     names : Names
@@ -35,63 +37,78 @@ class Reasons:
         What users did with an item, such as "watched".
     space : ItemSpace
         How near items are.
-    texts : TextIndex or None
-        What a query was searched in; None without one.
     popularity_N : ndarray of int
         Interactions of each item.
+    found : Found, optional
+        What the query found.
+    search : TextSearch, optional
+        What it was searched in.
     """
 
     def __init__(
         self,
         request: Request,
         history: Sequence[int],
+        items: Sequence[int],
         *,
         rule: str,
         names: Names,
         past: str,
         space: ItemSpace,
-        texts: TextIndex | None,
         popularity_N: NDArray[np.int64],
+        found: Found | None = None,
+        search: TextSearch | None = None,
     ) -> None:
         self._request = request
         self._rule = rule
         self._names = names
         self._past = past
-        self._texts = texts
+        self._search = search
+        self._found = found
         self._popularity_N = popularity_N
         self._history = list(dict.fromkeys(history))[-READ:]
-        self._near_MN = None
+        self._items = items
+        self._near_MK = None
         if self._history and rule != "query":
-            self._near_MN = space.similar(self._history)
+            self._near_MK = space.similar(self._history, items)
 
-    def of(self, item: int) -> tuple[Reason, ...]:
+    def of(self, place: int) -> tuple[Reason, ...]:
         """Why an item is in the answer: the nearest of the history, words, columns; else how many have it.
 
         Parameters
         ----------
-        item : int
-            Its internal number.
+        place : int
+            Of the item in the answer, from 0.
         """
-        found = [self._by_history(item), self._by_query(item), self._by_profile()]
+        item = self._items[place]
+        found = [self._by_history(place), self._by_query(item), self._by_profile()]
         reasons = tuple(reason for reason in found if reason is not None)
         return reasons or (self._by_popularity(item),)
 
-    def _by_history(self, item: int) -> Reason | None:
-        if self._near_MN is None:
+    def _by_history(self, place: int) -> Reason | None:
+        if self._near_MK is None:
             return None
-        place = int(self._near_MN[:, item].argmax())
-        if self._near_MN[place, item] < NEAR:
+        row = int(self._near_MK[:, place].argmax())
+        if self._near_MK[row, place] < NEAR:
             return None
-        nearest = self._history[place]
+        nearest = self._history[row]
         whose = "the user" if self._request.user is not None else "you"
         sentence = f'{whose} {self._past} "{self._names.title(nearest)}"'
         return Reason("history", sentence, (self._names.token(nearest),))
 
     def _by_query(self, item: int) -> Reason | None:
-        if self._texts is None or not self._request.query or "query" not in self._rule:
+        if self._found is None or self._search is None:
             return None
-        words = self._texts.matching(self._request.query, item)
-        return Reason("query", f"its text has {', '.join(words)}", words) if words else None
+        words = self._search.words.matching(self._found.query, item)
+        said = [f"its text has {', '.join(words)}"] if words else []
+        evidence = list(words)
+        cosines_N, meaning = self._found.cosines_N, self._search.meaning
+        if cosines_N is not None and meaning is not None and cosines_N[item] > 0:
+            said.append(
+                f"its text is near the query (cosine {cosines_N[item]:.2f} of {meaning.name})"
+            )
+            evidence.append(f"cosine={cosines_N[item]:.4f}")
+        return Reason("query", "; ".join(said), tuple(evidence)) if said else None
 
     def _by_profile(self) -> Reason | None:
         if self._rule != "profile":

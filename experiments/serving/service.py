@@ -4,19 +4,21 @@ Several runs may stand side by side; which one answers a user follows from a has
 the answer. Requests are typed and bounded, an error is one sentence under "detail".
 """
 
+import asyncio
 import hashlib
 import hmac
-import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
+import orjson
 from fastapi import Depends, FastAPI, Header, HTTPException, Query
-from fastapi import Request as HttpRequest
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from experiments.errors import PaddockError
 from experiments.serving.feedback import Feedback, FeedbackStore
@@ -31,6 +33,9 @@ MOST_WANTED = 1000
 
 MOST_RECORDS = 1000
 """Records of feedback in a request."""
+
+PATIENCE = 30.0
+"""Seconds that a request waits for its answer."""
 
 Token = Annotated[str, Field(max_length=500)]
 Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
@@ -68,12 +73,76 @@ class FeedbackRecord(BaseModel):
     origin: Token | None = None
 
 
-@dataclass
 class _Side:
-    """A recommender and what keeps two requests from it at once: scoring changes it for a while."""
+    """A recommender and the one thread that asks it: scoring changes a model for a while.
 
-    recommender: Recommender
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    A thread of its own also keeps its memory warm: of a pool's forty each would have its own.
+    """
+
+    def __init__(self, recommender: Recommender) -> None:
+        self.recommender = recommender
+        self._thread = ThreadPoolExecutor(max_workers=1)
+
+    async def answer(self, ask: Callable[..., Answer], *given: Any) -> Answer:
+        """What the recommender says, after those that asked before.
+
+        Raises
+        ------
+        HTTPException
+            If it takes too long; what has not begun by then is not done.
+        """
+        asked = asyncio.get_running_loop().run_in_executor(self._thread, ask, *given)
+        try:
+            return await asyncio.wait_for(asked, PATIENCE)
+        except TimeoutError:
+            raise HTTPException(503, f"no answer within {PATIENCE:.0f} s: ask again") from None
+
+
+class _BoundedAndTimed:
+    """Refuses large bodies before they are read, and counts the seconds of the other requests.
+
+    Parameters
+    ----------
+    app : ASGIApp
+        What answers.
+    seconds : Histogram
+    """
+
+    def __init__(self, app: ASGIApp, seconds: Histogram) -> None:
+        self._app = app
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, as ASGI asks."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refused = _refused({name.decode().lower(): value for name, value in scope["headers"]})
+        if refused is not None:
+            await refused(scope, receive, send)
+            return
+        start, status = time.perf_counter(), "500"
+
+        async def sent(message: Message) -> None:
+            nonlocal status
+            status = str(message.get("status", status))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sent)
+        finally:
+            path = getattr(scope.get("route"), "path", "other")
+            self._seconds.labels(path, status).observe(time.perf_counter() - start)
+
+
+def _refused(headers: Mapping[str, bytes]) -> JSONResponse | None:
+    """The answer to a request whose body is not read."""
+    length = headers.get("content-length", b"0").decode("latin-1")
+    if not length.isdigit() or int(length) > MOST_BYTES:
+        return error_of(413, f"the body has {length} bytes; at most {MOST_BYTES} are read")
+    if b"chunked" in headers.get("transfer-encoding", b""):
+        return error_of(411, "the body's length is needed: Content-Length")
+    return None
 
 
 class Service:
@@ -96,7 +165,7 @@ class Service:
         self._store = feedback
         self._token = token
         self._registry = CollectorRegistry()
-        self._seconds = Histogram(
+        self.seconds = Histogram(
             "paddock_request_seconds",
             "Seconds of a request.",
             ["path", "status"],
@@ -115,37 +184,21 @@ class Service:
         ):
             raise HTTPException(401, "a token is needed: Authorization: Bearer TOKEN")
 
-    async def bounded_and_timed(self, request: HttpRequest, follow: Any) -> Any:
-        """Refuse large bodies before they are read, and count the others."""
-        start = time.perf_counter()
-        length = request.headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > MOST_BYTES:
-            return error_of(413, f"the body has {length} bytes; at most {MOST_BYTES} are read")
-        if "chunked" in request.headers.get("transfer-encoding", ""):
-            return error_of(411, "the body's length is needed: Content-Length")
-        response = await follow(request)
-        path = getattr(request.scope.get("route"), "path", "other")
-        status = str(response.status_code)
-        self._seconds.labels(path, status).observe(time.perf_counter() - start)
-        return response
-
-    def recommend(self, request: RecommendRequest, side: str | None = None) -> dict[str, Any]:
+    async def recommend(self, request: RecommendRequest, side: str | None = None) -> Response:
         """Items for a user, a history, a profile or words."""
         name, this = self._chosen(request.user, side)
-        with this.lock:
-            return self._plain(name, this.recommender.recommend(Request(**request.model_dump())))
+        asked = Request(**request.model_dump())
+        return self._sent(name, await this.answer(this.recommender.recommend, asked))
 
-    def similar(self, item: Token, k: Wanted = 10, side: str | None = None) -> dict[str, Any]:
+    async def similar(self, item: Token, k: Wanted = 10, side: str | None = None) -> Response:
         """Items near one, which is named by id or title."""
         name, this = self._chosen(None, side)
-        with this.lock:
-            return self._plain(name, this.recommender.similar(item, k))
+        return self._sent(name, await this.answer(this.recommender.similar, item, k))
 
-    def search(self, q: Text, k: Wanted = 10, side: str | None = None) -> dict[str, Any]:
-        """Items whose texts have words of a query."""
+    async def search(self, q: Text, k: Wanted = 10, side: str | None = None) -> Response:
+        """Items whose texts fit a query, by words and by meaning."""
         name, this = self._chosen(None, side)
-        with this.lock:
-            return self._plain(name, this.recommender.search(q, k))
+        return self._sent(name, await this.answer(this.recommender.search, q, k))
 
     def feedback(
         self, records: Annotated[list[FeedbackRecord], Field(min_length=1, max_length=MOST_RECORDS)]
@@ -177,9 +230,11 @@ class Service:
         name = side if side is not None else side_of(user, sorted(self._sides))
         return name, self._sides[name]
 
-    def _plain(self, name: str, answer: Answer) -> dict[str, Any]:
+    def _sent(self, name: str, answer: Answer) -> Response:
         self._answers.labels(name, answer.rule).inc()
-        return {**answer.as_plain(), "side": name}
+        # As FastAPI would write it, which goes over every value by itself.
+        content = orjson.dumps({**vars(answer), "side": name})
+        return Response(content, media_type="application/json")
 
 
 def create_app(
@@ -205,7 +260,7 @@ def create_app(
         description="Recommendations of tracked runs. Every answer names its run, data and code.",
         redoc_url=None,
     )
-    app.middleware("http")(service.bounded_and_timed)
+    app.add_middleware(_BoundedAndTimed, seconds=service.seconds)
     app.add_exception_handler(PaddockError, lambda _, error: error_of(422, str(error)))
     guarded = [Depends(service.allowed)]
     app.post("/recommend", dependencies=guarded)(service.recommend)

@@ -43,20 +43,28 @@ class ItemSpace:
             norms_N1 = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
             self._unit_ND = vectors_ND / np.maximum(norms_N1, 1e-12)
 
-    def similar(self, items_M: Sequence[int] | NDArray[np.integer]) -> NDArray[np.float32]:
-        """The cosine of some items with all.
+    def similar(
+        self, items_M: Sequence[int] | NDArray[np.integer], others_K: Sequence[int] | None = None
+    ) -> NDArray[np.float32]:
+        """The cosine of some items with others.
 
         Parameters
         ----------
         items_M : sequence of int
             Item ids.
+        others_K : sequence of int, optional
+            Item ids; None: all, padding included.
 
         Returns
         -------
         ndarray
-            float32, shape (M, N); column 0 is padding and means nothing.
+            float32, shape (M, K) or (M, N); the column of padding means nothing.
         """
-        product = self._unit_ND[np.asarray(items_M, dtype=np.int64)] @ self._unit_ND.T
+        chosen_MD = self._unit_ND[np.asarray(items_M, dtype=np.int64)]
+        others_KD = self._unit_ND
+        if others_K is not None:
+            others_KD = self._unit_ND[np.asarray(others_K, dtype=np.int64)]
+        product = chosen_MD @ others_KD.T
         made = product.toarray() if sp.issparse(product) else np.asarray(product)
         return made.astype(np.float32, copy=False)
 

@@ -10,7 +10,7 @@ from experiments.config.schema import Config
 from experiments.errors import PaddockError
 from experiments.protocol.split import TRAIN
 from experiments.talk.ask.library import Library, read_samples
-from experiments.talk.ask.tables import Tables
+from experiments.talk.ask.tables import Tables, read_feedback
 from experiments.talk.catalogue import Catalogue
 from experiments.talk.engine import Engine
 from experiments.talk.ranking import ByNeighbours
@@ -51,11 +51,15 @@ def engine_of(config: Config, data: "Prepared", folder: "RunFolder | None") -> E
         understanding=understanding,
         ranker=_ranker(config, data, folder, catalogue),
         search=item_search(data, encoder),
-        library=Library(Tables.of(data, catalogue), understanding, own),
+        library=Library(
+            Tables.of(data, catalogue, feedback=read_feedback(config.talk.feedback)),
+            understanding,
+            own,
+        ),
         texts=texts,
         name=data.name,
         past=config.dataset.text.past,
-        client=_client(config, data),
+        client=configured_client(config, data),
         steps=config.talk.llm_steps,
         suggests=config.talk.suggest_outside,
         k=config.k,
@@ -121,8 +125,20 @@ def _recommender(config: Config, folder: "RunFolder") -> "Recommender":
     )
 
 
-def _client(config: Config, data: "Prepared") -> "Client | None":
-    """What asks the language model; None where none is named."""
+def configured_client(config: Config, data: "Prepared") -> "Client | None":
+    """What asks the language model; None where none is named.
+
+    Parameters
+    ----------
+    config : Config
+    data : Prepared
+        Beside it models and answers are kept.
+
+    Raises
+    ------
+    PaddockError
+        The address is wrong, or the model is unknown or cannot be loaded.
+    """
     from experiments.language.client import client_of
 
     return client_of(config.llm_client, folder=data.path.parent, device=_device(config))

@@ -149,6 +149,14 @@ def _unknown_names(words: str, evidence: str) -> list[str]:
     ]
 
 
+def evidence_of(card: Card) -> str:
+    """All that may be said of a card, in one line."""
+    facts = [f"{name}: {value}" for name, value in card.facts]
+    reasons = [reason.text for reason in card.reasons]
+    quotes = [f"quote [{quote.id}]: {quote.text}" for quote in card.quotes]
+    return "; ".join([f"{card.rank}. {card.title}", *facts, *reasons, *quotes])
+
+
 def _all_of(card: Card) -> str:
     facts = "\n".join(f"{name} {value}" for name, value in card.facts)
     reasons = "\n".join(reason.text for reason in card.reasons)

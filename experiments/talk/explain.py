@@ -93,6 +93,13 @@ class Explainer:
             columns = ", ".join(picked.ranked.columns)
             text = phrase(language, "because_profile", people=picked.ranked.people, columns=columns)
             yield Reason("profile", text, picked.ranked.columns)
+        if picked.ranked.rule == "run" and picked.ranked.columns:
+            columns = ", ".join(picked.ranked.columns)
+            yield Reason(
+                "profile",
+                phrase(language, "because_columns", columns=columns),
+                picked.ranked.columns,
+            )
         if picked.ranked.rule == "popular" and picked.rule != "similar":
             count = int(self._catalogue.popularity[row])
             text = phrase(language, "because_popular", count=count, past=self._past)

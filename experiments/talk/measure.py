@@ -1,7 +1,8 @@
 """How much is understood of labelled messages: python -m experiments.talk.measure [messages=FILE] [dataset=NAME]."""
 
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,14 @@ from typing import Any
 import yaml
 
 from experiments.errors import PaddockError
+from experiments.paths import SHARE
 from experiments.talk.catalogue import Catalogue
-from experiments.talk.understand import INTENTS, Understanding
+from experiments.talk.understand import INTENTS, Understanding, Understood
 
-MESSAGES = Path("datasets/talk/messages.yaml")
+Reads = Callable[[str], Understood]
+"""Understands a message: the rules, or a language model."""
+
+MESSAGES = SHARE / "datasets" / "talk" / "messages.yaml"
 SLOTS = ("intent", "items", "where", "profile")
 HALVES = ("worked with", "held out")
 LANGUAGES = ("English", "Korean")
@@ -66,16 +71,26 @@ def read_messages(path: Path | str = MESSAGES) -> list[dict[str, Any]]:
     return entries
 
 
-def understood_slots(entry: Mapping[str, Any], understanding: Understanding) -> dict[str, set[Any]]:
+def is_of(entries: Sequence[Mapping[str, Any]], catalogue: Catalogue) -> bool:
+    """Whether the labelled messages name items of a catalogue: most of their titles are in it."""
+    titles = {_bare(title) for entry in entries for title in entry.get("items", {})}
+    return len(titles & set(map(_bare, catalogue.titles))) > len(titles) / 2
+
+
+def _bare(title: str) -> str:
+    return re.sub(r" \(\d{4}\)$", "", title)
+
+
+def understood_slots(
+    entry: Mapping[str, Any], catalogue: Catalogue, reads: Reads
+) -> dict[str, set[Any]]:
     """What is understood of a message, in the form of its labels."""
-    catalogue = understanding.catalogue
-    made = understanding.understand(entry["text"])
-    rows = {token: row for row, token in enumerate(catalogue.tokens)}
+    made = reads(entry["text"])
     # A film whose title two have is labelled with its year.
     labels = set(entry.get("items", {}))
     items = set()
     for mention in made.mentions:
-        row = rows[mention.item]
+        row = catalogue.rows[mention.item]
         title = catalogue.titles[row]
         if catalogue.years:
             dated = f"{title} ({catalogue.items[catalogue.years[0]][row]})"
@@ -101,7 +116,7 @@ def labelled_slots(entry: Mapping[str, Any]) -> dict[str, set[Any]]:
 
 
 def measure(
-    entries: Sequence[Mapping[str, Any]], understanding: Understanding
+    entries: Sequence[Mapping[str, Any]], catalogue: Catalogue, reads: Reads
 ) -> dict[str, Measured]:
     """Counts of each slot; `titles` are the items without the opinions on them.
 
@@ -109,11 +124,13 @@ def measure(
     ----------
     entries : sequence
         Of `read_messages`.
-    understanding : Understanding
+    catalogue : Catalogue
+    reads : callable
+        Understands a message.
     """
     counts = {slot: [0, 0, 0] for slot in ("titles", *SLOTS)}
     for entry in entries:
-        found, labels = understood_slots(entry, understanding), labelled_slots(entry)
+        found, labels = understood_slots(entry, catalogue, reads), labelled_slots(entry)
         found["titles"] = {title for title, _ in found["items"]}
         labels["titles"] = {title for title, _ in labels["items"]}
         for slot, count in counts.items():
@@ -122,7 +139,7 @@ def measure(
     return {slot: Measured(*count) for slot, count in counts.items()}
 
 
-def table(entries: Sequence[Mapping[str, Any]], understanding: Understanding) -> str:
+def table(entries: Sequence[Mapping[str, Any]], catalogue: Catalogue, reads: Reads) -> str:
     """Precision and recall of every slot, by half and language, as lines of text."""
     lines = [f"{'messages':30}{'slot':10}{'precision':>10}{'recall':>8}"]
     for half in HALVES:
@@ -133,7 +150,7 @@ def table(entries: Sequence[Mapping[str, Any]], understanding: Understanding) ->
                 if each["half"] == half and language in (None, each["language"])
             ]
             label = f"{half}, {language or 'all'} ({len(chosen)})"
-            for slot, found in measure(chosen, understanding).items():
+            for slot, found in measure(chosen, catalogue, reads).items():
                 lines.append(f"{label:30}{slot:10}{found.precision:10.3f}{found.recall:8.3f}")
                 label = ""
     return "\n".join(lines)
@@ -148,15 +165,17 @@ def main(arguments: Sequence[str]) -> None:
     config = typed(compose([f"dataset={given.get('dataset', 'ml-100k')}"]))
     data = prepare(config.dataset, data_dir=given.get("data_dir", config.data_dir))
     entries = read_messages(given.get("messages", MESSAGES))
-    understanding = Understanding(Catalogue.of(data))
+    catalogue = Catalogue.of(data)
+    reads = Understanding(catalogue).understand
     if "wrong" in given:
-        _print_wrong([each for each in entries if each["half"] == given["wrong"]], understanding)
-    print(table(entries, understanding))
+        chosen = [each for each in entries if each["half"] == given["wrong"]]
+        _print_wrong(chosen, catalogue, reads)
+    print(table(entries, catalogue, reads))
 
 
-def _print_wrong(entries: Sequence[Mapping[str, Any]], understanding: Understanding) -> None:
+def _print_wrong(entries: Sequence[Mapping[str, Any]], catalogue: Catalogue, reads: Reads) -> None:
     for entry in entries:
-        found, labels = understood_slots(entry, understanding), labelled_slots(entry)
+        found, labels = understood_slots(entry, catalogue, reads), labelled_slots(entry)
         for slot in SLOTS:
             if found[slot] != labels[slot]:
                 print(f"{entry['text']}\n    {slot}: {found[slot]} instead of {labels[slot]}")

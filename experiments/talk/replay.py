@@ -16,6 +16,7 @@ from experiments.data.prepared import Prepared
 from experiments.protocol.split import Split
 from experiments.talk.engine import Engine
 from experiments.talk.state import State
+from experiments.talk.turn import Turn
 
 TURNS = (1, 3, 5)
 CUTOFF = 10
@@ -43,6 +44,8 @@ class Replayed:
         Turns, and those that said something outside the evidence.
     named, understood : int
         Items that were named, and those that were taken for what they are and as liked.
+    kept : list of (message, Turn)
+        Turns that were kept, to be judged.
     """
 
     hits: dict[str, list[float]] = field(default_factory=dict)
@@ -52,6 +55,7 @@ class Replayed:
     unfounded: int = 0
     named: int = 0
     understood: int = 0
+    kept: list[tuple[str, Turn]] = field(default_factory=list)
 
     def score(self, name: str, rank: int | None) -> None:
         """Enter the rank of a target, from 1; None where it is not in the list."""
@@ -83,6 +87,7 @@ def replay(
     *,
     users: Sequence[int],
     turns: Sequence[int] = TURNS,
+    keep: int = 0,
 ) -> Replayed:
     """Let simulated users talk.
 
@@ -96,18 +101,21 @@ def replay(
         Ids of users with a test target.
     turns : sequence of int
         After how many turns the list is held against the target.
+    keep : int
+        Of so many users a turn is kept: the first of one, the second of the next.
     """
     history, targets = split.history("test"), split.targets("test")
     counts = np.bincount(split.train_items, minlength=data.n_items + 1)[1:].astype(float)
     made = Replayed()
-    for user in users:
+    for place, user in enumerate(users):
         known = [int(item) - 1 for item in history.of(user)]
         (target, *_) = (int(item) - 1 for item in targets.of(user))
         made.score("popular", _rank(counts, known, target))
         plain = engine.ranker.rank(known, [], {}, None)
         made.score("plain", _rank(plain.scores, known, target))
         if turns:
-            _talk(engine, known, target, turns, made)
+            kept = 1 + place % max(turns) if place < keep else None
+            _talk(engine, known, target, turns, made, kept=kept)
     return made
 
 
@@ -122,7 +130,13 @@ def drawn_users(split: Split, most: int | None, *, seed: int) -> list[int]:
 
 
 def _talk(
-    engine: Engine, known: Sequence[int], target: int, turns: Sequence[int], made: Replayed
+    engine: Engine,
+    known: Sequence[int],
+    target: int,
+    turns: Sequence[int],
+    made: Replayed,
+    *,
+    kept: int | None,
 ) -> None:
     tokens = engine.catalogue.tokens
     state = State(seen=tuple(tokens[row] for row in dict.fromkeys(known)))
@@ -139,6 +153,8 @@ def _talk(
             made.unfounded += bool(engine.unfounded(turn, message))
             made.named += 1
             made.understood += tokens[row] in turn.state.likes
+            if number == kept:
+                made.kept.append((message, turn))
             state = turn.state
             shown = {card.item: card.rank for card in turn.items}
         if number in turns:

@@ -1,7 +1,8 @@
 """A tracked run ranks: the likes of a conversation are the history that its model reads.
 
 A model that learns a vector a user and reads no history can rank for its own users alone; for anybody else, and where
-nothing is liked yet, the neighbours answer (`ranking.py`), and the rule says so.
+nothing is liked yet, the neighbours answer (`ranking.py`), and the rule says so. A model of the users' columns ranks by
+the profile where nothing is liked yet.
 
 I items (the padding left out).
 """
@@ -60,11 +61,16 @@ class ByRun(ByNeighbours):
             As of `ByNeighbours`.
         """
         able = self._recommender.reads_histories
-        if user is None and not (history and able):
+        columns: tuple[str, ...] = ()
+        if user is None and profile and not history and self._recommender.reads_profiles:
+            made = self._recommender.profile_scores(profile)[1:].astype(float)
+            columns = tuple(f"{column}={value}" for column, value in profile.items())
+        elif user is None and not (history and able):
             return super().rank(history, dislikes, profile, user)
-        number = None if user is None else user + 1
-        later = [row + 1 for row in history] if able else []
-        made = self._recommender.scores(number, later)[1:].astype(float)
+        else:
+            number = None if user is None else user + 1
+            later = [row + 1 for row in history] if able else []
+            made = self._recommender.scores(number, later)[1:].astype(float)
         least, most = made.min(), made.max()
         scores = (made - least) / max(float(most - least), 1e-12)
-        return Ranked(self.pushed(scores, dislikes), "run")
+        return Ranked(self.pushed(scores, dislikes), "run", columns=columns)

@@ -21,6 +21,9 @@ from experiments.talk.words import lexicon
 LEAST = 87.0
 """The likeness of 100, by edit distance, from which a misspelt title is taken for the title."""
 
+SHORTEST = 6
+"""Letters of a title, or of words, that are compared as misspelt."""
+
 LONGEST = 14
 """Words of a title that are compared; what follows does not tell titles apart."""
 
@@ -87,6 +90,16 @@ def normal_word(word: str) -> str:
     return lexicon().numbers.get(folded, folded)
 
 
+def is_hangul(letter: str) -> bool:
+    """Whether a character is a Korean syllable."""
+    return "가" <= letter <= "힣"
+
+
+def letters_of(form: str) -> str:
+    """A normal form by its letters: a Korean syllable is two or three of them."""
+    return unicodedata.normalize("NFD", form)
+
+
 class Titles:
     """Finds the titles of a catalogue.
 
@@ -114,7 +127,8 @@ class Titles:
         }
         self._rows: dict[str, list[int]] = {**own, **whole}
         self._longest = max((len(name.split()) for name in self._rows), default=0)
-        self._long_names = [name for name in self._rows if len(name) >= 6]
+        self._long_names = [name for name in self._rows if len(letters_of(name)) >= SHORTEST]
+        self._letters = list(map(letters_of, self._long_names))
 
     def find(self, message: str) -> list[Found]:
         """The titles that a message names, in the order in which they stand.
@@ -175,9 +189,13 @@ class Titles:
         windows = [each for each in words.title_like(taken) if each[1] - each[0] <= self._longest]
         if not windows or not self._long_names:
             return
-        texts = [" ".join(token.form for token in words.tokens[a:b]) for a, b in windows]
+        texts = [" ".join(_forms_of(words.tokens[a:b])) for a, b in windows]
         likeness = process.cdist(
-            texts, self._long_names, scorer=fuzz.ratio, score_cutoff=LEAST, dtype=np.float32
+            list(map(letters_of, texts)),
+            self._letters,
+            scorer=fuzz.ratio,
+            score_cutoff=LEAST,
+            dtype=np.float32,
         )
         best = likeness.argmax(1)
         scores = likeness[np.arange(len(texts)), best]
@@ -212,7 +230,7 @@ class _Words:
         capitals = sum(message[each.start].isupper() for each in cased)
         # Where everything is capitalised, capitals say nothing.
         self._cased = bool(capitals) and (len(cased) < 4 or capitals < 0.8 * len(cased))
-        self._korean = any("가" <= letter <= "힣" for letter in message)
+        self._korean = any(map(is_hangul, message))
 
     def confirmed(
         self, strong: list[tuple[int, int, str, float]], weak: list[tuple[int, int, str, float]]
@@ -233,7 +251,9 @@ class _Words:
                 if end - 1 in taken or self._breaks(first, end):
                     break
                 forms = [token.form for token in self.tokens[first:end]]
-                if len(" ".join(forms)) >= 6 and self._may_be_title(first, end, forms):
+                if len(letters_of(" ".join(forms))) >= SHORTEST and self._may_be_title(
+                    first, end, forms
+                ):
                     found.append((first, end))
         return found
 
@@ -243,6 +263,10 @@ class _Words:
             return False
         if len(forms) > 1:
             return True
+        if is_hangul(forms[0][-1]):
+            # Korean has no capitals: a long word that nothing else explains.
+            word = without_particle(forms[0])[-1]
+            return len(word) > 2 and not lexicon().korean_plain.match(word)
         return forms[0] not in lexicon().plain and self._is_used_as_title(first, end, misspelt=True)
 
     def _breaks(self, first: int, end: int) -> bool:
@@ -311,6 +335,11 @@ class _Words:
         )
 
 
+def _forms_of(tokens: Sequence[Token]) -> list[str]:
+    """The words of a run, the last one without a Korean particle."""
+    return [*(token.form for token in tokens[:-1]), without_particle(tokens[-1].form)[-1]]
+
+
 def _numbers_a_list(message: str, token: Token) -> bool:
     """Whether a word is the number of a line: "2. Much Ado About Nothing" does not name "Two Much"."""
     return token.form.isdigit() and bool(re.match(r"[.)]\s", message[token.end :]))
@@ -319,7 +348,7 @@ def _numbers_a_list(message: str, token: Token) -> bool:
 def _end(token: Token, name: str) -> int:
     """Where a title ends whose last word may have a Korean particle behind it."""
     last = name.rpartition(" ")[2]
-    particle = len(token.form) - len(last) if "가" <= token.form[-1] <= "힣" else 0
+    particle = len(token.form) - len(last) if is_hangul(token.form[-1]) else 0
     return token.end - max(0, particle)
 
 
@@ -338,7 +367,7 @@ def _content(words: Sequence[str]) -> list[str]:
 
 def without_particle(form: str) -> tuple[str, ...]:
     """A word, and where it is Korean with a particle, the word without it."""
-    if "가" <= form[-1] <= "힣":
+    if is_hangul(form[-1]):
         for particle in lexicon().particles:
             if len(form) > len(particle) + 1 and form.endswith(particle):
                 return form, form[: -len(particle)]

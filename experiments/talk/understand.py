@@ -12,7 +12,7 @@ from experiments.talk.conditions import Condition, conditions_of, merged
 from experiments.talk.opinions import ITEM, is_anchor, opinion_of, opinions_of
 from experiments.talk.profile import profile_of
 from experiments.talk.state import State
-from experiments.talk.titles import Titles, tokens_of
+from experiments.talk.titles import Titles, is_hangul, tokens_of
 from experiments.talk.words import lexicon
 
 LONGEST = 4000
@@ -220,10 +220,17 @@ def sought(text: str, *, within: str) -> str:
     known = {token.form for token in tokens_of(within)} - common
 
     def is_known(form: str) -> bool:
-        # A Korean word may have a particle behind it.
-        return form in known or ("가" <= form[0] <= "힣" and any(map(_begins(form), known)))
+        if is_hangul(form[0]):
+            # A Korean word may have a particle behind it.
+            return not _asks_in_korean(form) and any(map(_begins(form), known))
+        return form in known
 
     return " ".join(token.form for token in tokens_of(text) if is_known(token.form))
+
+
+def _asks_in_korean(word: str) -> bool:
+    """Whether a Korean word is a particle, or of asking and telling: it says nothing to search for."""
+    return word in lexicon().particles or bool(lexicon().korean_plain.match(word))
 
 
 def _begins(form: str) -> Callable[[str], bool]:

@@ -36,6 +36,7 @@ class Lexicon:
     korean_negation: re.Pattern[str]
     korean_negation_before: re.Pattern[str]
     korean_breaks: str
+    korean_plain: re.Pattern[str]
     intents: tuple[tuple[str, re.Pattern[str]], ...]
     clears: tuple[tuple[str, re.Pattern[str]], ...]
     openers: frozenset[str]
@@ -55,7 +56,7 @@ def lexicon() -> Lexicon:
         read[key] = tuple((name, _pattern(pattern)) for name, pattern in read[key])
     for key in ("korean_like", "korean_dislike"):
         read[key] = _pattern(_any_of(read[key]))
-    for key in ("korean_negation", "korean_negation_before", "opinion_words"):
+    for key in ("korean_plain", "korean_negation", "korean_negation_before", "opinion_words"):
         read[key] = _pattern(read[key])
     read["synonyms"] = {value: tuple(words) for value, words in read["synonyms"].items()}
     read["particles"] = tuple(read["particles"])

@@ -5,12 +5,12 @@ MLflow's pages Traces and Sessions of the experiment <dataset>/talk then show co
 
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from experiments.address import absolute, with_password
 from experiments.config.schema import TrackingConfig
-from experiments.tracking.store import connect, find_or_create_experiment, reason
+from experiments.tracking.store import Store, connect, find_or_create_experiment, reason
 
 _log = logging.getLogger(__name__)
 
@@ -188,13 +188,9 @@ def track_measures(
     str or None
         The MLflow run id; None where there is no store or it fails, which is warned of.
     """
-    if tracking.uri is None:
-        return None
-    try:
-        store = connect(tracking)
-        with store.guard():
-            experiment = find_or_create_experiment(store, dataset=dataset, protocol="talk")
-        named = {f"paddock.{key}": value for key, value in tags.items()}
+    named = {f"paddock.{key}": value for key, value in tags.items()}
+
+    def keep(store: Store, experiment: str) -> str:
         run = store.client.create_run(
             experiment, tags={"paddock.kind": "talk-eval", **named}, run_name=name
         )
@@ -203,6 +199,34 @@ def track_measures(
         store.client.set_terminated(run.info.run_id)
         made: str = run.info.run_id
         return made
+
+    return kept_in_talk(tracking, dataset, keep)
+
+
+def kept_in_talk(
+    tracking: TrackingConfig, dataset: str, keep: Callable[[Store, str], str]
+) -> str | None:
+    """Keep something in the experiment <dataset>/talk.
+
+    Parameters
+    ----------
+    tracking : TrackingConfig
+    dataset : str
+    keep : callable
+        Is given the store and the experiment's id, and gives a run id.
+
+    Returns
+    -------
+    str or None
+        The run id; None where there is no store or it fails, which is warned of.
+    """
+    if tracking.uri is None:
+        return None
+    try:
+        store = connect(tracking)
+        with store.guard():
+            experiment = find_or_create_experiment(store, dataset=dataset, protocol="talk")
+        return keep(store, experiment)
     except Exception as error:
         _log.warning("The measures were not tracked: %s.", reason(error, tracking))
         return None

@@ -216,6 +216,8 @@ class Loop:
         Names the stage of the run; a checkpoint of another identity is ignored.
     first_step : int
         Finished epochs of the stages before.
+    validate_first : bool
+        Whether the weights that the first stage starts from may be kept, too.
     checkpoint_seconds : float
         Least seconds between two checkpoints.
     progress : StageProgress
@@ -232,6 +234,7 @@ class Loop:
     path: Path
     identity: str
     first_step: int = 0
+    validate_first: bool = False
     checkpoint_seconds: float = 15.0
     progress: StageProgress = field(default_factory=StageProgress)
     _best: tuple[Tensors, Any] | None = None
@@ -239,8 +242,9 @@ class Loop:
     def run(self) -> StageProgress:
         """Train to the end, from the checkpoint if there is one; the model holds the kept epoch."""
         self.progress.step = self.first_step
-        if not self._resume() and self.first_step > 0 and self.schedule.keep == "best":
-            # The weights that a later stage starts from count as its epoch 0.
+        begun = self.first_step > 0 or self.validate_first
+        if not self._resume() and begun and self.schedule.keep == "best":
+            # The weights that a later stage, or a warm start, begins with count as its epoch 0.
             self._validate()
         self.callbacks.on_resume(self.progress.step)
         saved_at = time.monotonic()

@@ -24,6 +24,7 @@ from experiments.training.context import TrainingContext
 from experiments.training.loop import Loop, Metrics, Schedule, StageProgress
 from experiments.training.state import load_model_state, model_state
 from experiments.training.strategy import Strategy, Task
+from experiments.training.warm import Start
 from paddock import Callback
 
 Validate = Callable[[AbstractRecommender, TrainingRows], Metrics]
@@ -48,6 +49,8 @@ class Training:
         Where a finished run of the backbone may be.
     members : mapping of str to str
         Stage of a fusion's member -> the identity that a run of the member alone would have.
+    start : Start or None
+        The weights that the only stage of a model starts from; None: those that the seed draws.
     """
 
     identity: str
@@ -56,6 +59,7 @@ class Training:
     checkpoint_seconds: float = 15.0
     runs_dir: Path | None = None
     members: Mapping[str, str] = field(default_factory=dict)
+    start: Start | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +199,8 @@ class _Stages:
             built = build(values, self._context(name))
             if previous is not None:
                 _carry_over(built.model, *previous)
+            if self.training.start is not None:
+                self.training.start.into(built.model, self.context.data)
             if name not in frozen:
                 self._put_together(built.model)
             progress = self._stage(number, name, values, built)
@@ -211,6 +217,8 @@ class _Stages:
 
     def _weights(self) -> str | None:
         """What names the weights, if others may use them."""
+        if self.training.start is not None:
+            return None  # what a run started from is in its own identity alone
         if self.resolved.staged:
             shared = self.first is None and MEMBERS not in self.resolved.values
             return self._staged(self.resolved, self.context).identity if shared else None
@@ -316,7 +324,7 @@ class _Stages:
     def _product(self, number: int, name: str, values: dict[str, Any]) -> reuse.Product:
         if name in self.resolved.frozen:
             return self._shared(name, values, before=None)
-        if reuse.is_shared(values):
+        if self.training.start is None and reuse.is_shared(values):
             return self._shared(name, values, before=self.frozen.get(BACKBONE))
         title, seed = self._title(name), self.context.seed
         return reuse.Product(
@@ -369,6 +377,7 @@ class _Stages:
             path=self.context.folder / "checkpoint.safetensors",
             identity=identity,
             first_step=self.step,
+            validate_first=self.training.start is not None and self.first is None,
             checkpoint_seconds=self.training.checkpoint_seconds,
         )
 

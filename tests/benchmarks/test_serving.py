@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.serving import batch, percentiles
+from benchmarks.served import percentiles
+from benchmarks.serving import batch
 
 
 def test_percentiles_in_milliseconds() -> None:

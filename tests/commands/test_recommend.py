@@ -143,7 +143,9 @@ def test_somebody_new_with_words_conditions_and_dislikes(
     for each in late["items"]:
         assert float(rows[each["item"]][3]) >= 2010
         assert "Romance" not in rows[each["item"]][2]
-    (found,) = _asked(trained, "model=pop", "query=a wizard, or two: it's enchanted")
+    (found,) = _asked(
+        trained, "model=pop", "query=a wizard, or two: it's enchanted", "serve.text_encoder=null"
+    )
     assert found["rule"] == "query"
     assert "wizard" in titles[found["items"][0]["item"]].lower()
     best = new["items"][0]["item"]

@@ -26,11 +26,11 @@ SHIFTED = ("i5", "i17", "i29", "i41", "i53", "i65")
 class Shifted:
     """A store with a champion, and feedback by which a hundred users turn to six items together."""
 
-    def __init__(self, folder: Path, empty_store: Path) -> None:
+    def __init__(self, folder: Path, empty_store: Path, *model: str) -> None:
         shutil.copy(empty_store, folder / "mlflow.db")
         self.paddock, self.uri = CommandLine(folder), f"sqlite:///{folder / 'mlflow.db'}"
         self.feedback = f"sqlite:///{folder / 'feedback.db'}"
-        self.served = self.paddock.trained("model=ease", *TINY, *self.places)
+        self.served = self.paddock.trained(*model, *TINY, *self.places)
         store = FeedbackStore(self.feedback)
         for user in range(1, 101):
             # The last one of these is what the test asks for.
@@ -59,16 +59,29 @@ class Shifted:
         )
 
 
+SASREC = ("model=sasrec", "model.hidden_size=32", "model.epochs=12", "model.stopping_step=0")
+
+
 @pytest.mark.slow  # two runs that are tracked, and two versions of a data set
-def test_a_shift_of_taste_is_followed(empty_store: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "start"),
+    [
+        (("model=ease",), "trained from scratch: EASE finds its weights in one pass"),
+        (SASREC, "trained on from the served weights"),
+    ],
+)
+def test_a_shift_of_taste_is_followed(
+    model: tuple[str, ...], start: str, empty_store: Path, tmp_path: Path
+) -> None:
     from mlflow import MlflowClient
 
-    shifted = Shifted(tmp_path, empty_store)
+    shifted = Shifted(tmp_path, empty_store, *model)
     first = shifted.paddock("mode=promote", *TINY, *shifted.places, f"run_id={shifted.served.path}")
     assert first.code == 0, first.err
     answer = shifted.asked(f"run_id={shifted.served.path}")
     assert answer.code == 0, answer.err
     assert "600 of 600 answers are interactions" in answer.out
+    assert start in answer.out
     (made,) = [run for run in shifted.paddock.runs if run.run["dataset"] != "tiny"]
 
     client = MlflowClient(tracking_uri=shifted.uri)
@@ -80,6 +93,20 @@ def test_a_shift_of_taste_is_followed(empty_store: Path, tmp_path: Path) -> None
     assert new > 2 * old
     metric = made.result["metrics"]["test/full/ndcg_at_10"]
     assert f"trained again {metric:.4f}" in answer.out.replace("\n", " ")
+
+    # What was decided is in the run, and tables show it.
+    assert (made.run.get("start", {}).get("folder") == str(shifted.served.path)) == (
+        model == SASREC
+    )
+    decision = made.run["decision"]
+    assert decision["promoted"] is True
+    assert decision["served"]["folder"] == str(shifted.served.path)
+    assert set(decision["served_metrics"]) <= set(made.result["metrics"])
+    note = made.run["tags"]["paddock.note.retrained"]
+    assert note.startswith(f"promoted: {metric} {made.result['metrics'][metric]:.4f}")
+    assert f"{decision['served_metrics'][metric]:.4f}" in note
+    assert client.get_run(champion.run_id).data.tags["paddock.note.retrained"] == note
+    made.verify()
 
     # The same feedback is the same version, on which a run has finished.
     again = shifted.asked(f"run_id={shifted.served.path}")

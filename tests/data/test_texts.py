@@ -66,6 +66,7 @@ def test_texts_are_kept_with_the_data_and_change_no_hash(make: Make) -> None:
         (4, made.item_id("y"), '"Bad", 나빠요', "review", ""),
     ]
     facts = made.manifest["texts"]
+    assert facts["columns"] == {"item": "item", "text": "text", "author": "author"}
     assert (facts["rows_read"], facts["rows_kept"], facts["items"]) == (4, 2, 2)
     assert make("reviews.csv").path == made.path != bare.path
 

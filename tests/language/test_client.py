@@ -14,10 +14,10 @@ from experiments.errors import PaddockError
 from experiments.language.client import Client, client_of
 from experiments.language.local import Local
 from experiments.language.remote import LONGEST_WAIT, Remote
-from experiments.language.tiny import tokenizer_of
 from experiments.language.writer import NoAnswer, structured
 from models.allmrec.frozen_llm import FrozenLLM
 from tests.llm_server import Server, answered, serving
+from tests.small_llm import small_llm
 
 SECRET = "sk-very-secret-0123456789"
 SCHEMA = {"type": "object", "properties": {"film": {"type": "string"}}, "required": ["film"]}
@@ -159,18 +159,7 @@ def test_addresses_that_are_refused(monkeypatch: pytest.MonkeyPatch, url: str, t
 
 @pytest.fixture(scope="module")
 def small() -> FrozenLLM:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    tokenizer = tokenizer_of(["A film? Alien, Heat and others."], size=300)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-        num_attention_heads=4, max_position_embeddings=64,
-    )  # fmt: skip
-    torch.manual_seed(3)
-    network = LlamaForCausalLM(config)
-    return FrozenLLM(
-        network, tokenizer, name="small", revision=None, config_hash="0" * 64, context=64
-    )
+    return small_llm(context=64)
 
 
 def test_a_local_model_writes_the_likeliest_tokens(small: FrozenLLM) -> None:

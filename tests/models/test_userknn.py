@@ -16,7 +16,7 @@ from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.protocol.split import Sequences, Split
 from experiments.training.stages import Trained
-from models.userknn import UserKNN, codes, nearest
+from models.userknn import UserKNN, codes, nearest, parts_users
 from paddock import UserColumn
 
 USERS = np.arange(1, 201)
@@ -85,41 +85,77 @@ def test_in_parts_it_is_the_same(  # type: ignore[no-untyped-def]
     assert (score(made, history) == whole).all()
 
 
+def eighth(values: list[float], value: float) -> int:
+    """Which of eight groups of equally many a value lies in, by counting."""
+    edges = {np.quantile(values, part / 8) for part in range(1, 8)}
+    return sum(edge <= value for edge in edges)
+
+
+def group_of(user: int, profiles: list[dict[int, Any]], trained: set[int], fewest: int) -> set[int]:
+    """The users of the same profile, columns left out one by one, by plain sets."""
+    sharing = [
+        {other for other in trained - {user} if column[other] == column[user]}
+        for column in profiles
+    ]
+    while len(sharing) > 1 and len(set.intersection(*sharing)) < fewest:
+        sharing.remove(min(sharing, key=len))
+    return set.intersection(trained - {user}, *sharing)
+
+
+@pytest.mark.parametrize("fewest", [1, 4, 10, 1000])
 def test_without_a_history_it_is_popularity_by_profile(  # type: ignore[no-untyped-def]
-    trained, tiny_data: Prepared, tiny_split: Split
+    trained, tiny_data: Prepared, tiny_split: Split, fewest: int
 ) -> None:
     empty = Sequences(indptr=np.zeros(tiny_data.n_users + 2, np.int64), items=np.zeros(0, np.int32))
-    countries = tiny_data.user_features["country"].to_list()
-    assert 1 < len(set(countries)) < 20
-    known = items_of(tiny_split.history("valid"))
+    table = tiny_data.user_features
+    countries = dict(enumerate(table["country"].to_list(), start=1))
+    ages = table["age"].to_list()
+    groups = dict(enumerate((eighth(ages, age) for age in ages), start=1))
+    assert 1 < len(set(countries.values())) < 20
+    known = {user: items for user, items in items_of(tiny_split.history("valid")).items() if items}
     everyone = Counter(item for items in known.values() for item in items)
 
-    def order(by_profile: Counter[int]) -> list[tuple[int, int]]:
-        return [(by_profile[item], everyone[item]) for item in range(1, tiny_data.n_items + 1)]
+    def ranks(among: Counter[int]) -> list[int]:
+        order = [(among[item], everyone[item]) for item in range(1, tiny_data.n_items + 1)]
+        return [sorted(set(order)).index(each) for each in order]
 
-    found = score(trained(), empty)[:, 1:].numpy()
-    ages = tiny_data.user_features["age"].to_list()
-    both = score(trained(user_columns=["country", "age"]), empty)[:, 1:].numpy()
-    for row in range(0, 200, 17):
-        for scores, alike in (
-            (found[row], lambda user, row=row: countries[user - 1] == countries[row]),
-            (
-                both[row],
-                lambda user, row=row: (
-                    (countries[user - 1], ages[user - 1]) == (countries[row], ages[row])
-                ),
-            ),
-        ):
-            counted = Counter(item for user in known if alike(user) for item in known[user])
-            ranked = np.unique(scores, return_inverse=True)[1]
-            expected = order(counted)
-            assert ranked.tolist() == [sorted(set(expected)).index(each) for each in expected]
-    assert (found[0] != both[0]).any()
-    # Without columns, and for an id that has none, all users are of one profile.
+    for columns, profiles in (
+        (None, [countries, groups]),
+        (["age"], [groups]),
+        ([], []),
+    ):
+        made = trained(user_columns=columns, fewest=fewest)
+        scores = score(made, empty)[:, 1:].numpy()
+        for user in range(1, 201, 17):
+            alike = group_of(user, profiles, set(known), fewest)
+            counted = Counter(item for other in alike for item in known[other])
+            found = np.unique(scores[user - 1], return_inverse=True)[1]
+            assert found.tolist() == ranks(counted)
+    # An id that has no values is of no profile.
     counts = [everyone[item] for item in range(1, tiny_data.n_items + 1)]
-    for scores in (score(trained(user_columns=[]), empty)[7], score(trained(), empty, ZERO)[0]):
-        ranked = np.unique(scores[1:].numpy(), return_inverse=True)[1]
-        assert ranked.tolist() == [sorted(set(counts)).index(each) for each in counts]
+    found = np.unique(score(made, empty, ZERO)[0][1:].numpy(), return_inverse=True)[1]
+    assert found.tolist() == [sorted(set(counts)).index(each) for each in counts]
+
+
+def test_names_and_postcodes_part_no_users_and_numbers_do() -> None:
+    names = UserColumn("token", [None, *map(str, range(100))])
+    postcodes = UserColumn("token", [None, *(f"{place // 2}x" for place in range(99)), "y", "z"])
+    jobs = UserColumn("token", [None, *("nurse", "cook") * 50])
+    incomes = UserColumn("float", [None, *(1.5 * place for place in range(100))])
+    tags = UserColumn("token_seq", [None, *([str(place)] for place in range(100))])
+    none = UserColumn("token", [None] * 101)
+    parted = [parts_users(each) for each in (names, postcodes, jobs, incomes, tags, none)]
+    assert parted == [False, False, True, True, False, True]
+    # Ages that are written as words are numbers, too; eight groups of them.
+    ages = UserColumn("token", [None, *(str(18 + place % 40) for place in range(100))])
+    (code,) = codes([ages], 101).T
+    assert code[0] == -1
+    assert np.bincount(code[1:]).tolist() == pytest.approx([12.5] * 8, abs=3)
+    order = np.argsort([float(value) for value in ages.values[1:]], kind="stable")
+    assert (np.diff(code[1:][order]) >= 0).all()
+    # Few numbers are as they are.
+    few = codes([UserColumn("float", [None, 1.0, 2.0, 1.0, None])], 5)
+    assert few.ravel().tolist() == [-1, 0, 1, 0, -1]
 
 
 def test_a_column_that_is_not_there_is_named(trained, tiny_data: Prepared) -> None:  # type: ignore[no-untyped-def]
@@ -146,6 +182,7 @@ def test_data_without_columns_of_users_has_none(
 
 def test_a_missing_value_is_not_compared() -> None:
     model = object.__new__(UserKNN)
+    model.__dict__["fewest"] = 1
     model.__dict__["neighbours_UN"] = sp.csr_matrix(
         np.array([[0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 0], [0, 0, 1]], np.float32)
     )
@@ -155,8 +192,8 @@ def test_a_missing_value_is_not_compared() -> None:
     ]
     model.__dict__["_codes_UC"] = codes(columns, 5)
     assert model._popular(1).astype(int).tolist() == [0, 1, 0]
-    assert model._popular(2).astype(int).tolist() == [0, 0, 1]  # another f counts not for an m
-    assert model._popular(4).astype(int).tolist() == [0, 1, 1]  # a b of any sex
+    assert model._popular(2).astype(int).tolist() == [0, 0, 0]  # no f counts for an m
+    assert model._popular(4).astype(int).tolist() == [0, 1, 0]  # a b of any sex, not oneself
     assert model._popular(0).astype(int).tolist() == [0, 2, 2]
 
 

@@ -11,12 +11,11 @@ import torch
 from rich.console import Console
 
 from experiments import checkpoint
-from experiments.commands.recommend import find_run
-from experiments.config.schema import Config
 from experiments.files import read_json, write_json
 from experiments.integrity import Damaged, read_sealed, say_once, write_sealed
 from experiments.runs.folder import LARGEST, RunFolder, find_runs
 from experiments.runs.leaderboard import leaderboard
+from experiments.serving.finished import find_run
 from experiments.tracking import Uploads, upload_pending
 from tests import fork_server
 from tests.damage import WAYS, damage, flipped
@@ -66,7 +65,7 @@ def test_a_damaged_file_of_a_finished_run_is_refused(
     assert str(run.path / name) in str(told.value)
     assert f"force=true, or delete {run.path}" in str(told.value)
     with pytest.raises(Damaged):  # recommend and reproduce look their run up so
-        find_run(Config(run_id=str(run.path)), dataset="", model_key="")
+        find_run(run.path, runs_dir="runs")
     rows = leaderboard(find_runs(tmp_path / "runs", finished=True))
     compared = [seed for row in rows if not row.left_out for seed in row.seeds]
     assert good.run["seed"] in compared
@@ -194,6 +193,6 @@ def test_what_a_kill_after_the_end_left_is_cleaned(run: RunFolder) -> None:
     with run.lock():
         run.clean()  # another process is at it
         assert all(each.exists() for each in left)
-    find_run(Config(run_id=str(run.path)), dataset="", model_key="")
+    find_run(run.path, runs_dir="runs")
     assert not any(each.exists() for each in left)
     run.verify()

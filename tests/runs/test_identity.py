@@ -321,4 +321,5 @@ def test_a_finished_run_that_lacks_a_metric_is_not_taken_for_the_one_asked(
 def test_every_key_of_the_schema_is_accounted_for() -> None:
     """A key added to the schema must be put on one of the two sides."""
     with_a_part = {"dataset", "protocol", "model", "seed", "device", "threads", "precision"}
+    with_a_part.add("warm_start")
     assert set(plain(composed())) == with_a_part | WITHOUT_EFFECT

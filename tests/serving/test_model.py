@@ -70,7 +70,7 @@ def tracked(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Trac
     made = Tracked(paddock, uri, {}, [])
     for model in ("ease", "pop"):
         made.runs[model] = paddock.trained(f"model={model}", *TINY, *made.places)
-    own = Recommender.load(made.runs["ease"].path)
+    own = Recommender.load(made.runs["ease"].path, text_encoder=None)
     for request in REQUESTS:
         items = own.recommend(request).items
         made.answers.append([(each.item, each.title, each.score) for each in items])
@@ -192,6 +192,31 @@ def test_mlflows_own_server_answers(tracked: Tracked, tmp_path: Path) -> None:
         with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGTERM)
         server.wait(timeout=30)
+
+
+@pytest.mark.slow  # a session of Spark
+def test_sparks_function_answers(tracked: Tracked) -> None:
+    spark = pytest.importorskip("pyspark.sql", reason="pyspark is not installed")
+    import mlflow
+
+    mlflow.set_tracking_uri(tracked.uri)
+    session = spark.SparkSession.builder.master("local[1]").getOrCreate()
+    try:
+        kinds = "items array<string>, titles array<string>, scores array<double>, "
+        asked = mlflow.pyfunc.spark_udf(
+            session,
+            f"runs:/{tracked.id_of('ease')}/model",
+            env_manager="local",
+            result_type=kinds + "reasons array<string>, rule string, error string",
+        )
+        rows = session.createDataFrame([("u1",), ("u2",)], "user string")
+        made = rows.select(asked("user").alias("answer")).collect()
+    finally:
+        session.stop()
+    own = Recommender.load(tracked.runs["ease"].path, text_encoder=None)
+    for user, row in zip(("u1", "u2"), made, strict=True):
+        expected = own.recommend(Request(user=user, k=10)).items
+        assert row["answer"]["items"] == [item.item for item in expected]
 
 
 def _until_it_answers(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -41,7 +41,7 @@ def of(trained: CommandLine) -> Callable[[str], Recommender]:
     def load(model: str) -> Recommender:
         if model not in made:
             folder = best_run(trained.runs_dir, dataset="tiny", model=model)
-            made[model] = Recommender.load(folder.path)
+            made[model] = Recommender.load(folder.path, text_encoder=None)
         return made[model]
 
     return load
@@ -89,11 +89,12 @@ def test_a_graph_keeps_the_histories_of_others(of) -> None:  # type: ignore[no-u
     recommender = of("alpharec")
     later = recommender.data.item_tokens[1]
     user = recommender.data.user_id("u3")
-    items = [*recommender._items_of(user), 1]
-    history = recommender._with(user, items)
+    scoring = recommender.scoring
+    items = [*scoring.items_of(user), 1]
+    history = scoring.with_row(user, items)
     assert list(history.of(user)) == items
     others = [row for row in range(1, recommender.data.n_users + 1) if row != user]
-    assert all(list(history.of(row)) == recommender._items_of(row) for row in others)
+    assert all(list(history.of(row)) == scoring.items_of(row) for row in others)
     assert recommender.recommend(Request(user="u3", history=(later,))).items
 
 
@@ -102,6 +103,23 @@ def test_a_vector_a_user_scores_no_other_history(of) -> None:  # type: ignore[no
     assert len(recommender.recommend(Request(user="u5")).items) == 10
     with pytest.raises(PaddockError, match="cannot score another history: sequential models"):
         recommender.recommend(Request(history=("i1",)))
+
+
+@pytest.mark.parametrize("name", ["FPMC", "HGN"])
+def test_who_has_no_vector_is_scored_by_the_history_alone(name: str, tmp_path: Path) -> None:
+    """A model that reads a history and a vector a user has none of somebody new, and says so."""
+    words = ("dataset=tiny", "device=cpu", "model=recbole", f"model.name={name}", "model.epochs=1")
+    recommender = Recommender.load(CommandLine(tmp_path).trained(*words).path)
+    answer = recommender.recommend(Request(history=("i3", "i9"), k=5))
+    assert any("learned a vector of each of its users" in note for note in answer.notes)
+    assert recommender.recommend(Request(user="u1", history=("i9",), k=5)).notes == ()
+    model = recommender._opened.model
+    if name == "FPMC":
+        # Eq. 6 of the paper without the user's part: the last item's product with the next.
+        last = model.LI_emb.weight[recommender.resolve_title("i9")]
+        expected = (model.IL_emb.weight @ last).detach().numpy()
+        scores = recommender.scores(None, [3, recommender.resolve_title("i9")])
+        np.testing.assert_allclose(scores[1:], expected[1:], rtol=1e-4, atol=1e-6)
 
 
 def test_a_profile_is_read_where_the_model_reads_one(of) -> None:  # type: ignore[no-untyped-def]
@@ -162,7 +180,7 @@ def test_words_find_items_that_have_them(of) -> None:  # type: ignore[no-untyped
 def test_reasons_name_the_nearest_item_of_the_history(of) -> None:  # type: ignore[no-untyped-def]
     recommender = of("sasrec")
     answer = recommender.recommend(Request(history=("i3", "i9", "i20"), k=8))
-    vectors = recommender._model.item_embedding.weight.detach().numpy()
+    vectors = recommender._opened.model.item_embedding.weight.detach().numpy()
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     history = [recommender.data.item_id(token) for token in ("i3", "i9", "i20")]
     for item in answer.items:

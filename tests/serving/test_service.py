@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,11 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from fastapi.testclient import TestClient
 
+from experiments.serving import service
 from experiments.serving.feedback import FeedbackStore
+from experiments.serving.requests import Answer, Origin, Request
 from experiments.serving.service import side_of
 from tests import fork_server
 from tests.commands.command_line import ROOT, CommandLine
@@ -32,7 +36,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
 
 def start(paddock: CommandLine, *words: str, **variables: str) -> tuple[Any, int]:
     port = free_port()
-    words = ("mode=serve", *TINY, f"serve.port={port}", *words)
+    words = ("mode=serve", *TINY, f"serve.port={port}", "serve.text_encoder=null", *words)
     process = fork_server.start(
         [sys.executable, "run.py", *paddock.arguments(*words)],
         cwd=ROOT,
@@ -103,10 +107,9 @@ def test_half_of_the_users_are_on_either_side() -> None:
 
 def test_answers_are_those_of_the_command(client: httpx.Client, trained: CommandLine) -> None:
     from experiments.serving.recommender import Recommender
-    from experiments.serving.requests import Request
 
     (sasrec,) = [run.path for run in trained.runs if run.run["model_key"] == "sasrec"]
-    recommender = Recommender.load(sasrec)
+    recommender = Recommender.load(sasrec, text_encoder=None)
     asked = {"history": ["i3", "i8"], "dislikes": ["i5"], "k": 7, "query": "the"}
     made = client.post("/recommend", json=asked, params={"side": "sasrec"}).json()
     expected = recommender.recommend(
@@ -184,6 +187,34 @@ def test_prometheus_reads_what_was_asked(client: httpx.Client) -> None:
 def _counted(text: str) -> dict[str, float]:
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
+class Slow:
+    """A recommender that answers when it is let."""
+
+    def __init__(self) -> None:
+        self.may = threading.Event()
+        self.asked: list[Request] = []
+
+    def recommend(self, request: Request) -> Answer:
+        self.asked.append(request)
+        assert self.may.wait(30)
+        return Answer((), "popular", Origin(None, "", "slow", "tiny", "loo", "0", ""))
+
+
+def test_who_waits_too_long_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what had not begun by then is not done."""
+    monkeypatch.setattr(service, "PATIENCE", 0.2)
+    slow: Any = Slow()
+    with TestClient(service.create_app({"slow": slow})) as client:
+        for _ in range(2):
+            answer = client.post("/recommend", json={"user": "u1"})
+            assert answer.status_code == 503
+            assert "no answer within" in answer.json()["detail"]
+        slow.may.set()
+        monkeypatch.setattr(service, "PATIENCE", 30)
+        assert client.post("/recommend", json={"user": "u2"}).json()["origin"]["model"] == "slow"
+        assert [each.user for each in slow.asked] == ["u1", "u2"]
 
 
 def test_others_may_ask_with_a_token_alone(trained: CommandLine) -> None:

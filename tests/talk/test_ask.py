@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -10,10 +11,12 @@ import pytest
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.language.client import Client
+from experiments.serving.feedback import Feedback, FeedbackStore
 from experiments.talk.ask.library import Library, read_samples
 from experiments.talk.ask.statement import FUNCTIONS, LONGEST, checked_statement
-from experiments.talk.ask.tables import ROWS, Tables
+from experiments.talk.ask.tables import ROWS, Tables, read_feedback
 from experiments.talk.catalogue import Catalogue
+from experiments.talk.state import State
 from experiments.talk.understand import Understanding
 from tests.llm_server import Server
 
@@ -76,6 +79,84 @@ def test_the_sql_is_shown_and_gives_the_same_again(library: Library) -> None:
 def test_an_unknown_question_names_known_ones(library: Library) -> None:
     with pytest.raises(PaddockError, match="no answer to that question; I know such as: "):
         library.answer("Who directed the most colourful poster?")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeedbackStore:
+    return FeedbackStore(f"sqlite:///{tmp_path / 'feedback.db'}")
+
+
+@pytest.fixture
+def answering(tiny_data: Prepared, library: Library, store: FeedbackStore) -> Library:
+    tables = Tables.of(
+        tiny_data, library.understanding.catalogue, feedback=read_feedback(store.url)
+    )
+    return Library(tables, library.understanding)
+
+
+def told(number: int, item: str, kind: Any, run: str = "r1") -> Feedback:
+    return Feedback(
+        key=f"k{number}", item=item, kind=kind, time=number, user=f"u{number}", origin=run
+    )
+
+
+def test_feedback_is_a_table_that_grows(answering: Library, store: FeedbackStore) -> None:
+    def rows(question: str) -> list[tuple]:
+        return answering.answer(question).table.rows
+
+    titles = dict(
+        zip(
+            answering.understanding.catalogue.tokens,
+            answering.understanding.catalogue.titles,
+            strict=True,
+        )
+    )
+    assert rows("how much feedback is there?") == []
+    store.add([told(1, "i1", "like"), told(2, "i1", "like"), told(3, "i2", "dislike", "r2")])
+    assert rows("how much feedback is there?") == [("like", 2, 2), ("dislike", 1, 1)]
+    store.add([told(4, "i2", "like", "r2"), told(5, "i3", "dismiss")])
+    assert rows("Which recommendations were liked most?") == [(titles["i1"], 2), (titles["i2"], 1)]
+    assert rows("the most disliked recommendations") == sorted(
+        [(titles["i2"], 1), (titles["i3"], 1)]
+    )
+    assert rows(f"how much feedback is there on {titles['i2']}") == [("dislike", 1), ("like", 1)]
+    assert rows("feedback per run") == [("r1", 3, pytest.approx(2 / 3)), ("r2", 2, 0.5)]
+    assert rows("피드백은 몇 개야?")[0] == ("like", 3, 3)
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["how much feedback is there", "Which recommendations were liked most?", "feedback per run"],
+)
+def test_questions_on_feedback_are_understood_as_such(library: Library, question: str) -> None:
+    assert library.understanding.understand(question, State()).intent == "ask"
+
+
+def test_feedback_is_only_read(answering: Library, tmp_path: Path) -> None:
+    for sql in ("DELETE FROM feedback", "INSERT INTO feedback VALUES (1)", "DROP TABLE feedback"):
+        with pytest.raises(PaddockError, match="only one SELECT"):
+            answering.tables.answer(sql)
+    nowhere = tmp_path / "nowhere" / "feedback.db"
+    assert read_feedback(f"sqlite:///{nowhere}")().rows() == []
+    assert not nowhere.parent.exists()
+    with pytest.raises(PaddockError, match="feedback store"):
+        read_feedback("mysql://somewhere/x")()
+
+
+def test_without_a_store_feedback_is_no_table(library: Library) -> None:
+    with pytest.raises(PaddockError, match="only the tables interactions, items, users"):
+        library.tables.answer("SELECT * FROM feedback")
+
+
+def test_own_questions_may_ask_for_feedback(tmp_path: Path, answering: Library) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "- ask: [who is happy]\n  sql: SELECT user_id FROM feedback WHERE kind = 'like'\n"
+    )
+    mine = Library(answering.tables, answering.understanding, read_samples(file))
+    assert mine.answer("who is happy").table.columns == ["user_id"]
+    # The samples that are always there are beside them.
+    assert mine.answer("how many items are there").table.rows == [(120,)]
 
 
 def test_own_questions(tmp_path: Path, library: Library) -> None:

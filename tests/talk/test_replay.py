@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from experiments.runs.folder import RunFolder
 from experiments.talk.assemble import trained_engine
 from experiments.talk.replay import Replayed, drawn_users, replay
 from tests.commands.command_line import CommandLine
+from tests.llm_server import Server
 from tests.tracking.mlflow_state import client_of
 
 
@@ -78,10 +80,78 @@ def test_the_command(ease: tuple[CommandLine, RunFolder], tracking: TrackingConf
         made["talk/turn_5/ndcg_at_10"]
     )
     assert run.data.tags["paddock.model"] == "ease"
+    # The committed messages are of MovieLens; without a language model nothing is judged.
+    assert len(made["notes"]) == 2
+    assert "name items that this data set does not have" in made["notes"][0]
+    assert made["notes"][1].startswith("No language model reads messages or judges answers")
     again = json.loads(paddock(*words, "format=json").out)
     assert {key: value for key, value in again.items() if "milliseconds" not in key} == {
         key: value for key, value in made.items() if "milliseconds" not in key
     }
+
+
+def test_the_command_with_a_language_model(
+    ease: tuple[CommandLine, RunFolder], tracking: TrackingConfig, server: Server
+) -> None:
+    """It reads, words and judges behind HTTP; what of it is used, and how good it is, is counted."""
+    paddock, _ = ease
+    labels = paddock.folder / "labels.yaml"
+    labels.write_text(
+        "- {text: I loved The Longing Heart, intent: feedback, items: {The Longing Heart: like}}\n"
+        "- {text: The Longing Heart left me cold, intent: feedback, items: {The Longing Heart: dislike}}\n"
+    )
+
+    def reply(body: dict[str, Any]) -> Any:
+        if "response_format" not in body:
+            # Every other wording holds a title of no catalogue.
+            bad = len(body["messages"][1]["content"]) % 2
+            return "Casablanca, then." if bad else "there you are."
+        if "intent" in body["response_format"]["json_schema"]["schema"]["properties"]:
+            cold = "cold" in body["messages"][1]["content"]
+            opinion = "dislike" if cold else "like"
+            named = {"words": "The Longing Heart", "title": "The Longing Heart", "place": 0}
+            items = [{**named, "opinion": opinion}]
+            empty = {"filters": [], "profile": [], "query": "", "forget": "nothing"}
+            return {"intent": "feedback", "items": items, **empty}
+        return {"why": "Held.", "accuracy": 3, "helpfulness": 2, "readability": 1}
+
+    server.reply = reply
+    answer = paddock(
+        "experiment=talk-eval",
+        "dataset=tiny",
+        "model=ease",
+        "talk.users=8",
+        "talk.judged=6",
+        f"talk.labels={labels}",
+        f"llm_client.base_url={server.url}",
+        "format=json",
+        f"tracking.uri={tracking.uri}",
+        f"tracking.artifacts={tracking.artifacts}",
+        "tracking=local",
+    )
+    assert answer.code == 0, answer.err
+    made = json.loads(answer.out)
+    assert made["notes"] == []
+    for half in ("worked_with", "held_out"):
+        for measure in ("precision", "recall"):
+            assert made[f"talk/understanding/llm/{half}/items/{measure}"] == 1
+            assert made[f"talk/understanding/rules/{half}/titles/{measure}"] == 1
+    # The rules do not know what it is to leave someone cold.
+    assert made["talk/understanding/rules/held_out/items/recall"] == 0
+    assert made["talk/understanding/llm/used"] == 1
+    assert made["talk/judge/template/accuracy"] == 3
+    assert made["talk/judge/template/helpfulness"] == 2
+    assert made["talk/judge/template/given"] == 1
+    assert made["talk/judge/agreement/given"] == 1
+    assert made["talk/judge/agreement/accuracy/kappa"] == pytest.approx(0)
+    assert 0 <= made["talk/say/llm/used"] <= 1
+    assert made["talk/unfounded"] == 0
+    client = client_of(tracking)
+    experiment = client.get_experiment_by_name("tiny/talk").experiment_id
+    runs = {run.data.tags["paddock.kind"]: run for run in client.search_runs([experiment])}
+    assert runs["talk-eval"].data.metrics["talk/judge/template/accuracy"] == 3
+    assert server.url in runs["talk-eval"].data.tags["paddock.llm"]
+    assert runs["talk-judge"].data.metrics["helpfulness/mean"] == 2
 
 
 def test_a_short_list_is_refused(ease: tuple[CommandLine, RunFolder]) -> None:

@@ -11,7 +11,7 @@ import yaml
 from experiments.errors import PaddockError
 from experiments.language.hashed import hashed_embeddings
 from experiments.talk.ask.statement import checked_statement
-from experiments.talk.ask.tables import Table, Tables
+from experiments.talk.ask.tables import FEEDBACK, Table, Tables
 from experiments.talk.ask.written import written_answer
 from experiments.talk.catalogue import Catalogue
 from experiments.talk.conditions import value_words
@@ -151,7 +151,9 @@ class Library:
         self.samples = [
             each
             for each in (*own, *read_samples())
-            if each.gaps <= known and (reads_ratings or not re.search(r"\brating\b", each.sql))
+            if each.gaps <= known
+            and (reads_ratings or not re.search(r"\brating\b", each.sql))
+            and (FEEDBACK in tables.columns or not re.search(rf"\b{FEEDBACK}\b", each.sql))
         ]
         for each in own:
             # A mistake in one's own questions shows at once, not when they are asked.

@@ -1,13 +1,16 @@
 """The tables that questions are asked of, in a DuckDB that can read nothing else."""
 
+import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from experiments.address import sqlite_file
 from experiments.errors import PaddockError
+from experiments.serving.feedback import FeedbackStore
 from experiments.talk.ask.statement import checked_statement
 from experiments.talk.catalogue import Catalogue
 
@@ -15,6 +18,21 @@ if TYPE_CHECKING:
     import duckdb
 
     from experiments.data.prepared import Prepared
+
+FEEDBACK = "feedback"
+FEEDBACK_COLUMNS: Mapping[str, type[pl.DataType]] = {
+    "user_id": pl.String,
+    "session": pl.String,
+    "item_id": pl.String,
+    "kind": pl.String,
+    "value": pl.Float64,
+    "time": pl.Float64,
+    "run_id": pl.String,
+}
+"""A row an answer to a recommendation: who gave it, to which item, "like" or another kind, its rating, seconds since
+1970, the run that had recommended."""
+
+ReadFeedback = Callable[[], pl.DataFrame]
 
 SECONDS = 5.0
 ROWS = 1000
@@ -42,11 +60,19 @@ class Tables:
     Parameters
     ----------
     frames : mapping of str to DataFrame
+    feedback : callable, optional
+        Reads the table `feedback`, as `read_feedback` gives it. It grows while questions are asked: each
+        that names it reads it again.
     """
 
-    def __init__(self, frames: dict[str, pl.DataFrame]) -> None:
+    def __init__(
+        self, frames: Mapping[str, pl.DataFrame], *, feedback: ReadFeedback | None = None
+    ) -> None:
         import duckdb
 
+        self._feedback = feedback
+        if feedback is not None:
+            frames = {**frames, FEEDBACK: pl.DataFrame(schema=FEEDBACK_COLUMNS)}
         self.columns = {name: tuple(frame.columns) for name, frame in frames.items()}
         self.types = {
             name: {column: str(dtype) for column, dtype in frame.schema.items()}
@@ -62,7 +88,7 @@ class Tables:
 
     @classmethod
     def of(
-        cls, data: "Prepared", catalogue: Catalogue, *, feedback: pl.DataFrame | None = None
+        cls, data: "Prepared", catalogue: Catalogue, *, feedback: ReadFeedback | None = None
     ) -> "Tables":
         """The tables of a prepared data set.
 
@@ -70,8 +96,8 @@ class Tables:
         ----------
         data : Prepared
         catalogue : Catalogue
-        feedback : DataFrame, optional
-            What people said of what was recommended.
+        feedback : callable, optional
+            Reads what people said of what was recommended.
         """
         tokens = {
             "user_id": pl.Series(data.user_tokens).gather(pl.Series(data.users)),
@@ -87,9 +113,7 @@ class Tables:
             "items": _items(catalogue),
             "users": _users(catalogue),
         }
-        if feedback is not None and feedback.width:
-            frames["feedback"] = feedback
-        return cls(frames)
+        return cls(frames, feedback=feedback)
 
     def answer(self, sql: str, *, seconds: float = SECONDS, rows: int = ROWS) -> "Table":
         """What a statement gives.
@@ -106,11 +130,16 @@ class Tables:
         Raises
         ------
         PaddockError
-            It may not run, fails, or takes too long.
+            It may not run, fails, or takes too long, or the feedback cannot be read.
         """
         statement = checked_statement(sql, self.columns)
         limited = f"SELECT * FROM ({statement}) AS answer LIMIT {rows + 1}"
+        given = None
+        if self._feedback is not None and re.search(rf"\b{FEEDBACK}\b", statement, re.IGNORECASE):
+            given = self._feedback().to_arrow()
         with self._lock, self._within(seconds) as connection:
+            if given is not None:
+                connection.register(FEEDBACK, given)
             done = connection.execute(limited)
             names = [column[0] for column in done.description or ()]
             found = done.fetchall()
@@ -134,6 +163,40 @@ class Tables:
             raise PaddockError(f"the SQL cannot be answered: {said}") from None
         finally:
             timer.cancel()
+
+
+def read_feedback(url: str) -> ReadFeedback:
+    """What reads the feedback of a database, and writes nothing: no row where it is not there yet.
+
+    Parameters
+    ----------
+    url : str
+        As of `FeedbackStore`.
+    """
+
+    def read() -> pl.DataFrame:
+        file = sqlite_file(url)
+        rows: list[tuple[Any, ...]] = []
+        if file is None or file.is_file():
+            store = FeedbackStore(url)
+            try:
+                rows = [
+                    (
+                        each.user,
+                        each.session,
+                        each.item,
+                        each.kind,
+                        each.value,
+                        each.time,
+                        each.origin,
+                    )
+                    for each in store.read()
+                ]
+            finally:
+                store.close()
+        return pl.DataFrame(rows, schema=FEEDBACK_COLUMNS, orient="row")
+
+    return read
 
 
 class Table:
