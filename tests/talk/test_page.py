@@ -18,6 +18,7 @@ from experiments.talk.state import State
 from experiments.tracking.page import free_port
 from tests.browser import open_page
 from tests.commands.command_line import ROOT, CommandLine
+from tests.llm_server import Server
 
 LIKED = "The Longing Heart"
 PATIENCE = 300
@@ -71,6 +72,24 @@ def test_a_conversation(app: Any, overrides: list[str]) -> None:
     assert not app.exception
     button(app, "Start over").click().run()
     assert app.session_state.state == State()
+
+
+def test_a_suggestion_stands_apart(
+    overrides: list[str], monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    testing = pytest.importorskip("streamlit.testing.v1")
+    words = [f"llm_client.base_url={server.url}", "talk.suggest_outside=true", "talk.llm_steps=[]"]
+    monkeypatch.setattr(sys, "argv", ["page.py", *overrides, *words])
+    app = testing.AppTest.from_file(str(PAGE), default_timeout=PATIENCE).run()
+    server.says({"title": "A <b>Trip</b> to the Moon"})
+    say(app, "a romance from before 1900")
+    assert not app.exception
+    made = app.session_state.turns[-1][1]
+    assert made.items == ()
+    assert "Not in this catalogue" in [each.value for each in app.caption]
+    shown = [each.value for each in app.text if "A <b>Trip</b> to the Moon" in each.value]
+    assert len(shown) == 1
+    assert shown[0].startswith("From outside of the catalogue, unchecked")
 
 
 def test_the_state_is_edited(app: Any) -> None:
