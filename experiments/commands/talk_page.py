@@ -55,6 +55,7 @@ def page_command(overrides: Sequence[str], *, port: int = PORT, browser: bool = 
         "--server.fileWatcherType=none",
         "--server.maxUploadSize=1",
         "--browser.gatherUsageStats=false",
+        "--runner.magicEnabled=false",
         "--client.toolbarMode=minimal",
         "--client.showErrorDetails=none",
         *("--", *overrides),

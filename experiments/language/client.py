@@ -13,7 +13,7 @@ from experiments import files
 from experiments.config.groups import values_of
 from experiments.config.language_keys import LLMConfig
 from experiments.config.schema import LLMClientConfig
-from experiments.language.writer import Messages, NoAnswer, Writer, structured
+from experiments.language.writer import Asked, Messages, NoAnswer, Writer, structured
 
 FORMAT = 1
 """Raise it when the same question is asked in another way, so that kept answers are not taken for equal."""
@@ -65,7 +65,7 @@ class Client:
         PaddockError
             The model does not answer; `NoAnswer` where to ask again at once is of no use.
         """
-        return self._answer(prompt, None, max_tokens, temperature)
+        return self._answer(Asked(_turns(prompt), None, max_tokens, temperature))
 
     def structured(
         self,
@@ -89,37 +89,29 @@ class Client:
         PaddockError
             The model does not answer, or not with an object of the schema.
         """
-        return structured(self._answer(prompt, schema, max_tokens, temperature), schema)
+        asked = Asked(_turns(prompt), schema, max_tokens, temperature)
+        return structured(self._answer(asked), schema)
 
-    def _answer(
-        self,
-        prompt: str | Messages,
-        schema: Mapping[str, Any] | None,
-        max_tokens: int,
-        temperature: float,
-    ) -> str:
-        turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-        asked = {
+    def _answer(self, asked: Asked) -> str:
+        key = {
             "format": FORMAT,
             "model": self.identity,
-            "messages": [dict(turn) for turn in turns],
-            "schema": schema,
-            "max_tokens": max_tokens,
+            "messages": [dict(turn) for turn in asked.messages],
+            "schema": asked.schema,
+            "max_tokens": asked.max_tokens,
         }
         path = None
-        if self._cache is not None and temperature == 0:
-            path = self._cache / f"{files.hash_of(asked)}.json"
-            kept = _kept(path, asked)
+        if self._cache is not None and asked.temperature == 0:
+            path = self._cache / f"{files.hash_of(key)}.json"
+            kept = _kept(path, key)
             if kept is not None:
                 return kept
-        answer = self._writer.write(
-            turns, schema=schema, max_tokens=max_tokens, temperature=temperature
-        )
-        if schema is not None:
+        answer = self._writer.write(asked)
+        if asked.schema is not None:
             # What does not follow its schema is not kept.
-            structured(answer, schema)
+            structured(answer, asked.schema)
         if path is not None:
-            files.write_json(path, {"asked": asked, "answer": answer})
+            files.write_json(path, {"asked": key, "answer": answer})
         return answer
 
 
@@ -131,15 +123,8 @@ class _Once:
         self._gone: NoAnswer | None = None
         self.identity = writer.identity
 
-    def write(
-        self,
-        messages: Messages,
-        *,
-        schema: Mapping[str, Any] | None,
-        max_tokens: int,
-        temperature: float,
-    ) -> str:
-        """The answer to messages.
+    def write(self, asked: Asked) -> str:
+        """The answer.
 
         Raises
         ------
@@ -149,9 +134,7 @@ class _Once:
         if self._gone is not None:
             raise self._gone
         try:
-            return self._writer.write(
-                messages, schema=schema, max_tokens=max_tokens, temperature=temperature
-            )
+            return self._writer.write(asked)
         except NoAnswer as error:
             self._gone = error
             raise
@@ -190,6 +173,10 @@ def client_of(keys: LLMClientConfig, *, folder: Path, device: str = "cpu") -> Cl
 
     llm = LLMConfig.of(values_of("llm", str(keys.llm), key="llm_client.llm"))
     return Client(Local.loaded(llm, folder=folder, device=device), cache=cache)
+
+
+def _turns(prompt: str | Messages) -> Messages:
+    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
 
 
 def _kept(path: Path, asked: Mapping[str, Any]) -> str | None:

@@ -4,7 +4,6 @@ L tokens of a prompt.
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from experiments.errors import PaddockError
 from experiments.files import hash_of
 from experiments.language.gguf_model import COPIES, gguf_folder
 from experiments.language.load import dtype_of, load_llm
-from experiments.language.writer import Messages
+from experiments.language.writer import Asked, Messages
 from models.allmrec.frozen_llm import FrozenLLM
 
 AS_JSON = "Answer with one JSON object of this schema and nothing else: "
@@ -62,14 +61,7 @@ class Local:
         return cls(load_llm(keys, folder=made, device=where))
 
     @torch.no_grad()
-    def write(
-        self,
-        messages: Messages,
-        *,
-        schema: Mapping[str, Any] | None,
-        max_tokens: int,
-        temperature: float,
-    ) -> str:
+    def write(self, asked: Asked) -> str:
         """The answer up to the end of the turn; a temperature draws by the hash of the messages.
 
         Raises
@@ -77,26 +69,26 @@ class Local:
         PaddockError
             Messages and answer do not fit into the model's context.
         """
-        llm, turns = self._llm, [dict(each) for each in messages]
-        if schema is not None:
-            turns.insert(0, {"role": "system", "content": AS_JSON + json.dumps(schema)})
+        llm, turns = self._llm, [dict(each) for each in asked.messages]
+        if asked.schema is not None:
+            turns.insert(0, {"role": "system", "content": AS_JSON + json.dumps(asked.schema)})
         tokens_L = self._tokens(turns)
-        if len(tokens_L) + max_tokens > llm.context:
+        if len(tokens_L) + asked.max_tokens > llm.context:
             raise PaddockError(
-                f"{len(tokens_L)} tokens and an answer of {max_tokens} do not fit into the context of "
+                f"{len(tokens_L)} tokens and an answer of {asked.max_tokens} do not fit into the context of "
                 f"{llm.context} tokens of {llm.name}: shorten the messages, lower max_tokens, or "
                 "choose another model"
             )
         given = torch.tensor([tokens_L], device=llm.device)
         options: dict[str, Any] = {"do_sample": False}
-        if temperature > 0:
-            options = {"do_sample": True, "temperature": temperature}
+        if asked.temperature > 0:
+            options = {"do_sample": True, "temperature": asked.temperature}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(hash_of(turns)[:8], 16))
             written = llm.model.generate(
                 given,
                 attention_mask=torch.ones_like(given),
-                max_new_tokens=max_tokens,
+                max_new_tokens=asked.max_tokens,
                 pad_token_id=llm.eos,
                 eos_token_id=llm.eos,
                 **options,

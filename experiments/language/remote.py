@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.config.schema import LLMClientConfig
 from experiments.errors import PaddockError
-from experiments.language.writer import Messages, NoAnswer, quoted
+from experiments.language.writer import Asked, NoAnswer, quoted
 
 if TYPE_CHECKING:
     from requests import Response
@@ -49,14 +49,7 @@ class Remote:
         self._url = _checked(keys.base_url, secret=bool(self._secret), variable=keys.key_variable)
         self.identity = f"{keys.name} at {self._url}"
 
-    def write(
-        self,
-        messages: Messages,
-        *,
-        schema: Mapping[str, Any] | None,
-        max_tokens: int,
-        temperature: float,
-    ) -> str:
+    def write(self, asked: Asked) -> str:
         """The answer of the server; what may pass is tried again, with longer waits.
 
         Raises
@@ -66,12 +59,12 @@ class Remote:
         """
         body: dict[str, Any] = {
             "model": self._keys.name,
-            "messages": [dict(each) for each in messages],
-            "max_tokens": max_tokens,
-            "temperature": temperature,
+            "messages": [dict(each) for each in asked.messages],
+            "max_tokens": asked.max_tokens,
+            "temperature": asked.temperature,
         }
-        if schema is not None:
-            named = {"name": "answer", "schema": dict(schema), "strict": True}
+        if asked.schema is not None:
+            named = {"name": "answer", "schema": dict(asked.schema), "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": named}
         why = ""
         for turn in range(self._keys.retries + 1):

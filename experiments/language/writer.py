@@ -6,6 +6,7 @@ What a language model writes is data and never a fact: whoever shows it says so.
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from experiments.errors import PaddockError
@@ -24,31 +25,35 @@ class NoAnswer(PaddockError):
     """Nobody answers: a server is away, busy or too slow. To ask again at once is of no use."""
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a language model.
+
+    Attributes
+    ----------
+    messages : sequence of mappings
+    schema : mapping or None
+        The JSON schema that the answer is asked to follow; it is held to it by `structured`.
+    max_tokens : int
+        The most tokens of the answer.
+    temperature : float
+        0 takes the likeliest token.
+    """
+
+    messages: Messages
+    schema: Mapping[str, Any] | None
+    max_tokens: int
+    temperature: float
+
+
 class Writer(Protocol):
     """A language model that writes."""
 
     identity: str
     """Names the model and where it answers, without any secret."""
 
-    def write(
-        self,
-        messages: Messages,
-        *,
-        schema: Mapping[str, Any] | None,
-        max_tokens: int,
-        temperature: float,
-    ) -> str:
-        """The answer to messages.
-
-        Parameters
-        ----------
-        messages : sequence of mappings
-        schema : mapping or None
-            The JSON schema that the answer is asked to follow; it is held to it by `structured`.
-        max_tokens : int
-            The most tokens of the answer.
-        temperature : float
-            0 takes the likeliest token.
+    def write(self, asked: Asked) -> str:
+        """The answer.
 
         Raises
         ------

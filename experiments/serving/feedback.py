@@ -19,7 +19,7 @@ from experiments.locks import lock
 from experiments.passwords import concealed, revealed, without_password
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, Table
+    from sqlalchemy import Connection, Engine, MetaData, Table
 
 Kind = Literal["click", "rating", "dismiss", "like", "dislike"]
 
@@ -138,8 +138,7 @@ class FeedbackStore:
         if url.startswith("sqlite") and sqlite_file(url) is None:
             raise PaddockError(f"the feedback store {url} ends with its process: name a file")
         self.url = concealed(url)
-        with self._explained():
-            self._make_table()
+        self.make_tables(self._table.metadata)
 
     def add(self, records: Sequence[Feedback]) -> int:
         """Store records; those whose key is there already change nothing.
@@ -164,7 +163,7 @@ class FeedbackStore:
         if len(records) > MOST:
             raise PaddockError(f"{len(records)} records of feedback at once: send at most {MOST}")
         new = 0
-        with self._explained(), self._engine.begin() as connection:
+        with self.transaction() as connection:
             for start in range(0, len(records), _AT_ONCE):
                 new += self._insert(connection, records[start : start + _AT_ONCE])
         return new
@@ -192,6 +191,18 @@ class FeedbackStore:
             records = [Feedback(**row) for row in connection.execute(wanted).mappings()]
         # Databases sort texts by rules of their own.
         return sorted(records, key=lambda each: (each.time, each.key))
+
+    @contextmanager
+    def transaction(self) -> "Iterator[Connection]":
+        """A transaction of the database: all of it is stored, or none.
+
+        Raises
+        ------
+        PaddockError
+            The database fails.
+        """
+        with self._explained(), self._engine.begin() as connection:
+            yield connection
 
     def close(self) -> None:
         """Close the connections."""
@@ -260,8 +271,25 @@ class FeedbackStore:
             Column("origin", Text),
         )
 
-    def _make_table(self) -> None:
-        """One process at a time: two that make a table at once fail, whatever `IF NOT EXISTS` says."""
+    def make_tables(self, metadata: "MetaData") -> None:
+        """Make the tables that are missing.
+
+        One process at a time: two that make a table at once fail, whatever `IF NOT EXISTS` says.
+
+        Parameters
+        ----------
+        metadata : MetaData
+            Tables of this database, the feedback's or those that stand beside it.
+
+        Raises
+        ------
+        PaddockError
+            The database fails, or is another program's.
+        """
+        with self._explained():
+            self._make_tables(metadata)
+
+    def _make_tables(self, metadata: "MetaData") -> None:
         import sqlalchemy
 
         file = self._file
@@ -269,7 +297,7 @@ class FeedbackStore:
             with self._engine.begin() as connection:
                 take = sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)")
                 connection.execute(take, {"key": _ADVISORY_LOCK})
-                self._table.metadata.create_all(connection)
+                metadata.create_all(connection)
             return
         file.parent.mkdir(parents=True, exist_ok=True)
         with lock(file.with_name(f"{file.name}.lock")):
@@ -278,7 +306,7 @@ class FeedbackStore:
             with self._engine.connect() as connection:
                 # Readers do not wait for writers; the file remembers it.
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-                self._table.metadata.create_all(connection)
+                metadata.create_all(connection)
                 connection.commit()
 
     @contextmanager

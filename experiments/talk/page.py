@@ -18,10 +18,12 @@ import streamlit as st
 from experiments.config.schema import TrackingConfig
 from experiments.errors import PaddockError
 from experiments.serving.feedback import Feedback, FeedbackStore
+from experiments.talk.answers import SurveyAnswers
 from experiments.talk.engine import Engine
-from experiments.talk.evidence import Card, facts_of
+from experiments.talk.evidence import Card
 from experiments.talk.opened import opened
 from experiments.talk.say import language_of, suggestion_line
+from experiments.talk.sharing import Sharing
 from experiments.talk.state import State
 from experiments.talk.survey import answered, survey
 from experiments.talk.turn import Turn
@@ -29,15 +31,20 @@ from experiments.tracking.traces import Traces
 from experiments.visible import json_text, visible
 
 PAGES = ("Talk", "Items", "Dashboards")
+# Rows of a table. (A string below it would be shown: Streamlit draws what stands alone.)
 MOST = 200
-"""Rows of a table."""
+# Bars of a chart.
+BARS = 30
 
 
 @st.cache_resource(show_spinner="Opening the run…")
-def engine_and_store(overrides: tuple[str, ...]) -> tuple[Engine, FeedbackStore, TrackingConfig]:
-    """The engine, the database of feedback and where traces go, made once for all sessions."""
+def engine_and_store(
+    overrides: tuple[str, ...],
+) -> tuple[Engine, FeedbackStore, TrackingConfig, Sharing]:
+    """The engine, the database of feedback, where traces go, what items share: made once for all sessions."""
     engine, config = opened(overrides)
-    return engine, FeedbackStore(config.talk.feedback), config.tracking
+    store = FeedbackStore(config.talk.feedback)
+    return engine, store, config.tracking, Sharing(engine.catalogue)
 
 
 def page(overrides: Sequence[str]) -> None:
@@ -50,7 +57,7 @@ def page(overrides: Sequence[str]) -> None:
     """
     st.set_page_config(page_title="Paddock", layout="centered")
     try:
-        engine, store, tracking = engine_and_store(tuple(overrides))
+        engine, store, tracking, sharing = engine_and_store(tuple(overrides))
     except PaddockError as error:
         st.error(_plain(str(error)))
         return
@@ -65,15 +72,15 @@ def page(overrides: Sequence[str]) -> None:
     if chosen == "Talk":
         # What is said changes the state, which the panel shows.
         _hear(engine)
-        _sidebar(engine)
+        _sidebar(engine, store)
         _chat(engine, store)
     elif chosen == "Items":
-        _items(engine)
+        _items(engine, sharing)
     else:
         _dashboards(engine, store)
 
 
-def _sidebar(engine: Engine) -> None:
+def _sidebar(engine: Engine, store: FeedbackStore) -> None:
     session = st.session_state
     with st.sidebar:
         origin = engine.ranker.origin
@@ -97,6 +104,7 @@ def _sidebar(engine: Engine) -> None:
             if st.form_submit_button("Save"):
                 try:
                     session.state = answered(session.state, answers, engine.catalogue)
+                    SurveyAnswers(store).keep(session.id, session.state.profile)
                     st.rerun()
                 except PaddockError as error:
                     st.error(_plain(str(error)))
@@ -137,7 +145,9 @@ def _hear(engine: Engine) -> None:
 def _chat(engine: Engine, store: FeedbackStore) -> None:
     session = st.session_state
     if not session.turns:
-        st.caption("For example: I loved Titanic. Recommend a comedy from the nineties.")
+        best_known = engine.catalogue.titles[int(engine.catalogue.popularity.argmax())]
+        st.text(visible(f"For example: I loved {best_known}. Recommend something like it."))
+        st.caption("The panel on the left has a short survey, and all that I know of you.")
     for number, (said, made, problem) in enumerate(session.turns):
         with st.chat_message("user"):
             st.text(visible(said))
@@ -159,7 +169,7 @@ def _turn(
         numbers = [name for name, kind in frame.schema.items() if kind.is_numeric()]
         if frame.height > 1 and numbers and frame.columns[0] not in numbers[-1:]:
             st.bar_chart(frame, x=frame.columns[0], y=numbers[-1])
-        st.code(made.table.sql, language="sql")
+        st.code(made.table.sql, language="sql", wrap_lines=True)
         return
     lines = made.words.split("\n")
     # What is on the cards is not said twice.
@@ -185,11 +195,12 @@ def _card(
             st.text(visible(f"“{quote.text}” [{quote.id}]"))
         st.caption(f"Score {card.score:.3f}")
         if last:
-            left, right = st.columns(2)
-            if left.button("Like", key=f"like {key}", use_container_width=True):
-                _judge(store, made, card, "like")
-            if right.button("Dislike", key=f"dislike {key}", use_container_width=True):
-                _judge(store, made, card, "dislike")
+            # Columns would stand one below the other on a phone.
+            with st.container(horizontal=True):
+                if st.button("Like", key=f"like {key}"):
+                    _judge(store, made, card, "like")
+                if st.button("Dislike", key=f"dislike {key}"):
+                    _judge(store, made, card, "dislike")
 
 
 def _judge(store: FeedbackStore, made: Turn, card: Card, kind: Any) -> None:
@@ -215,7 +226,7 @@ def _judge(store: FeedbackStore, made: Turn, card: Card, kind: Any) -> None:
         st.rerun()
 
 
-def _items(engine: Engine) -> None:
+def _items(engine: Engine, sharing: Sharing) -> None:
     """An item's facts, and everything that shares one of them."""
     catalogue = engine.catalogue
     order = sorted(range(len(catalogue.titles)), key=lambda row: catalogue.titles[row].casefold())
@@ -226,37 +237,30 @@ def _items(engine: Engine) -> None:
     )
     if row is None:
         return
-    facts = [
-        (name, value.strip())
-        for name, cell in facts_of(row, catalogue)
-        for value in (cell.split(", ") if name in catalogue.words else [cell])
-    ]
     st.text(f"{int(catalogue.popularity[row])} people {engine.past} it")
     if engine.texts is not None:
         for quote in engine.texts.quotes(row, "", most=5):
             st.text(visible(f"“{quote.text}” [{quote.id}]"))
+    facts = sharing.facts(row)
     if not facts:
         st.caption("Nothing else is known of it.")
         return
-    chosen = st.radio(
-        "Everything with the same", facts, format_func=lambda each: visible(f"{each[0]}: {each[1]}")
+    fact = st.selectbox(
+        "Everything with the same",
+        facts,
+        format_func=lambda each: visible(f"{each[0].replace('_', ' ')}: {each[1]}"),
     )
-    if chosen is None:
+    if fact is None:
         return
-    name, value = chosen
-    cells = catalogue.items[name].to_list()
-    shares = [
-        each
-        for each, cell in enumerate(cells)
-        if value
-        in [str(part).removesuffix(".0") for part in (cell if isinstance(cell, list) else [cell])]
-    ]
-    shares.sort(key=lambda each: -int(catalogue.popularity[each]))
+    shares = sharing.rows(*fact)
     st.text(f"{len(shares)} items")
     st.dataframe(
         pl.DataFrame(
             {
-                "title": [visible(catalogue.titles[each]) for each in shares[:MOST]],
+                "title": [
+                    visible(catalogue.titles[each] or catalogue.tokens[each])
+                    for each in shares[:MOST]
+                ],
                 "people": [int(catalogue.popularity[each]) for each in shares[:MOST]],
             }
         ),
@@ -265,28 +269,50 @@ def _items(engine: Engine) -> None:
 
 
 def _dashboards(engine: Engine, store: FeedbackStore) -> None:
-    """Who the users are, and what was said of recommendations."""
-    catalogue = engine.catalogue
-    for column in catalogue.profile:
-        st.subheader(_plain(column.replace("_", " ")))
-        counts = catalogue.users[column].drop_nulls().cast(pl.String).value_counts(sort=True)
-        st.bar_chart(counts.rename({column: "value"}).head(50), x="value", y="count")
-    st.subheader("Feedback")
+    """Who the users are, by the questions of the survey, and what was said of recommendations."""
+    known = engine.catalogue.users
+    questions = survey(engine.catalogue)
     try:
+        answers = SurveyAnswers(store)
+        told = {each.column: answers.values(each.column) for each in questions}
         records = store.read()
     except PaddockError as error:
         st.error(_plain(str(error)))
         return
+    st.subheader("Survey")
+    for question in questions:
+        here = told[question.column]
+        for who, cells in (
+            (f"of the {known.height} users", known[question.column]),
+            (f"answered here by {len(here)}", pl.Series("value", here, dtype=pl.String)),
+        ):
+            if len(cells):
+                st.text(visible(f"{question.name}, {who}"))
+                st.bar_chart(_counted(cells), x="value", y="people", height=220)
+    st.subheader("Feedback")
     st.text(f"{len(records)} answers of {len({each.who for each in records})} people")
     if not records:
         return
-    titles = dict(zip(catalogue.tokens, catalogue.titles, strict=True))
+    kinds = pl.Series("value", [each.kind for each in records])
+    st.bar_chart(_counted(kinds), x="value", y="people", height=220, y_label="answers")
+    titles = dict(zip(engine.catalogue.tokens, engine.catalogue.titles, strict=True))
     counted = Counter((each.item, each.kind) for each in records)
     rows = [
-        {"title": visible(titles.get(item, item)), "kind": kind, "answers": count}
+        {"title": visible(titles.get(item) or item), "kind": kind, "answers": count}
         for (item, kind), count in counted.most_common(MOST)
     ]
     st.dataframe(pl.DataFrame(rows), hide_index=True)
+
+
+def _counted(cells: pl.Series) -> pl.DataFrame:
+    """How many people have each value; numbers of many values by tens."""
+    values = cells.explode() if isinstance(cells.dtype, pl.List) else cells
+    values = values.drop_nulls().alias("value")
+    numbers = values.cast(pl.Float64, strict=False)
+    if not numbers.null_count() and numbers.n_unique() > BARS:
+        values = (numbers // 10 * 10).cast(pl.Int64).alias("value")
+    counts = values.value_counts(sort=True, name="people").head(BARS)
+    return counts.with_columns(pl.col("value").cast(pl.String).map_elements(visible, pl.String))
 
 
 def _plain(text: str) -> str:

@@ -120,8 +120,13 @@ class Traces:
             "turn",
             span_type="AGENT",
             inputs={"message": message},
-            attributes={"paddock.intent": trace["intent"], "paddock.rule": trace["rule"]},
+            attributes={
+                "paddock.intent": trace["intent"],
+                "paddock.rule": trace["rule"],
+                "paddock.read_by": trace.get("read_by", "rules"),
+            },
             tags={
+                "paddock.llm": str(trace.get("model") or "none"),
                 "paddock.trace_id": trace["id"],
                 "paddock.run_id": str(origin.get("run_id") or ""),
                 "paddock.model": str(origin.get("model") or ""),

@@ -98,6 +98,12 @@ class ALLMRecConfig(ModelConfig):
         search=integers(5, 20),
     )
     title_tokens: int = key(32, "Tokens of a title; a longer one is cut.", least=1, stage="llm")
+    list_candidates: bool = key(
+        True,
+        "Whether prompts list the candidates; without, a title's likelihood is that of following the history.",
+        stage="llm",
+        quiet=True,
+    )
     title_control: str = key(
         "none",
         'What exposes a gain that is not the titles\': those of other items (shuffled), or "Item" and '
@@ -125,6 +131,14 @@ class ALLMRecConfig(ModelConfig):
         "(without a user token, over a user's without history).",
         choices=("sum", "mean", "lift"),
         stage=EVALUATION,
+    )
+    lift_weight: float = key(
+        1.0,
+        "lift: how much of the log-likelihood without this user is taken away.",
+        above=0,
+        most=1,
+        stage=EVALUATION,
+        quiet=True,
     )
     rerank: int = key(
         20,

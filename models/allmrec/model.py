@@ -73,12 +73,14 @@ class ALLMRec(SequentialRecommender):
         self.generation_users = int(config["generation_users"])
         self.probes = tuple(config["probes"] or ())
         self._likely = one_of("likelihood", config["likelihood"], ("sum", "mean", "lift"))
+        self._lift = float(config["lift_weight"] or 1.0)  # a quiet key is left out at its default
         self._top = int(config["rerank"])
         self._prompting = {
             "words": config["words"],
             "title_tokens": int(config["title_tokens"]),
             "user_token": bool(config["user_token"]),
             "item_tokens": bool(config["item_tokens"]),
+            "list_candidates": config["list_candidates"] is not False,
         }
         self._prompts: Prompts | None = None
         self._profile = {"weight": config["profile_weight"], "decay": config["profile_decay"]}
@@ -397,9 +399,10 @@ class ALLMRec(SequentialRecommender):
 
         scores_BC = scores(states_BD, latest_BH)
         if self._likely == "lift" and told:
-            scores_BC -= scores(self.average_user.state_D.expand_as(states_BD), latest_BH)
+            average_BD = self.average_user.state_D.expand_as(states_BD)
+            scores_BC -= self._lift * scores(average_BD, latest_BH)
         elif self._likely == "lift":
-            scores_BC -= scores(states_BD, torch.zeros_like(latest_BH))
+            scores_BC -= self._lift * scores(states_BD, torch.zeros_like(latest_BH))
         elif self._likely == "mean":
             scores_BC = scores_BC / answers.lengths_BC.to(device)
         return scores_BC

@@ -21,10 +21,8 @@ NO_TITLE = "No Title"
 
 OPENING = " is a user representation."
 HISTORY = "This user has {past} "
-REQUEST = (
-    " in the previous. Recommend one next {noun} for this user to {verb} next from the following "
-    "{noun} title set, "
-)
+REQUEST = " in the previous. Recommend one next {noun} for this user to {verb} next"
+AMONG = " from the following {noun} title set, "
 ENDING = ". The recommendation is "
 NOTHING, OPEN, ASK, OPEN_AND_ASK, END, ALONE = range(6)
 """Pieces before the items': nothing, what every prompt says before its first history item and before its
@@ -74,6 +72,9 @@ class Prompts:
         Whether prompts hold the user's soft token and the words that explain it.
     item_tokens : bool
         Whether prompts hold the items' soft tokens.
+    list_candidates : bool
+        Whether prompts list the candidates, as the authors' do. A language model tends to repeat what it just read;
+        without the list, the likelihood of a title says how well it follows the history.
     """
 
     def __init__(
@@ -85,19 +86,25 @@ class Prompts:
         title_tokens: int,
         user_token: bool = True,
         item_tokens: bool = True,
+        list_candidates: bool = True,
     ) -> None:
+        self._listed = list_candidates
         self._context = llm.context
         self._most = title_tokens
         self._eos = llm.eos
         self._item_tokens = item_tokens
         quoted = [f'"{" ".join(title.split()) or NO_TITLE}"' for title in titles]
         told = (OPENING if user_token else "") + HISTORY.format(**words)
-        asked = REQUEST.format(**words)
+        asked = (REQUEST + (AMONG if list_candidates else ENDING)).format(**words)
         self._titles = llm.tokens(quoted)
         spaced = llm.tokens([f" {title}" for title in quoted])
         open_, oldest = _joined(llm, told, quoted, ended=spaced)
-        ask, listed = _joined(llm, asked, quoted, ended=spaced)
-        open_and_ask, only_listed = _joined(llm, told + asked, quoted, ended=spaced)
+        if list_candidates:
+            ask, listed = _joined(llm, asked, quoted, ended=spaced)
+            open_and_ask, only_listed = _joined(llm, told + asked, quoted, ended=spaced)
+        else:
+            ask, open_and_ask = llm.tokens([asked, told + asked])
+            listed = only_listed = oldest
         self._entries = [oldest, listed, only_listed, llm.tokens([f",{title}" for title in quoted])]
         user, (end,) = [USER] if user_token else [], llm.tokens([ENDING])
         opening = user + llm.opening()
@@ -130,10 +137,13 @@ class Prompts:
             torch.where(told_B1, OPEN, OPEN_AND_ASK),
             torch.where(oldest_BH, table.of(OLDEST, kept_BH), table.of(NEXT, kept_BH)),
             torch.where(told_B1, ASK, NOTHING),
-            torch.where(told_B1, table.of(LISTED, first_B1), table.of(ONLY_LISTED, first_B1)),
-            table.of(NEXT, others_BX),
-            torch.full_like(first_B1, END),
         ]
+        if self._listed:
+            columns += [
+                torch.where(told_B1, table.of(LISTED, first_B1), table.of(ONLY_LISTED, first_B1)),
+                table.of(NEXT, others_BX),
+                torch.full_like(first_B1, END),
+            ]
         prompt_B = table.length[torch.cat(columns, dim=1)].sum(1)
         if answers_B is not None:
             columns.append(table.of(ANSWER, answers_B)[:, None])
@@ -191,6 +201,8 @@ class Prompts:
         """The history without the oldest items that have no room."""
         first_B, others_BX = candidates_BC[:, 0], candidates_BC[:, 1:]
         listed_B = table.size(LISTED, first_B) + table.size(NEXT, others_BX).sum(1)
+        if not self._listed:
+            listed_B = torch.zeros_like(listed_B)
         longest_B = table.size(ANSWER, candidates_BC).amax(1)
         fixed = int(table.length[[OPEN, ASK, END]].sum())
         room_B = self._context - fixed - listed_B - longest_B
@@ -230,7 +242,7 @@ class Prompts:
             for kind in (self._titles, *self._entries)
         )
         fixed = len(self._statics[OPEN_AND_ASK]) + len(self._statics[END]) + 1
-        room = self._context - fixed - candidates * int(self._item_tokens)
+        room = self._context - fixed - candidates * int(self._item_tokens and self._listed)
         for cap in range(self._most, 0, -1):
             lost_N = (title_N - cap).clamp(min=0)
             listed_N, after_N = ((each - lost_N).clamp(min=0) for each in (only_N, next_N))
@@ -238,6 +250,8 @@ class Prompts:
             missing = candidates - len(longest)
             listed = int(longest.sum()) + missing * int(longest[0])
             more = int((listed_N - after_N).max())
+            if not self._listed:
+                listed = more = 0
             # All candidates are listed, and one of them is the answer.
             if listed + more + int((title_N - lost_N).max()) <= room:
                 return cap

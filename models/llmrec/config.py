@@ -35,6 +35,11 @@ class LLMRecConfig(ModelConfig):
         10, "Items of the history that a prompt names.", least=1, search=integers(5, 20)
     )
     title_tokens: int = key(32, "Tokens of a title; a longer one is cut.", least=1)
+    list_candidates: bool = key(
+        True,
+        "Whether prompts list the candidates; without, a title's likelihood is that of following the history.",
+        quiet=True,
+    )
     title_control: str = key(
         "none",
         'What exposes a gain that is not the titles\': those of other items (shuffled), or "Item" and '
@@ -60,6 +65,14 @@ class LLMRecConfig(ModelConfig):
         "Of an answer: the sum over its tokens, their mean, or the lift over a user without history.",
         choices=("sum", "mean", "lift"),
         stage=EVALUATION,
+    )
+    lift_weight: float = key(
+        1.0,
+        "lift: how much of the log-likelihood without this user is taken away.",
+        above=0,
+        most=1,
+        stage=EVALUATION,
+        quiet=True,
     )
     rerank: int = key(
         20,

@@ -111,6 +111,7 @@ class LLMRec(SequentialRecommender):
         self._history = int(config["history_items"])
         self._top = int(config["rerank"])
         self._likely = one_of("likelihood", config["likelihood"], ("sum", "mean", "lift"))
+        self._lift = float(config["lift_weight"] or 1.0)  # a quiet key is left out at its default
         self.order_check = bool(config["order_check"])
         self.generation_users = int(config["generation_users"])
         self.probes = tuple(config["probes"] or ())
@@ -130,6 +131,7 @@ class LLMRec(SequentialRecommender):
             "title_tokens": int(config["title_tokens"]),
             "user_token": False,
             "item_tokens": False,
+            "list_candidates": config["list_candidates"] is not False,
         }
         self.prompts = Prompts(self.llm, parts.titles, **self._prompting)
         self._reference: dict[str, Tensor] = {}
@@ -309,7 +311,7 @@ class LLMRec(SequentialRecommender):
         latest_BH = self._latest(interaction)
         scores_BC = scores(latest_BH)
         if self._likely == "lift":
-            return scores_BC - scores(torch.zeros_like(latest_BH))
+            return scores_BC - self._lift * scores(torch.zeros_like(latest_BH))
         if self._likely == "mean":
             return scores_BC / answers.lengths_BC.to(items_BC.device)
         return scores_BC

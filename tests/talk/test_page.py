@@ -13,10 +13,12 @@ import pytest
 
 from experiments.commands.talk_page import PAGE, environment, page_command
 from experiments.serving.feedback import FeedbackStore
+from experiments.talk.answers import SurveyAnswers
 from experiments.talk.state import State
 from experiments.tracking.page import free_port
 from tests.browser import open_page
 from tests.commands.command_line import ROOT, CommandLine
+from tests.llm_server import Server
 
 LIKED = "The Longing Heart"
 PATIENCE = 300
@@ -72,6 +74,24 @@ def test_a_conversation(app: Any, overrides: list[str]) -> None:
     assert app.session_state.state == State()
 
 
+def test_a_suggestion_stands_apart(
+    overrides: list[str], monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    testing = pytest.importorskip("streamlit.testing.v1")
+    words = [f"llm_client.base_url={server.url}", "talk.suggest_outside=true", "talk.llm_steps=[]"]
+    monkeypatch.setattr(sys, "argv", ["page.py", *overrides, *words])
+    app = testing.AppTest.from_file(str(PAGE), default_timeout=PATIENCE).run()
+    server.says({"title": "A <b>Trip</b> to the Moon"})
+    say(app, "a romance from before 1900")
+    assert not app.exception
+    made = app.session_state.turns[-1][1]
+    assert made.items == ()
+    assert "Not in this catalogue" in [each.value for each in app.caption]
+    shown = [each.value for each in app.text if "A <b>Trip</b> to the Moon" in each.value]
+    assert len(shown) == 1
+    assert shown[0].startswith("From outside of the catalogue, unchecked")
+
+
 def test_the_state_is_edited(app: Any) -> None:
     app.text_area[0].set_value('{"likes": ["i1"], "filters": ["year >= 2000"]}')
     button(app, "Apply").click().run()
@@ -87,26 +107,41 @@ def test_the_state_is_edited(app: Any) -> None:
     assert app.session_state.state.likes == ("i1",)
 
 
-def test_the_survey(app: Any) -> None:
+def test_the_survey(app: Any, overrides: list[str]) -> None:
     country = next(each for each in app.selectbox if each.label == "country")
     country.set_value("kr")
     button(app, "Save").click().run()
     assert app.session_state.state.profile == {"country": "kr"}
+    url = next(each for each in overrides if "feedback" in each).partition("=")[2]
+    answers = SurveyAnswers(FeedbackStore(url))
+    assert "kr" in answers.values("country")
+    before = len(answers.values("country"))
+    button(app, "Save").click().run()
+    assert len(answers.values("country")) == before
     say(app, "recommend something")
     assert "country=kr" in texts(app)
     age = next(each for each in app.text_input if each.label == "age")
     age.set_value("old")
     button(app, "Save").click().run()
     assert "is a number" in app.error[0].value
+    app.radio[0].set_value("Dashboards").run()
+    assert f"country, answered here by {before}" in texts(app)
 
 
 def test_items_and_dashboards(app: Any) -> None:
+    # Nothing is drawn that only stands in the code.
+    assert not app.markdown
     app.radio[0].set_value("Items").run()
-    chosen = app.selectbox[0].value
-    assert isinstance(chosen, int)
+    item, fact = app.selectbox
+    assert isinstance(item.value, int)
     assert "people read it" in texts(app)
-    assert len(app.dataframe[0].value) >= 1
+    genre = next(each for each in fact.options if each.startswith("genres: "))
+    fact.set_value(tuple(genre.split(": "))).run()
+    shown = app.dataframe[0].value
+    assert shown["people"].is_monotonic_decreasing
+    assert f"{len(shown)} items" in texts(app)
     app.radio[0].set_value("Dashboards").run()
+    assert "country, of the 200 users" in texts(app)
     assert "answers of" in texts(app)
     assert not app.exception
 

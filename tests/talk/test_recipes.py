@@ -213,8 +213,8 @@ def test_a_sentence_on_a_film(project: Project) -> None:
     assert not {str(100 + place) for place in range(20) if place != 2} & set(items_of(like))
     assert items_of(found) == ["200"]
     assert found["items"][0]["quotes"][0]["id"] == "plot 2.1"
-    assert korean["state"]["likes"] == ["100", "200"]
-    assert any(item.startswith("2") for item in items_of(korean))
+    assert (korean["state"]["likes"], korean["state"]["dislikes"]) == (["200"], ["100"])
+    assert all(item.startswith("2") for item in items_of(korean))
 
 
 def test_words_become_columns_that_a_network_reads(project: Project) -> None:

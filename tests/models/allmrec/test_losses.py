@@ -29,6 +29,8 @@ VALUES: dict[str, Any] = {
     "alignment": True,
     "history_items": 3,
     "likelihood": "sum",
+    "lift_weight": 1.0,
+    "list_candidates": True,
     "rerank": 4,
     "words": WORDS,
     "title_tokens": 30,
@@ -310,9 +312,11 @@ def test_candidates_are_scored_as_they_are_given(made: Any) -> None:
     torch.testing.assert_close(by_length, scores / lengths, atol=1e-6, rtol=1e-5)
 
 
-def test_the_lift_is_over_the_average_of_the_users_learned_from(made: Any) -> None:
+@pytest.mark.parametrize("weight", [1.0, 0.25])
+def test_the_lift_is_over_the_average_of_the_users_learned_from(made: Any, weight: float) -> None:
     """Of two unequal batches: the mean is over users, not over batches."""
-    plain, lift = (made(train_stage="llm", likelihood=each) for each in ("sum", "lift"))
+    plain = made(train_stage="llm", likelihood="sum")
+    lift = made(train_stage="llm", likelihood="lift", lift_weight=weight)
     first = {name: value[:1] for name, value in BATCH.items()}
     for model in (plain, lift):
         model.calculate_loss(Interaction(first))
@@ -325,7 +329,7 @@ def test_the_lift_is_over_the_average_of_the_users_learned_from(made: Any) -> No
     table[1:4] = mean
     average = plain.predict_candidates(Interaction(BATCH), BATCH["candidates"])
     assert not torch.allclose(scores, average)
-    torch.testing.assert_close(found, scores - average, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found, scores - weight * average, atol=1e-5, rtol=1e-5)
 
 
 def test_ranking_again_keeps_the_backbones_order_below(made: Any) -> None:
