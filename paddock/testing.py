@@ -180,13 +180,16 @@ def one_epoch(configuration: Mapping[str, Any]) -> ResolvedModel:
     configuration : mapping of str to object
         The keys under `model`.
     """
-    values = resolve_model(configuration).values
+    return _one_epoch(resolve_model(configuration).values)
+
+
+def _one_epoch(values: Mapping[str, Any]) -> ResolvedModel:
     if values.get("llm"):
         values = {**values, "llm": {**values["llm"], "layers": 1, "width": 32, "steps": 20}}
     if values.get("backbone"):
         values = {**values, "backbone": {**values["backbone"], **SHORT}}
     if values.get("members"):
-        members = {name: {**own, **SHORT} for name, own in values["members"].items()}
+        members = {name: _one_epoch(own).values for name, own in values["members"].items()}
         values = {**values, "members": members}
     if values.get("stages"):
         stages = {name: {**own, **SHORT} for name, own in values["stages"].items()}

@@ -173,7 +173,11 @@ def _check_processes(resolved: ResolvedModel) -> None:
 
 def _check_members(protocol: ProtocolConfig, resolved: ResolvedModel) -> None:
     """Refuse what a fusion with a language model cannot do: rank all items, or train again."""
-    named = [stage for stage, own in resolved.frozen.items() if own.values.get("llm") is not None]
+    named = [
+        stage
+        for stage, own in resolved.frozen.items()
+        if "prompts" in own.model.offers and own.values.get("llm") is not None
+    ]
     if not named:
         return
     member = f"model.members.{named[0].removeprefix(MEMBER)}"

@@ -23,6 +23,7 @@ from models.allmrec.backbone import Backbone
 from models.allmrec.frozen_llm import FrozenLLM
 from models.allmrec.parts import Parts
 from models.llmrec.model import TunedParts
+from models.llmsrec.model import ReaderParts
 
 
 def parts_of(
@@ -106,6 +107,35 @@ def tuned_parts_of(
         backbone=Backbone(backbone, load=load_backbone),
         titles=controlled(data.item_titles, values.get("title_control")),
         adapt=partial(adapted, partial(shared_llm, llm, made, device)),
+    )
+
+
+def reader_parts_of(
+    values: Mapping[str, Any],
+    *,
+    data: Prepared,
+    backbone: AbstractRecommender,
+    load_backbone: Callable[[str], None],
+    device: torch.device,
+) -> ReaderParts:
+    """What a model is made with whose frozen language model reads users and items.
+
+    Parameters
+    ----------
+    values, data, backbone, load_backbone, device
+        As of `tuned_parts_of`.
+
+    Raises
+    ------
+    PaddockError
+        The language model cannot be loaded.
+    """
+    llm = LLMConfig.of(values["llm"])
+    made = llm_folder(llm, data, words=values["words"], device=device)
+    return ReaderParts(
+        backbone=Backbone(backbone, load=load_backbone),
+        titles=controlled(data.item_titles, values.get("title_control")),
+        llm=partial(shared_llm, llm, made, device),
     )
 
 

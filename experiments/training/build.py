@@ -129,7 +129,7 @@ def frozen_parts(values: dict[str, Any], context: TrainingContext) -> Any:
     context : TrainingContext
         The data, the split and the device.
     """
-    from experiments.language.parts import parts_of, tuned_parts_of
+    from experiments.language.parts import parts_of, reader_parts_of, tuned_parts_of
 
     # The backbone's initial weights are always replaced, so that their seed does not matter.
     backbone = build(values[BACKBONE], replace(context, seed=0)).model
@@ -141,7 +141,8 @@ def frozen_parts(values: dict[str, Any], context: TrainingContext) -> Any:
     }
     if TEXT_ENCODER in values:
         return parts_of(values, split=context.split, **shared)
-    return tuned_parts_of(values, **shared)
+    reads = "distillation" in models.model(values["name"]).offers
+    return (reader_parts_of if reads else tuned_parts_of)(values, **shared)
 
 
 def _members(values: dict[str, Any], context: TrainingContext) -> Any:

@@ -99,7 +99,11 @@ def configured(key: str) -> dict[str, Any]:
 @functools.cache
 def one_epoch(key: str) -> ResolvedModel:
     """The model of a YAML with one epoch for each of its stages and for its backbone, an LLM small."""
-    values = resolve_model(configured(key)).values
+    return shortened(resolve_model(configured(key)).values)
+
+
+def shortened(values: dict[str, Any]) -> ResolvedModel:
+    """A model of one epoch a stage, with an LLM that is small, and the same of its members."""
     if values.get("llm"):
         tiny = {"layers": 1, "width": 16, "heads": 2, "steps": 3}
         values.update(llm={**values["llm"], **tiny}, rerank=4)
@@ -107,7 +111,7 @@ def one_epoch(key: str) -> ResolvedModel:
     batch = {"train_batch_size": 64}
     stages = {name: {**own, **short, **batch} for name, own in (values.get("stages") or {}).items()}
     backbone = {"backbone": {**values["backbone"], **short}} if "backbone" in values else {}
-    members = {name: {**own, **short} for name, own in values.get("members", {}).items()}
+    members = {name: shortened(own).values for name, own in values.get("members", {}).items()}
     made = {"stages": stages} if stages else {"members": members} if members else {}
     return resolve_model({**values, **short, **backbone, **made})
 
@@ -150,7 +154,9 @@ class TestContract:
     ) -> None:
         some = np.array([7, 3, 120])
         alone = torch.cat([scores(trained, tiny_split, some[[i]]) for i in range(3)])
-        torch.testing.assert_close(alone, scored[some - 1])
+        # A language model's states pass through many sums that a batch's shape orders.
+        exact = {"rtol": 1e-4, "atol": 1e-4} if hasattr(trained.model, "llm") else {}
+        torch.testing.assert_close(alone, scored[some - 1], **exact)
 
     def test_same_seed_same_numbers(
         self, key: str, scored: Tensor, fit: Fit, tiny_data: Prepared, tiny_split: Split

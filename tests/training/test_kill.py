@@ -67,6 +67,16 @@ MODELS = {
         "model.stages.dpo.epochs=3",
         "model.stages.dpo.eval_step=3",
     ],
+    "llm_srec": [
+        "model.backbone.epochs=2",
+        "model.backbone.hidden_size=16",
+        "model.llm.layers=1",
+        "model.llm.width=32",
+        "model.llm.steps=20",
+        "model.title_tokens=4",
+        "model.inner_size=32",
+        "model.epochs=3",
+    ],
 }
 MODELS["sasrec refit"] = [*MODELS["sasrec"], "protocol.refit=valid"]
 # Epochs in the curve at which a run is killed: before the first checkpoint, early, late; of eight and
@@ -78,8 +88,9 @@ KILLS = {
     "ract": [0, 3, 7, 12],
     "a_llmrec": [2, 4, 7],
     "llm_rec-dpo": [3, 5, 7],
+    "llm_srec": [3, 4],
 }
-STAGES = {"ract": 3, "a_llmrec": 3, "llm_rec-dpo": 3, "sasrec refit": 2}
+STAGES = {"ract": 3, "a_llmrec": 3, "llm_rec-dpo": 3, "llm_srec": 2, "sasrec refit": 2}
 
 
 def arguments(model: str, folder: Path) -> list[str]:

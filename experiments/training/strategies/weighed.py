@@ -15,7 +15,6 @@ from torch import Tensor
 
 from experiments.bridge.candidates import CandidateScorer
 from experiments.bridge.scorer import RecBoleScorer
-from experiments.errors import PaddockError
 from experiments.protocol.sequences import Sequences
 from experiments.training.strategy import Task, Tick
 from paddock import key
@@ -65,11 +64,6 @@ class Weighed:
         self._split = task.split
         self._dataset = task.dataset
         self._selecting = task.config["selecting"]
-        if self._model.reads_prompts and self._selecting is None:
-            raise PaddockError(
-                "a fusion with a language model is weighed on candidates: choose a protocol whose "
-                "valid_metric is of a ranking of candidates, as protocol=loo-c20"
-            )
 
     def train_epoch(self, epoch: int, tick: Tick) -> float:
         """Choose the weights, unless they were chosen before, and return 0: there is no loss.
@@ -100,7 +94,7 @@ class Weighed:
 
     def _best(self, tried_C2M: Tensor, tick: Tick, *, turn: int) -> int:
         """The place of the best mixture; the first among equals."""
-        if self._model.reads_prompts:
+        if self._model.reads_prompts and self._selecting is not None:
             return self._best_of_candidates(tried_C2M, tick, turn=turn)
         return self._best_of_all(tried_C2M, tick, turn=turn)
 
