@@ -106,7 +106,9 @@ def shortened(values: dict[str, Any]) -> ResolvedModel:
     """A model of one epoch a stage, with an LLM that is small, and the same of its members."""
     if values.get("llm"):
         tiny = {"layers": 1, "width": 16, "heads": 2, "steps": 3}
-        values.update(llm={**values["llm"], **tiny}, rerank=4)
+        values["llm"] = {**values["llm"], **tiny}
+    if "rerank" in values:
+        values["rerank"] = 4
     short = {"epochs": 1, "eval_step": 1}
     batch = {"train_batch_size": 64}
     stages = {name: {**own, **short, **batch} for name, own in (values.get("stages") or {}).items()}
