@@ -51,6 +51,15 @@ PRELOADED = (
     "alembic.context",
     "sqlalchemy.dialects.sqlite",
     "polars",
+    "pyarrow.csv",
+    "pyarrow.pandas_compat",
+    "email.policy",
+    "importlib_metadata",
+    "experiments.language.parts",
+    "tokenizers",
+    "transformers.models.llama.modeling_llama",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
     "pytest",
 )
 """What the server imports; their imports come with them."""

@@ -1,18 +1,22 @@
 """Hydra's loader of configurations, which composes once what Hydra asks for several times.
 
 Hydra composes a command to learn whether it is a grid and again to run it, composes every job of a
-grid twice, and copies everything that it has registered for each group that --help lists. What comes
-out here is the same, without the passwords of addresses.
+grid twice, and copies everything that it has registered for each group that --help lists. Parsing an
+override, reading YAML and merging files take most of a composition, and mostly meet what they met
+before. What comes out here is the same, without the passwords of addresses.
 """
 
 import copy
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from hydra._internal import hydra as hydra_internals
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.default_element import ResultDefault
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -22,6 +26,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from experiments.config.conceal import conceal_composed
+from experiments.config.repository import Repository, merged_once
 
 _SEED = re.compile(r"seed=(0|[1-9]\d*)")
 _MODES = {f"hydra.mode={mode.name}": mode for mode in RunMode}
@@ -38,16 +43,16 @@ class Loader(ConfigLoaderImpl):
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
         super().__init__(config_search_path)
+        self.repository = Repository(config_search_path)
         self._forget()
 
     def _forget(self) -> None:
         self._ahead: tuple[str | None, list[str], DictConfig] | None = None
         self._jobs: dict[tuple[str, ...], DictConfig] = {}
-        self._parsed: dict[str, Override] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         # Workers of a grid get a loader with each job: what is kept would travel every time.
-        return self.__dict__ | {"_ahead": None, "_jobs": {}, "_parsed": {}}
+        return self.__dict__ | {"_ahead": None, "_jobs": {}}
 
     def get_group_options(
         self,
@@ -64,6 +69,19 @@ class Loader(ConfigLoaderImpl):
             group_name, results_filter, config_name, overrides
         )
         return made
+
+    def _parse_overrides_and_create_caching_repo(
+        self, config_name: str | None, overrides: list[str]
+    ) -> tuple[list[Override], CachingConfigRepository]:
+        parsed = self._parse(overrides)
+        repository = CachingConfigRepository(self.repository)
+        self._process_config_searchpath(config_name, parsed, repository)
+        return parsed, repository
+
+    def _compose_config_from_defaults_list(
+        self, defaults: list[ResultDefault], repo: IConfigRepository
+    ) -> DictConfig:
+        return merged_once(defaults, repo, super()._compose_config_from_defaults_list)
 
     def _load_configuration_impl(self, *args: Any, **options: Any) -> DictConfig:
         # No callback comes before Hydra's multirun.yaml and .hydra/config.yaml.
@@ -150,11 +168,14 @@ class Loader(ConfigLoaderImpl):
         return self._jobs[key]
 
     def _parse(self, overrides: Sequence[str]) -> list[Override]:
-        parser = OverridesParser.create()
-        for each in overrides:
-            if each not in self._parsed:
-                self._parsed[each] = parser.parse_override(each)
-        return [self._parsed[each] for each in overrides]
+        return [_parsed(each) for each in overrides]
+
+
+@lru_cache(maxsize=4096)
+def _parsed(override: str) -> Override:
+    """An override that is only read."""
+    (parsed,) = OverridesParser.create().parse_overrides([override])
+    return parsed
 
 
 def _compose_each(self: Sweeper, batch: Sequence[Sequence[str]]) -> None:

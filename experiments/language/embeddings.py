@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils.extmath import svd_flip
 from torch import Tensor
 
 from experiments import checkpoint, files
@@ -245,6 +244,8 @@ def _controlled(rows_NW: Tensor, keys: TextEncoderConfig) -> Tensor:
 
 def _components(centred_NW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The singular value decomposition, with signs that do not depend on the library."""
+    from sklearn.utils.extmath import svd_flip
+
     left_NW, sizes_W, right_WW = torch.linalg.svd(centred_NW, full_matrices=False)
     kept = max(1, int((sizes_W > LEAST * sizes_W[0]).sum()))
     signed = svd_flip(left_NW[:, :kept].numpy(), right_WW[:kept].numpy(), u_based_decision=False)

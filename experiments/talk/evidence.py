@@ -7,7 +7,8 @@ from typing import Any
 
 from experiments.talk.catalogue import Catalogue
 from experiments.talk.conditions import value_words
-from experiments.talk.titles import Titles, tokens_of
+from experiments.talk.titles import Titles
+from experiments.talk.tokens import tokens_of
 from experiments.talk.words import lexicon
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from experiments.files import sha256_of_file
-from experiments.talk.titles import tokens_of, without_particle
+from experiments.talk.tokens import tokens_of, without_particle
 from experiments.talk.words import FILE as LEXICON
 from experiments.talk.words import lexicon
 

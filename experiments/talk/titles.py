@@ -6,7 +6,6 @@ dating" names no film.
 """
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,40 +15,26 @@ import numpy as np
 from rapidfuzz import fuzz, process
 
 from experiments.talk.catalogue import Catalogue
+from experiments.talk.title_use import LONGEST, SHORTEST, TitleUse
+from experiments.talk.tokens import (
+    Token,
+    content_words,
+    forms_of,
+    is_hangul,
+    letters_of,
+    tokens_of,
+    without_particle,
+)
 from experiments.talk.words import lexicon
 
 LEAST = 87.0
 """The likeness of 100, by edit distance, from which a misspelt title is taken for the title."""
 
-SHORTEST = 6
-"""Letters of a title, or of words, that are compared as misspelt."""
-
-LONGEST = 14
-"""Words of a title that are compared; what follows does not tell titles apart."""
-
-_TOKEN = re.compile(
-    r"(?:[A-Za-z]\.){2,}[A-Za-z]?"  # L.A., E.T.
-    r"|(?:[A-Za-z]\*)+[A-Za-z]"  # M*A*S*H
-    r"|[A-Za-zÀ-ɏ]+(?:['’][A-Za-zÀ-ɏ]+)*\d*[A-Za-z]*"
-    r"|\d+[A-Za-z]*"
-    r"|[가-힣]+"
-    r"|[^\W\d_]+"
-    r"|&"
-)
 _INVERTED = re.compile(
     r"^(.*), (the|an?|il|la|le|les|das|der|die|el|los|las|une?|l')$", re.IGNORECASE
 )
 _YEAR = re.compile(r"\s*\((?:18|19|20)\d\d\)\s*$")
 _ASIDE = re.compile(r"\(([^()]*)\)")
-
-
-@dataclass(frozen=True)
-class Token:
-    """A word of a text: its normal form and where it stands."""
-
-    form: str
-    start: int
-    end: int
 
 
 @dataclass(frozen=True)
@@ -70,34 +55,6 @@ class Found:
     start: int
     end: int
     likeness: float
-
-
-def tokens_of(text: str) -> list[Token]:
-    """The words of a text."""
-    return [
-        Token(normal_word(found[0]), found.start(), found.end()) for found in _TOKEN.finditer(text)
-    ]
-
-
-def normal_word(word: str) -> str:
-    """The form of a word by which words are compared."""
-    if word == "&":
-        return "and"
-    decomposed = unicodedata.normalize("NFKD", re.sub(r"['’.*]", "", word))
-    plain = "".join(each for each in decomposed if not unicodedata.combining(each))
-    # Hangul was taken apart along with the accents.
-    folded = unicodedata.normalize("NFC", plain).casefold()
-    return lexicon().numbers.get(folded, folded)
-
-
-def is_hangul(letter: str) -> bool:
-    """Whether a character is a Korean syllable."""
-    return "가" <= letter <= "힣"
-
-
-def letters_of(form: str) -> str:
-    """A normal form by its letters: a Korean syllable is two or three of them."""
-    return unicodedata.normalize("NFD", form)
 
 
 class Titles:
@@ -123,7 +80,7 @@ class Titles:
         own = {
             name: rows
             for name, rows in part.items()
-            if len(rows) == 1 and name not in whole and len(_content(name.split())) > 1
+            if len(rows) == 1 and name not in whole and len(content_words(name.split())) > 1
         }
         self._rows: dict[str, list[int]] = {**own, **whole}
         self._longest = max((len(name.split()) for name in self._rows), default=0)
@@ -148,7 +105,7 @@ class Titles:
                 continue
             (weak if _is_weak(hit[2]) else strong).append((at, *hit[1:], 100.0))
             at = hit[1]
-        words = _Words(message, tokens)
+        words = TitleUse(message, tokens)
         strong = words.confirmed(strong, weak)
         strong += self._misspelt(words, strong)
         found = []
@@ -183,13 +140,13 @@ class Titles:
         return None
 
     def _misspelt(
-        self, words: "_Words", found: Sequence[tuple[int, int, str, float]]
+        self, words: "TitleUse", found: Sequence[tuple[int, int, str, float]]
     ) -> Iterator[tuple[int, int, str, float]]:
         taken = {place for first, end, *_ in found for place in range(first, end)}
         windows = [each for each in words.title_like(taken) if each[1] - each[0] <= self._longest]
         if not windows or not self._long_names:
             return
-        texts = [" ".join(_forms_of(words.tokens[a:b])) for a, b in windows]
+        texts = [" ".join(forms_of(words.tokens[a:b])) for a, b in windows]
         likeness = process.cdist(
             list(map(letters_of, texts)),
             self._letters,
@@ -220,126 +177,6 @@ class Titles:
         return max(rows, key=lambda row: (self._popularity[row], -row))
 
 
-class _Words:
-    """The words of a message and what they say of being a title."""
-
-    def __init__(self, message: str, tokens: list[Token]) -> None:
-        self.message = message
-        self.tokens = tokens
-        cased = [each for each in tokens if message[each.start].isalpha()]
-        capitals = sum(message[each.start].isupper() for each in cased)
-        # Where everything is capitalised, capitals say nothing.
-        self._cased = bool(capitals) and (len(cased) < 4 or capitals < 0.8 * len(cased))
-        self._korean = any(map(is_hangul, message))
-
-    def confirmed(
-        self, strong: list[tuple[int, int, str, float]], weak: list[tuple[int, int, str, float]]
-    ) -> list[tuple[int, int, str, float]]:
-        """The sure titles and those of one word that are used as titles."""
-        sure = [*strong, *(each for each in weak if self._is_used_as_title(each[0], each[1]))]
-        left = [each for each in weak if each not in sure]
-        while more := [each for each in left if any(self._beside(each, one) for one in sure)]:
-            sure += more
-            left = [each for each in left if each not in more]
-        return sure
-
-    def title_like(self, taken: set[int]) -> list[tuple[int, int]]:
-        """Runs of words that may be a misspelt title: (first, end)."""
-        found = []
-        for first in range(len(self.tokens)):
-            for end in range(first + 1, min(len(self.tokens), first + LONGEST) + 1):
-                if end - 1 in taken or self._breaks(first, end):
-                    break
-                forms = [token.form for token in self.tokens[first:end]]
-                if len(letters_of(" ".join(forms))) >= SHORTEST and self._may_be_title(
-                    first, end, forms
-                ):
-                    found.append((first, end))
-        return found
-
-    def _may_be_title(self, first: int, end: int, forms: list[str]) -> bool:
-        content = _content(forms)
-        if not content or forms[-1] in lexicon().stop:
-            return False
-        if len(forms) > 1:
-            return True
-        if is_hangul(forms[0][-1]):
-            # Korean has no capitals: a long word that nothing else explains.
-            word = without_particle(forms[0])[-1]
-            return len(word) > 2 and not lexicon().korean_plain.match(word)
-        return forms[0] not in lexicon().plain and self._is_used_as_title(first, end, misspelt=True)
-
-    def _breaks(self, first: int, end: int) -> bool:
-        """Whether a sentence ends between the last word and the one before it."""
-        if end - first < 2:
-            return False
-        between = self.message[self.tokens[end - 2].end : self.tokens[end - 1].start]
-        return bool(re.search(r"[.!?;]\s", between))
-
-    def _is_used_as_title(self, first: int, end: int, *, misspelt: bool = False) -> bool:
-        start, stop = self.tokens[first].start, self.tokens[end - 1].end
-        form = self.tokens[end - 1].form
-        if form in lexicon().stop or self._names_a_person(first):
-            return False
-        before, after = self.message[:start], self.message[stop:]
-        if re.search(r"[\"“'‘《<]\s*$", before) and re.match(r"\s*[\"”'’》>]", after):
-            return True
-        if re.match(r"\s*\((?:18|19|20)\d\d\)", after):
-            return True
-        if form in lexicon().plain:
-            return False
-        starts = first == 0 or bool(re.search(r"(?:^|[.!?:;])\W*$", before))
-        capital = self.message[start].isupper() and self._cased
-        # Korean messages write a foreign title in its own letters; of Korean ones a long word is a title.
-        if (capital and not starts) or (
-            self._korean and (self.message[start].isascii() or stop - start > 2)
-        ):
-            return not misspelt or capital
-        if self._follows_cue(first, less=lexicon().copulas if misspelt else frozenset()):
-            return self._ends(end)
-        return starts and not misspelt and self._is_subject(end)
-
-    def _names_a_person(self, first: int) -> bool:
-        return bool(
-            re.search(
-                r"(?:\bI['’]?m|\bname is|\bI am)\s+$", self.message[: self.tokens[first].start]
-            )
-        )
-
-    def _follows_cue(self, first: int, *, less: frozenset[str]) -> bool:
-        place = first - 1
-        while place >= 0 and self.tokens[place].form in lexicon().between:
-            place -= 1
-        return place >= 0 and self.tokens[place].form in lexicon().cues - less
-
-    def _ends(self, end: int) -> bool:
-        if end == len(self.tokens):
-            return True
-        between = self.message[self.tokens[end - 1].end : self.tokens[end].start]
-        return bool(re.search(r"[^\w\s'’]", between)) or self.tokens[end].form in lexicon().stop
-
-    def _is_subject(self, end: int) -> bool:
-        if end == len(self.tokens):
-            return True
-        between = self.message[self.tokens[end - 1].end : self.tokens[end].start]
-        return bool(re.match(r"\s*[:?!,]", between)) or self.tokens[end].form in lexicon().verbs
-
-    def _beside(self, one: tuple[int, int, str, float], other: tuple[int, int, str, float]) -> bool:
-        """Whether two titles are named in one breath: A and B, A or B, A, B."""
-        first, second = sorted((one, other))
-        if self.tokens[one[1] - 1].form in lexicon().plain | lexicon().stop:
-            return False
-        gap = self.message[self.tokens[first[1] - 1].end : self.tokens[second[0]].start]
-        return bool(
-            re.fullmatch(r"\s*(?:,|/|&|and|or|vs\.?|versus|, and|, or)\s*(?:the )?", gap, re.I)
-        )
-
-
-def _forms_of(tokens: Sequence[Token]) -> list[str]:
-    """The words of a run, the last one without a Korean particle."""
-    return [*(token.form for token in tokens[:-1]), without_particle(tokens[-1].form)[-1]]
-
-
 def _numbers_a_list(message: str, token: Token) -> bool:
     """Whether a word is the number of a line: "2. Much Ado About Nothing" does not name "Two Much"."""
     return token.form.isdigit() and bool(re.match(r"[.)]\s", message[token.end :]))
@@ -355,23 +192,10 @@ def _end(token: Token, name: str) -> int:
 def _is_weak(name: str) -> bool:
     """Whether a name may well be no title: one word, or a few that say nothing."""
     words = name.split()
-    content = _content(words)
+    content = content_words(words)
     return (len(content) < 2 and len(words) - (words[0] in lexicon().articles) < 2) or (
         not content and len(words) < 4
     )
-
-
-def _content(words: Sequence[str]) -> list[str]:
-    return [word for word in words if word not in lexicon().stop]
-
-
-def without_particle(form: str) -> tuple[str, ...]:
-    """A word, and where it is Korean with a particle, the word without it."""
-    if is_hangul(form[-1]):
-        for particle in lexicon().particles:
-            if len(form) > len(particle) + 1 and form.endswith(particle):
-                return form, form[: -len(particle)]
-    return (form,)
 
 
 def _names(title: str) -> tuple[list[str], list[str]]:

@@ -12,7 +12,8 @@ from experiments.talk.conditions import Condition, conditions_of, merged
 from experiments.talk.opinions import ITEM, is_anchor, opinion_of, opinions_of
 from experiments.talk.profile import profile_of
 from experiments.talk.state import State
-from experiments.talk.titles import Titles, is_hangul, tokens_of
+from experiments.talk.titles import Titles
+from experiments.talk.tokens import is_hangul, tokens_of
 from experiments.talk.words import lexicon
 
 LONGEST = 4000

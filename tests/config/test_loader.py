@@ -1,6 +1,7 @@
 """What our loader composes against what Hydra's own does, for every way in which Hydra asks."""
 
 from collections.abc import Iterator
+from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException
@@ -103,6 +105,29 @@ def test_a_group_that_a_grid_leaves_open_is_missing_in_a_run(tmp_path: Path) -> 
     for loader in (ConfigLoaderImpl, Loader):
         with pytest.raises(HydraException, match="You must specify 'model'"):
             mode_and_config(hydra(loader, tmp_path), [])
+
+
+def test_what_is_kept_follows_the_files(tmp_path: Path) -> None:
+    """Of the same length and in the same instant; what a caller does to a configuration stays its own."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "config.yaml").write_text("defaults: [{model: pop}, _self_]\nseed: 1\n")
+    for name, value in (("Pop", 1), ("BPR", 1), ("BPR", 2)):
+        (tmp_path / "model" / "pop.yaml").write_text(f"{{name: {name}, values: {{k: {value}}}}}\n")
+        asked = [hydra(each, tmp_path) for each in (ConfigLoaderImpl, Loader, Loader)]
+        made = [each.compose_config("config", [], RunMode.RUN) for each in asked]
+        assert content(made[0]) == content(made[1]) == content(made[2])
+        assert made[1].model == {"name": name, "values": {"k": value}}
+        made[1].model["values"]["k"] = "spoilt"
+        made[2].hydra.job.name = "spoilt"
+
+
+def test_a_dataclass_that_is_stored_anew_is_read_anew(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("defaults: [loader_test_schema, _self_]\n")
+    for default in (1, 2):
+        schema = make_dataclass("Schema", [("number", int, default)])
+        ConfigStore.instance().store(name="loader_test_schema", node=schema)
+        made = hydra(Loader, tmp_path).compose_config("config", [], RunMode.RUN)
+        assert made.number == default
 
 
 def test_jobs_of_a_grid_are_composed_as_by_hydra() -> None:

@@ -12,22 +12,25 @@ import pytest
 import torch
 
 from experiments.runs.folder import RunFolder, find_runs
+from tests import fork_server
 from tests.training import over_processes
 from tests.training.over_processes import MEASURED, RUN, STEPS
 from tests.training.test_kill import arguments, check_equal, epochs_in
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+# torchrun's own way to start processes that have imported what it has; the slow tests start Python.
+FORKING = ["--start-method", "fork", "--run-path", "tests/training/over_processes.py"]
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes made."""
     folder = tmp_path_factory.mktemp("two")
-    asked = [*TORCHRUN, "-m", "tests.training.over_processes", str(folder)]
+    asked = [*TORCHRUN, *FORKING, str(folder)]
     for number in range(10):
         (folder / f"attempt-{number}").mkdir()
-    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
+    done = fork_server.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-4000:]
     return folder
 
