@@ -196,7 +196,12 @@ def test_in_a_browser(browser: Any, address: str, width: int) -> None:
     page.get_by_text("Noted: you like The Longing Heart.").wait_for()
     page.get_by_role("button", name="Like", exact=True).first.wait_for()
     assert page.title() == "Paddock"
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    fits = "document.documentElement.scrollWidth <= window.innerWidth"
+    assert page.evaluate(fits)
+    for name, shown in (("Items", "Everything with the same"), ("Dashboards", "country, of the")):
+        page.get_by_text(name, exact=True).first.click()
+        page.get_by_text(shown).first.wait_for()
+        assert page.evaluate(fits)
     page.context.close()
     assert not [each for each in opened.blocked if each.startswith("http")]
 

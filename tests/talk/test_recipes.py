@@ -44,7 +44,7 @@ def words_of(number: int, folder: Path) -> list[str]:
     told = [line for _, line in list(lines())[:number] if not line.startswith("python ")]
     script = SHELL + "\n".join([*told, list(lines())[number][1]])
     done = subprocess.run(
-        ["bash", "-euc", script], cwd=folder, capture_output=True, text=True, check=True
+        ["bash", "-uc", script], cwd=folder, capture_output=True, text=True, check=True
     )
     return done.stdout.rstrip("\0").split("\0")
 
