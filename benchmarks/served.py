@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 import numpy as np
 
@@ -82,7 +83,12 @@ def mlflow_server(run_id: str, *, uri: str, workers: int) -> Iterator[Server]:
         *("--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)),
         *("--workers", str(workers)),
     ]
-    environment = one_thread() | {"MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT)}
+    environment = one_thread() | {
+        "MLFLOW_TRACKING_URI": uri,
+        "PYTHONPATH": str(ROOT),
+        # It calls uvicorn by its name.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
     with _process(command, environment, port, ready="/ping") as at:
         yield Server(at, "/invocations", _as_row)
 
@@ -103,31 +109,36 @@ def _process(
     command: Sequence[str], environment: Mapping[str, str], port: int, *, ready: str
 ) -> Iterator[str]:
     """The address of a server that answers, with all processes that it starts."""
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
     address = f"http://127.0.0.1:{port}"
-    try:
-        _wait(f"{address}{ready}", process)
-        yield address
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=60)
+    with TemporaryFile() as said:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            start_new_session=True,
+        )
+        try:
+            _wait(f"{address}{ready}", process, said)
+            yield address
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=60)
 
 
-def _wait(url: str, process: subprocess.Popen[bytes], seconds: float = 240.0) -> None:
+def _wait(
+    url: str, process: subprocess.Popen[bytes], said: IO[bytes], seconds: float = 240.0
+) -> None:
     import httpx
 
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if process.poll() is not None:
-            raise RuntimeError(f"the server ended with {process.returncode}")
+            said.seek(0)
+            words = said.read()[-3000:].decode(errors="replace")
+            raise RuntimeError(f"the server ended with {process.returncode}:\n{words}")
         with suppress(httpx.TransportError):
             if httpx.get(url).status_code == 200:
                 return

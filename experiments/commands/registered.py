@@ -1,8 +1,7 @@
 """Runs that are named by an alias or a version of MLflow's registry."""
 
 from experiments.config.schema import Config
-
-ADDRESS = "models:/"
+from experiments.serving.finished import ADDRESS
 
 
 def with_run_ids(config: Config) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.config.schema import Config
+from experiments.config.schema import Config, TrackingConfig
 from experiments.config.stored import stored_config
 from experiments.errors import PaddockError
 from experiments.runs.folder import RunFolder, find_runs, read_runs
@@ -13,21 +13,32 @@ from experiments.runs.folder import RunFolder, find_runs, read_runs
 _URI = re.compile(r"runs:/(?P<run>[^/]+)(?:/.*)?")
 
 
-def find_run(source: str | Path, *, runs_dir: str | Path) -> RunFolder:
+ADDRESS = "models:/"
+"""Begins the address of a model in MLflow's registry."""
+
+
+def find_run(
+    source: str | Path, *, runs_dir: str | Path, tracking: TrackingConfig | None = None
+) -> RunFolder:
     """A finished run, with its files verified.
 
     Parameters
     ----------
     source : str or Path
-        A run folder, the MLflow id of a run in `runs_dir`, or "runs:/ID/..." of it.
+        A run folder, the MLflow id of a run in `runs_dir`, "runs:/ID/..." of it, or "models:/NAME@ALIAS" of the
+        registry.
     runs_dir : str or Path
         The root of all runs.
+    tracking : TrackingConfig, optional
+        Where the registry is; by default mlflow.db.
 
     Raises
     ------
     PaddockError
         If there is no such run, it has not finished, or a file of it is damaged.
     """
+    if str(source).startswith(ADDRESS):
+        source = _registered(str(source), tracking or TrackingConfig())
     folder = RunFolder(source)
     if not folder.exists:
         uri = _URI.fullmatch(str(source))
@@ -45,6 +56,15 @@ def find_run(source: str | Path, *, runs_dir: str | Path) -> RunFolder:
     folder.verify()
     folder.clean()
     return folder
+
+
+def _registered(address: str, tracking: TrackingConfig) -> str:
+    from experiments.tracking.registry import registered_run
+    from experiments.tracking.store import reach
+
+    if tracking.uri is None:
+        raise PaddockError("tracking.uri is null: a registry is part of a tracking store; name one")
+    return registered_run(reach(tracking), address)
 
 
 def asked_run(config: Config, *, dataset: str, model: str | None) -> RunFolder:

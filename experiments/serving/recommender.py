@@ -4,9 +4,8 @@ N items (padding included).
 """
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,51 +13,21 @@ import torch
 from numpy.typing import NDArray
 
 from experiments.bridge.scorer import RecBoleScorer
+from experiments.config.schema import TrackingConfig
 from experiments.data.prepared import Prepared
-from experiments.errors import PaddockError
-from experiments.evaluation.topk import topk
 from experiments.protocol.sequences import Sequences
 from experiments.runs.folder import RunFolder
-from experiments.serving.filters import parse_where
 from experiments.serving.finished import find_run
-from experiments.serving.meaning import AUTO, Meaning, encoder_of
+from experiments.serving.meaning import AUTO
 from experiments.serving.names import Names
 from experiments.serving.opened import Opened, open_model
-from experiments.serving.products import Products, products_of
+from experiments.serving.products import Products
+from experiments.serving.ranking import Ranker
 from experiments.serving.reasons import Reasons
 from experiments.serving.requests import Answer, Origin, Reason, Recommended, Request
-from experiments.serving.scoring import Scores, Scoring, spread, standardised
-from experiments.serving.spaces import ItemSpace, item_space
-from experiments.serving.texts import Found, TextSearch, WordIndex
-
-DISLIKE = 2.0
-"""Standard deviations of the scores that an item loses for each disliked item that it equals."""
-
-QUERY = 1.0
-"""Weight of a query's standardised scores beside those of a history."""
-
-
-class _Asked(NamedTuple):
-    """A request by internal numbers."""
-
-    user: int | None
-    later: list[int]
-    dislikes: list[int]
-    exclude: list[int]
-    history: list[int]
-    """All items that the scores are made of."""
-
-
-class _Scored(NamedTuple):
-    """Scores of all items, by which rule, what the query found, and the recall of an approximate search."""
-
-    scores_N: Scores
-    rule: str
-    found: Found | None = None
-    recall: float | None = None
-
-
-_NO_SCORES = np.zeros(0, dtype=np.float32)
+from experiments.serving.scoring import Scores, Scoring
+from experiments.serving.spaces import ItemSpace
+from experiments.serving.texts import TextSearch
 
 
 class Recommender:
@@ -97,9 +66,13 @@ class Recommender:
         )
         self.names = Names(opened.data)
         self.scoring = Scoring(opened, name=self.origin.model)
-        self._opened = opened
-        self._index_above = index_above
-        self._text_encoder = text_encoder
+        self._ranker = Ranker(
+            opened,
+            self.scoring,
+            self.names,
+            index_above=index_above,
+            text_encoder=text_encoder,
+        )
 
     @classmethod
     def load(
@@ -112,13 +85,14 @@ class Recommender:
         threads: int = 1,
         index_above: int | None = None,
         text_encoder: str | None = AUTO,
+        tracking: TrackingConfig | None = None,
     ) -> "Recommender":
         """The recommender of a finished run, which knows its own data set and protocol.
 
         Parameters
         ----------
         source : str or Path
-            A run folder, an MLflow id or "runs:/ID/...".
+            A run folder, an MLflow id, "runs:/ID/...", or "models:/NAME@ALIAS" of MLflow's registry.
         runs_dir : str or Path
             Where MLflow ids are looked for.
         data_dir : str or Path, optional
@@ -129,6 +103,8 @@ class Recommender:
             Of torch.
         index_above, text_encoder
             As of the class.
+        tracking : TrackingConfig, optional
+            Where the registry is; by default mlflow.db.
 
         Raises
         ------
@@ -137,7 +113,7 @@ class Recommender:
             trained on.
         """
         return cls.of(
-            find_run(source, runs_dir=runs_dir),
+            find_run(source, runs_dir=runs_dir, tracking=tracking),
             data_dir=data_dir,
             device=device,
             threads=threads,
@@ -175,7 +151,7 @@ class Recommender:
             self.space.recall,
             self.products and self.products.recall,
             self.names.by_title,
-            self._popularity,
+            self._ranker.popularity,
         )
         user = str(self.data.user_tokens[1])
         self.recommend(Request(user=user, k=1))
@@ -253,30 +229,22 @@ class Recommender:
     @property
     def items(self) -> pl.DataFrame:
         """Item id, title and all item columns, a row an item."""
-        features = self.data.item_features
-        titles = pl.Series("title", self.data.item_titles[1:])
-        if "title" in features.columns:
-            return features
-        return features.insert_column(1, titles)
+        return self._ranker.items
 
-    @cached_property
+    @property
     def space(self) -> ItemSpace:
         """How near items are to one another."""
-        return item_space(self._opened.model, self.data, index_above=self._index_above)
+        return self._ranker.space
 
-    @cached_property
+    @property
     def products(self) -> Products | None:
         """What finds the best items of a user approximately; None where all are looked through."""
-        return products_of(self.scoring, self.data, index_above=self._index_above)
+        return self._ranker.products
 
-    @cached_property
+    @property
     def texts(self) -> TextSearch:
         """What queries are searched in."""
-        words = WordIndex.of(self.data)
-        chosen = encoder_of(self._text_encoder, self.config.model, self.data)
-        if chosen.keys is None or words.empty:
-            return TextSearch(words, None, why=chosen.name)
-        return TextSearch(words, Meaning(chosen.keys, self.data, name=chosen.name))
+        return self._ranker.texts
 
     def recommend(self, request: Request) -> Answer:
         """The best items for a request.
@@ -290,26 +258,24 @@ class Recommender:
         PaddockError
             For an unknown user, item, column or value, and for what this model cannot score.
         """
-        asked = self._asked(request)
-        scored, chosen = self._chosen(request, asked)
+        ranked = self._ranker.rank(request)
         reasons = Reasons(
             request,
-            asked.history,
-            [item for item, _ in chosen],
-            rule=scored.rule,
+            ranked.history,
+            [item for item, _ in ranked.items],
+            rule=ranked.rule,
             names=self.names,
             past=self.config.dataset.text.past or "had",
             space=self.space,
-            popularity_N=self._popularity,
-            found=scored.found,
-            search=None if scored.found is None else self.texts,
+            popularity_N=self._ranker.popularity,
+            found=ranked.found,
+            search=None if ranked.found is None else self.texts,
         )
         items = tuple(
             self._recommended(place + 1, item, score, reasons.of(place))
-            for place, (item, score) in enumerate(chosen)
+            for place, (item, score) in enumerate(ranked.items)
         )
-        notes = [*self.notes, *self._notes(request, asked, scored, len(items))]
-        return Answer(items, scored.rule, self.origin, tuple(notes))
+        return Answer(items, ranked.rule, self.origin, (*self.notes, *ranked.notes))
 
     def similar(self, item: str, k: int = 10) -> Answer:
         """The items nearest to one, in the model's own space where it has one.
@@ -367,90 +333,6 @@ class Recommender:
             Its id.
         """
         return self.data.item_titles[self.data.item_id(token) or 0]
-
-    def _asked(self, request: Request) -> _Asked:
-        user = None if request.user is None else self.names.user(request.user)
-        later, dislikes, exclude = (
-            [self.resolve_title(each) for each in named]
-            for named in (request.history, request.dislikes, request.exclude)
-        )
-        own = [] if user is None else self.scoring.items_of(user)
-        return _Asked(user, later, dislikes, exclude, [*own, *later])
-
-    def _scored(self, request: Request, asked: _Asked) -> _Scored:
-        found = self._found(request.query) if request.query else None
-        if asked.user is not None or asked.later:
-            scores_N = self.scoring.of_history(asked.user, asked.later)
-            if found is not None:
-                both_N = standardised(scores_N) + QUERY * standardised(found.scores_N)
-                return _Scored(both_N, "query+history", found)
-            return _Scored(scores_N, "history" if asked.user is None else "user")
-        if found is not None:
-            return _Scored(found.scores_N, "query", found)
-        if request.profile:
-            return _Scored(self.scoring.of_profile(request.profile), "profile")
-        return _Scored(self._popularity.astype(np.float32), "popular")
-
-    def _chosen(self, request: Request, asked: _Asked) -> tuple[_Scored, list[tuple[int, float]]]:
-        """How the request was answered, and the items with their scores, best first."""
-        plain = not (request.query or request.where or asked.dislikes)
-        if plain and (asked.user is not None or asked.later) and self.products is not None:
-            out = {*asked.history, *asked.exclude}
-            found = self.products.best(asked.user, asked.later, out, request.k)
-            if found is not None:
-                rule = "history" if asked.user is None else "user"
-                return _Scored(_NO_SCORES, rule, recall=self.products.recall), found
-        scored = self._scored(request, asked)
-        scores_N = self._pushed_down(scored.scores_N, asked)
-        return scored, self._best(scores_N, self._out(request, asked, scored), request.k)
-
-    def _found(self, query: str) -> Found:
-        if self.texts.words.empty:
-            raise PaddockError(
-                f"{self.data.name} has no texts to search: set dataset.text.title or dataset.text.template"
-            )
-        return self.texts.find(query)
-
-    def _pushed_down(self, scores_N: Scores, asked: _Asked) -> Scores:
-        for other_N in self.space.similar(asked.dislikes) if asked.dislikes else ():
-            scores_N = scores_N - DISLIKE * spread(scores_N) * np.maximum(other_N, 0.0)
-        return scores_N
-
-    def _out(self, request: Request, asked: _Asked, scored: _Scored) -> NDArray[np.bool_]:
-        """Which items are not recommended."""
-        out_N = np.zeros(len(scored.scores_N), dtype=bool)
-        out_N[[*asked.history, *asked.dislikes, *asked.exclude]] = True
-        if request.where is not None:
-            out_N[1:] |= ~parse_where(request.where).mask(self.items)
-        if scored.rule == "query":
-            out_N |= scored.scores_N <= 0
-        return out_N
-
-    def _notes(self, request: Request, asked: _Asked, scored: _Scored, count: int) -> list[str]:
-        """What a reader of the answer must know beside what is true of all."""
-        notes = []
-        if scored.found is not None:
-            notes.append(self.texts.way)
-        if scored.recall is not None:
-            notes.append(f"searched approximately: {scored.recall:.3f} of the ten best are found")
-        if asked.user is None and asked.later and self._opened.half_new is not None:
-            notes.append(self._opened.half_new)
-        if asked.dislikes:
-            notes.append("items like the disliked ones were moved down")
-        if count < request.k:
-            notes.append(f"{count} items are left of {request.k} that were asked for")
-        return notes
-
-    @cached_property
-    def _popularity(self) -> NDArray[np.int64]:
-        return np.bincount(np.asarray(self.data.items), minlength=self.data.n_items + 1)
-
-    def _best(self, scores_N: Scores, out_N: NDArray[np.bool_], k: int) -> list[tuple[int, float]]:
-        left = np.flatnonzero(out_N).astype(np.int32)
-        hidden = Sequences(indptr=np.array([0, len(left)]), items=left)
-        wanted = min(k, self.data.n_items)
-        items_1K, _ = topk(torch.from_numpy(np.asarray(scores_N))[None], hidden, wanted)
-        return [(int(item), float(scores_N[item])) for item in items_1K[0] if item]
 
     def _recommended(
         self, rank: int, item: int, score: float, reasons: tuple[Reason, ...]

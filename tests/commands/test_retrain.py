@@ -89,8 +89,9 @@ def test_a_shift_of_taste_is_followed(
     assert champion.run_id == made.published["run_id"]
     # Who turned to one of the items is led to the others.
     new, old = (_found_again(folder, tmp_path) for folder in (made, shifted.served))
-    assert new >= 15
     assert new > 2 * old
+    if model != SASREC:  # which was trained at the ends of long histories
+        assert new >= 15
     metric = made.result["metrics"]["test/full/ndcg_at_10"]
     assert f"trained again {metric:.4f}" in answer.out.replace("\n", " ")
 
@@ -103,8 +104,9 @@ def test_a_shift_of_taste_is_followed(
     assert decision["served"]["folder"] == str(shifted.served.path)
     assert set(decision["served_metrics"]) <= set(made.result["metrics"])
     note = made.run["tags"]["paddock.note.retrained"]
-    assert note.startswith(f"promoted: {metric} {made.result['metrics'][metric]:.4f}")
-    assert f"{decision['served_metrics'][metric]:.4f}" in note
+    before = decision["served_metrics"]["test/full/ndcg_at_10"]
+    assert metric > 1.5 * before
+    assert note == f"promoted: test/full/ndcg_at_10 {metric:.4f}, of the served model {before:.4f}"
     assert client.get_run(champion.run_id).data.tags["paddock.note.retrained"] == note
     made.verify()
 

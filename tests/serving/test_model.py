@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from experiments.config.schema import TrackingConfig
 from experiments.passwords import without_password
 from experiments.runs.folder import RunFolder
 from experiments.serving.recommender import Recommender
@@ -297,6 +298,11 @@ def test_without_a_store_there_is_no_registry(tracked: Tracked) -> None:
 def test_an_address_of_the_registry_names_its_run(tracked: Tracked) -> None:
     """The last of this file: what is prepared for it lies where other tests want nothing."""
     assert tracked.promoted(f"run_id={tracked.id_of('ease')}", "alias=named").code == 0
+    store = TrackingConfig(uri=tracked.uri)
+    loaded = Recommender.load(
+        "models:/tiny-loo@named", runs_dir=tracked.paddock.runs_dir, tracking=store
+    )
+    assert loaded.origin.run_id == tracked.id_of("ease")
     asked = ("mode=recommend", *TINY, *tracked.places, "user=u1", "k=7", "format=json")
     answer = tracked.paddock(*asked, "run_id='models:/tiny-loo@named'")
     assert answer.code == 0, answer.err

@@ -113,7 +113,7 @@ def test_who_has_no_vector_is_scored_by_the_history_alone(name: str, tmp_path: P
     answer = recommender.recommend(Request(history=("i3", "i9"), k=5))
     assert any("learned a vector of each of its users" in note for note in answer.notes)
     assert recommender.recommend(Request(user="u1", history=("i9",), k=5)).notes == ()
-    model = recommender._opened.model
+    model = recommender.scoring.model
     if name == "FPMC":
         # Eq. 6 of the paper without the user's part: the last item's product with the next.
         last = model.LI_emb.weight[recommender.resolve_title("i9")]
@@ -180,7 +180,7 @@ def test_words_find_items_that_have_them(of) -> None:  # type: ignore[no-untyped
 def test_reasons_name_the_nearest_item_of_the_history(of) -> None:  # type: ignore[no-untyped-def]
     recommender = of("sasrec")
     answer = recommender.recommend(Request(history=("i3", "i9", "i20"), k=8))
-    vectors = recommender._opened.model.item_embedding.weight.detach().numpy()
+    vectors = recommender.scoring.model.item_embedding.weight.detach().numpy()
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     history = [recommender.data.item_id(token) for token in ("i3", "i9", "i20")]
     for item in answer.items:
@@ -208,6 +208,8 @@ def test_nobody_gets_what_most_have(of) -> None:  # type: ignore[no-untyped-def]
     answer = recommender.recommend(Request(k=5))
     counts = np.bincount(recommender.data.items)
     assert answer.rule == "popular"
+    assert answer.notes[0].startswith("no user, history, profile or query was given")
+    assert answer == recommender.recommend(Request(history=(), query="", k=5))
     assert [item.score for item in answer.items] == sorted(counts, reverse=True)[:5]
 
 
