@@ -190,12 +190,8 @@ class Engine:
         )
         if question is not None:
             known = replace(known, asked=(*known.asked, question.column))
-        with spans.step("say", {"language": language, "model": self.client is not None}) as span:
-            words = self._speaker.recommended(
-                understood, picked, cards, language, filters, question
-            )
-            words = self._phrased(words, cards, heard)
-            span["output"] = words
+        draft = self._speaker.recommended(understood, picked, cards, language, filters, question)
+        words = self._said(draft, cards, heard)
         outside = None if cards and not understood.outside else self._suggested(filters, heard)
         counted = {"people": picked.ranked.people, "columns": ", ".join(picked.ranked.columns)}
         return self._turn(
@@ -215,8 +211,15 @@ class Engine:
             return known, tuple(each.text for each in understood.conditions)
         return known, known.filters
 
+    def _said(self, draft: str, cards: Sequence[Card], heard: Heard) -> str:
+        """The words of an answer: the language model's where all of them are in the evidence, else the template's."""
+        asked = heard.client is not None and "say" in self.steps
+        with heard.spans.step("say", {"language": heard.language, "model": asked}) as span:
+            words = self._phrased(draft, cards, heard)
+            span["output"] = words
+        return words
+
     def _phrased(self, draft: str, cards: Sequence[Card], heard: Heard) -> str:
-        """The words of the language model where all of them are in the evidence, else the template's."""
         if heard.client is None or "say" not in self.steps or not cards:
             return draft
         words, why = phrased(
@@ -260,7 +263,7 @@ class Engine:
             picked = Picked(rows, ranked.scores, ranked.rule, ranked)
             cards = self._explainer.cards(state, understood, picked, language)
             span["output"] = [reason.text for card in cards for reason in card.reasons]
-        words = self._speaker.explained(cards, language)
+        words = self._said(self._speaker.explained(cards, language), cards, heard)
         return self._turn(state, cards, words, heard, rule=ranked.rule)
 
     def _compare(self, state: State, heard: Heard) -> Turn:
@@ -275,7 +278,7 @@ class Engine:
             cards = self._explainer.cards(state, understood, picked, language)
             shared = self.ranker.shared(rows[0], rows[1])
             span["output"] = {"shared": shared}
-        words = self._speaker.compared(cards, shared, language)
+        words = self._said(self._speaker.compared(cards, shared, language), cards, heard)
         return self._turn(state, cards, words, heard, rule="popular", counted={"shared": shared})
 
     def _answer_data(self, state: State, heard: Heard) -> Turn:
