@@ -80,6 +80,10 @@ def sentence(error: BaseException) -> str | None:
         return f"a SQLite file failed ({_line(error)}): {_disk_or_damage(error)}"
     if isinstance(error, ValueError) and "embedded null" in str(error):
         return "a path holds a NUL byte: remove it from the command or the YAML file that names it"
+    if isinstance(error, ValueError) and "the language model's context of" in str(error):
+        return (
+            f"{error}: lower model.history_items or model.title_tokens, or raise model.llm.context"
+        )
     if isinstance(error, UnicodeDecodeError):
         return f"a file that should be UTF-8 text is not ({_line(error)})"
     return _of_library(error)

@@ -34,6 +34,7 @@ def files(summary: Summary) -> dict[str, str]:
     filled = [
         Filled(section=section, content=section.content(summary)) for section in sections.SECTIONS
     ]
+    filled = [each for each in filled if each.content.html or each.content.figures]
     figures = _figures(filled)
     pictures = {name: svg.draw(figure) for name, figure in figures.items()}
     return {

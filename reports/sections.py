@@ -7,7 +7,7 @@ A section is a function from the summary of a report to HTML, with a name and a 
         return table("The worst tenth of the users", ("model", "NDCG@10"), rows)
 
 What the function returns is HTML: text from the store must be escaped, which `reports.html.table`
-does. A section with figures returns a `Content`.
+does. A section that returns nothing is left out. A section with figures returns a `Content`.
 """
 
 import re
@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from experiments.config.metric_names import long_title
 from paddock import ReportSection, report_section
-from reports import cells, text
+from reports import cells, probes, text
 from reports.errors import ReportError
 from reports.figures import Figure, figures_of
 from reports.html import fill, table
@@ -135,6 +135,17 @@ def controls(summary: Summary) -> str:
     ).format(note)
 
 
+@report_section("probes", title="What a language model's ranking rests on")
+def probe_tables(summary: Summary) -> str:
+    """A table for every row that was measured with probes; nothing where none was."""
+    made = Markup("")
+    for row in probes.probed(summary):
+        tiny = " (tiny language model: mechanics only)" if row.mechanics_only else ""
+        caption = f"{row.label}{tiny}: the same test with one thing taken away"
+        made += table(caption, probes.HEAD, probes.body(row), numbers=False)
+    return made
+
+
 @report_section("cost", title="What it cost")
 def cost(summary: Summary) -> str:
     """Parameters, seconds, memory and trials of every row."""
@@ -209,6 +220,7 @@ def _add_own() -> None:
     for function, link in (
         (tables, "Tables"),
         (controls, "Controls"),
+        (probe_tables, "Probes"),
         (cost, "Cost"),
         (figures, "Figures"),
         (comparisons, "Significance"),

@@ -19,6 +19,9 @@ PHASES = ("train", "valid", "test")
 RATING_ERRORS = ("test/ratings/rmse", "test/ratings/mae")
 """Errors of predicted ratings, which only some models report."""
 
+LEAKAGE = "leakage"
+"""Stands in the place of a ranking where a language model completes lists of the catalogue."""
+
 HIGHER, LOWER, NEITHER = "higher", "lower", "neither"
 
 BETTER = {
@@ -81,14 +84,14 @@ class MetricName:
     def is_accuracy(self) -> bool:
         """Whether it is a metric of a whole ranking that a model is compared by.
 
-        Metrics beyond accuracy, of slices and of generated answers are not.
+        Metrics beyond accuracy, of slices, of generated answers and of probes are not.
         """
         return (
             self.phase in ("", "test")
             and self.cutoff is not None
             and not self.slice
             and "/" not in self.ranking
-            and bool(self.ranking)
+            and self.ranking not in ("", LEAKAGE)
             and self.metric not in functions(ListMeasure)
         )
 

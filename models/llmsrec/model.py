@@ -240,8 +240,8 @@ class LLMSRec(SequentialRecommender):
         most = len(first) + len(last) + 1 + self._history * (self._most + quotes)
         if most > self.llm.context:
             raise ValueError(
-                f"a history of {self._history} titles takes up to {most} positions, and {self.llm.name} reads "
-                f"{self.llm.context}: lower model.history_items or model.title_tokens"
+                f"a history of {self._history} titles of {self._most} tokens does not fit into the language model's "
+                f"context of {self.llm.context} positions"
             )
         return (torch.tensor(first)[None, None], torch.tensor(last)[None, None]), (
             len(first),

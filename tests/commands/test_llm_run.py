@@ -70,3 +70,14 @@ def test_a_fusion_takes_the_finished_run_and_asks_the_language_model_nothing(
     ]
     assert sum(weights) == pytest.approx(1)
     assert "paddock.mechanics_only" in made.run["tags"]
+
+
+@pytest.mark.parametrize("model", ["llm_rec", "llm_srec"])
+def test_a_context_that_is_too_short_is_one_sentence(paddock: CommandLine, model: str) -> None:
+    own = [word for word in SMALL if ".stages." not in word and "rerank" not in word]
+    answer = paddock(
+        f"model={model}", *COMMON[1:], *own, "protocol=loo-c20", "model.llm.context=64"
+    )
+    assert answer.code != 0
+    assert "the language model's context of 64 positions: lower model.history_items" in answer.err
+    assert "Traceback" not in answer.err
