@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from paddock.keys import Schema, key
+from paddock.components import ModelConfig
+from paddock.keys import EVALUATION, Schema, key
 
 TINY = "tiny"
 """The name of the language model that is built and pretrained from the data set's own texts."""
@@ -31,6 +32,36 @@ class PromptWords(Schema):
     noun: str = key("item", "What an item is called.")
     verb: str = key("buy", "What users do with it.")
     past: str = key("bought", "What users did with it.")
+
+
+class PromptedConfig(ModelConfig):
+    """How a model that asks a language model by prompts ranks, and what its test measures beside."""
+
+    lift_weight: float = key(
+        1.0,
+        "lift: how much of the log-likelihood without this user is taken away.",
+        above=0,
+        most=1,
+        stage=EVALUATION,
+        quiet=True,
+    )
+    rerank: int = key(
+        20,
+        "A full ranking ranks the backbone's best so many items again.",
+        least=2,
+        stage=EVALUATION,
+    )
+    order_check: bool = key(
+        True, "Whether the test measures how the candidates' order matters.", stage=EVALUATION
+    )
+    probes: list[str] = key(
+        [],
+        "What the test measures again with one thing taken away: " + ", ".join(PROBES) + ".",
+        stage=EVALUATION,
+    )
+    generation_users: int = key(
+        0, "Test users for whom an answer is generated and matched.", least=0, stage=EVALUATION
+    )
 
 
 def prompting_notes(values: Mapping[str, Any], *, full: bool) -> dict[str, str]:

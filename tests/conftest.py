@@ -49,6 +49,13 @@ def _plugins_of_this_module_alone() -> Iterator[None]:
     plugins._loaded.update(before)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _mlflow_address_of_this_module_alone() -> Iterator[None]:
+    """`mlflow.set_tracking_uri` hands it on to all later processes by the environment."""
+    yield
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Headless Chromium; playwright bears one in a process."""

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from paddock import EVALUATION, ModelConfig, choices, integers, key, uniform
+from paddock import EVALUATION, choices, integers, key, uniform
 from paddock.prompting import (
-    PROBES,
     TITLE_CONTROLS,
+    PromptedConfig,
     PromptWords,
     check_probes,
     prompting_notes,
@@ -15,7 +15,7 @@ from paddock.prompting import (
 STAGES = ("align", "llm")
 
 
-class ALLMRecConfig(ModelConfig):
+class ALLMRecConfig(PromptedConfig):
     """A-LLMRec: a frozen recommender and a frozen language model, aligned."""
 
     offers = ("alignment", "prompts")
@@ -131,31 +131,6 @@ class ALLMRecConfig(ModelConfig):
         "(without a user token, over a user's without history).",
         choices=("sum", "mean", "lift"),
         stage=EVALUATION,
-    )
-    lift_weight: float = key(
-        1.0,
-        "lift: how much of the log-likelihood without this user is taken away.",
-        above=0,
-        most=1,
-        stage=EVALUATION,
-        quiet=True,
-    )
-    rerank: int = key(
-        20,
-        "A full ranking ranks the backbone's best so many items again.",
-        least=2,
-        stage=EVALUATION,
-    )
-    order_check: bool = key(
-        True, "Whether the test measures how the candidates' order matters.", stage=EVALUATION
-    )
-    probes: list[str] = key(
-        [],
-        "What the test measures again with one thing taken away: " + ", ".join(PROBES) + ".",
-        stage=EVALUATION,
-    )
-    generation_users: int = key(
-        0, "Test users for whom an answer is generated and matched.", least=0, stage=EVALUATION
     )
 
     @classmethod

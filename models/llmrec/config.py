@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from paddock import EVALUATION, ModelConfig, choices, integers, key
+from paddock import EVALUATION, choices, integers, key
 from paddock.prompting import (
-    PROBES,
     TITLE_CONTROLS,
+    PromptedConfig,
     PromptWords,
     check_probes,
     prompting_notes,
 )
 
 
-class LLMRecConfig(ModelConfig):
+class LLMRecConfig(PromptedConfig):
     """A language model tuned to recommend: supervised, then by preferences."""
 
     offers = ("prompts", "preferences")
@@ -65,31 +65,6 @@ class LLMRecConfig(ModelConfig):
         "Of an answer: the sum over its tokens, their mean, or the lift over a user without history.",
         choices=("sum", "mean", "lift"),
         stage=EVALUATION,
-    )
-    lift_weight: float = key(
-        1.0,
-        "lift: how much of the log-likelihood without this user is taken away.",
-        above=0,
-        most=1,
-        stage=EVALUATION,
-        quiet=True,
-    )
-    rerank: int = key(
-        20,
-        "A full ranking ranks the backbone's best so many items again.",
-        least=2,
-        stage=EVALUATION,
-    )
-    order_check: bool = key(
-        True, "Whether the test measures how the candidates' order matters.", stage=EVALUATION
-    )
-    probes: list[str] = key(
-        [],
-        "What the test measures again with one thing taken away: " + ", ".join(PROBES) + ".",
-        stage=EVALUATION,
-    )
-    generation_users: int = key(
-        0, "Test users for whom an answer is generated and matched.", least=0, stage=EVALUATION
     )
 
     @classmethod
