@@ -44,11 +44,16 @@ def test_a_file_in_search_is_of_a_model() -> None:
     assert set(choices("search")) <= set(MODELS)
 
 
+NEEDED = {
+    "biasedmf": ("dataset.columns.rating=rating",),
+    "a_llmrec-fusion": ("protocol=loo-c20",),
+}
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_space_of_a_model(model: str) -> None:
     """Its draws are configurations that run.py takes, and its defaults are the model's own."""
-    rated = ["dataset.columns.rating=rating"] if model == "biasedmf" else []
-    config, space = read([f"model={model}", *rated])
+    config, space = read([f"model={model}", *NEEDED.get(model, ())])
     usual = resolve_model(config.model)
     assert bool(space.parameters) == (model != "pop")
     first = resolve_model(space.suggest(FixedTrial(space.defaults()), defaults=True))
