@@ -253,7 +253,7 @@ def distilled(users_BW: Tensor, states_BW: Tensor) -> tuple[Tensor, Tensor]:
     """What draws users to the recommender's states, and what spreads both.
 
     Both are brought to length 1. The distance is the mean square of their differences' entries, the spread the mean of
-    exp(-2 |x - y|^2) over all pairs of users, of both.
+    exp(-2 d²) over all pairs of users at distance d, of both.
 
     Parameters
     ----------
