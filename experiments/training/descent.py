@@ -4,33 +4,27 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 
 import torch
+from recbole.model.abstract_recommender import AbstractRecommender
 
 from experiments.training.optimizers import Steps
-from experiments.training.strategy import Task, Tick, descend
+from experiments.training.strategy import Stepper, Task, Tick, descend
 
 
 class Descent(ABC):
-    """One step of the model's optimizer for the loss of each batch.
+    """One step for the loss of each batch.
 
-    Parameters
+    Attributes
     ----------
-    task : Task
-        The model, its configuration and the training data.
-    generator : str
-        The name under which checkpoints keep the state of the generator that draws the batches.
+    generators : mapping of str to torch.Generator
+        What draws the batches, by the name under which checkpoints keep it.
+    optimizers : mapping of str to Optimizer
+        Whose states checkpoints keep.
     """
 
     generators: Mapping[str, torch.Generator]
     optimizers: Mapping[str, torch.optim.Optimizer]
-
-    def __init__(self, task: Task, *, generator: str) -> None:
-        self._model = task.model
-        self._device = task.config["device"]
-        self._precision = task.precision
-        self._generator = torch.Generator().manual_seed(task.seed)
-        self.generators = {generator: self._generator}
-        self._steps = Steps(task)
-        self.optimizers = {"optimizer": self._steps.optimizer}
+    _model: AbstractRecommender
+    _steps: Stepper
 
     def train_epoch(self, epoch: int, tick: Tick) -> float:
         """Pass over the training data once and return the mean loss of a batch.
@@ -49,3 +43,25 @@ class Descent(ABC):
     @abstractmethod
     def _pass(self) -> tuple[int, Iterable[torch.Tensor]]:
         """The number of batches of a pass, and their losses, each computed when it is asked for."""
+
+
+class SeededDescent(Descent):
+    """Steps of the model's optimizer; one generator, seeded by the task, draws the batches.
+
+    Parameters
+    ----------
+    task : Task
+        The model, its configuration and the training data.
+    generator : str
+        The generator's name in checkpoints.
+    """
+
+    def __init__(self, task: Task, *, generator: str) -> None:
+        self._model = task.model
+        self._device = task.config["device"]
+        self._precision = task.precision
+        self._generator = torch.Generator().manual_seed(task.seed)
+        self.generators = {generator: self._generator}
+        steps = Steps(task)
+        self._steps = steps
+        self.optimizers = {"optimizer": steps.optimizer}

@@ -1,13 +1,13 @@
 """The strategy `align`: A-LLMRec's stage 1, item and text embeddings are mapped into a joint space."""
 
+from collections.abc import Iterable
+
 import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from experiments.training import ranks
-from experiments.training.state import seed_everything
-from experiments.training.strategies.targets import AdamSteps, Targets
-from experiments.training.strategy import Task, Tick, descend
+from experiments.training.strategies.targets import TargetDescent
 from paddock import choices, key, log_uniform
 from paddock.training_keys import EpochConfig
 
@@ -27,7 +27,7 @@ class AlignConfig(EpochConfig):
     MAX_ITEM_LIST_LENGTH: int = key(50, "Items of a history that are read.", least=1)
 
 
-class Align:
+class Align(TargetDescent):
     """Batches of one (user state, positive, negative) a user, the last training item by default.
 
     Parameters
@@ -36,33 +36,12 @@ class Align:
         The model, its configuration and the training data.
     """
 
-    def __init__(self, task: Task) -> None:
-        # How many numbers were drawn before depends on networks that this stage does not read.
-        seed_everything(task.seed)
-        self._model = task.model
-        self._device = task.config["device"]
-        self._batch_size = int(task.config["train_batch_size"])
-        self._targets = Targets(task, positions=task.config["positions"])
-        self._steps = AdamSteps(task)
-        self.generators = self._targets.generators
-        self.optimizers = self._steps.optimizers
-
-    def train_epoch(self, epoch: int, tick: Tick) -> float:
-        """Pass over the training data once and return the mean loss of a batch.
-
-        Parameters
-        ----------
-        epoch : int
-            Finished epochs of the stage.
-        tick : Tick
-            Called after every batch with (batches done, batches in all).
-        """
-        self._model.train()
+    def _pass(self) -> tuple[int, Iterable[Tensor]]:
         users, places = self._targets.drawn()
         negatives = self._targets.negatives(users, 1)[:, 0]
         columns = [each.split(self._batch_size) for each in (users, places, negatives)]
-        losses = (self._batch_loss(*batch) for batch in zip(*columns, strict=True))
-        return descend(losses, self._steps, epoch=epoch, batches=len(columns[0]), tick=tick)
+        batches = zip(*columns, strict=True)
+        return len(columns[0]), (self._batch_loss(*batch) for batch in batches)
 
     def _batch_loss(self, users_B: Tensor, places_B: Tensor, negatives_B: Tensor) -> Tensor:
         part = ranks.part(len(users_B))

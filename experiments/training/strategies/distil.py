@@ -3,13 +3,13 @@
 B users of a batch, K negatives.
 """
 
-import torch
+from collections.abc import Iterable
+
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from experiments.training.state import seed_everything
-from experiments.training.strategies.targets import AdamSteps, Targets
-from experiments.training.strategy import Task, Tick, descend
+from experiments.training.strategies.targets import TargetDescent
+from experiments.training.strategy import Task
 from paddock import choices, key, log_uniform
 from paddock.training_keys import EpochConfig
 
@@ -31,7 +31,7 @@ class DistilConfig(EpochConfig):
     MAX_ITEM_LIST_LENGTH: int = key(50, "Items of a history that are read.", least=1)
 
 
-class Distil:
+class Distil(TargetDescent):
     """Batches of users with a target and negatives in random order.
 
     Parameters
@@ -41,36 +41,18 @@ class Distil:
     """
 
     def __init__(self, task: Task) -> None:
-        # How many numbers were drawn before depends on networks that do not learn.
-        seed_everything(task.seed)
-        self._model = task.model
-        self._device = task.config["device"]
-        self._batch_size = int(task.config["train_batch_size"])
+        super().__init__(task)
         self._negatives = int(task.config["negatives"])
         self._most = int(task.config["epoch_samples"]) or None
-        self._targets = Targets(task, positions=task.config["positions"])
-        self._steps = AdamSteps(task)
-        self.generators = self._targets.generators
-        self.optimizers = self._steps.optimizers
 
-    def train_epoch(self, epoch: int, tick: Tick) -> float:
-        """Pass over the training data once and return the mean loss of a batch.
-
-        Parameters
-        ----------
-        epoch : int
-            Finished epochs of the stage.
-        tick : Tick
-            Called after every batch with (batches done, batches in all).
-        """
-        self._model.train()
+    def _pass(self) -> tuple[int, Iterable[Tensor]]:
         users, places = (each[: self._most] for each in self._targets.drawn())
         negatives = self._targets.negatives(users, self._negatives)
         columns = [each.split(self._batch_size) for each in (users, places, negatives)]
-        losses = (self._batch_loss(*batch) for batch in zip(*columns, strict=True))
-        return descend(losses, self._steps, epoch=epoch, batches=len(columns[0]), tick=tick)
+        batches = zip(*columns, strict=True)
+        return len(columns[0]), (self._batch_loss(*batch) for batch in batches)
 
-    def _batch_loss(self, users_B: Tensor, places_B: Tensor, negatives_BK: Tensor) -> torch.Tensor:
+    def _batch_loss(self, users_B: Tensor, places_B: Tensor, negatives_BK: Tensor) -> Tensor:
         batch = self._targets.batch(users_B, places_B)
         batch.update(Interaction({self._model.NEG_ITEM_ID: negatives_BK}))
         loss: Tensor = self._model.calculate_loss(batch.to(self._device))

@@ -16,7 +16,7 @@ from torch import Tensor
 from experiments.errors import PaddockError
 from experiments.training import ranks
 from experiments.training.cuts import window_batches
-from experiments.training.descent import Descent
+from experiments.training.descent import SeededDescent
 from experiments.training.losses import full_softmax
 from experiments.training.precision import mixed
 from experiments.training.strategy import Task
@@ -50,7 +50,7 @@ class MaskedConfig(StepConfig):
     )
 
 
-class Masked(Descent):
+class Masked(SeededDescent):
     """Batches of windows, cross-entropy over all items at the masked positions.
 
     The model offers `encode(items_BL)`, `logit_factors(encoded_PD)` and `mask_token`. Windows move

@@ -14,7 +14,7 @@ from recbole.data.interaction import Interaction
 from recbole.utils import InputType
 
 from experiments.errors import PaddockError
-from experiments.training.descent import Descent
+from experiments.training.descent import SeededDescent
 from experiments.training.negatives import NegativeSampler
 from experiments.training.strategy import Task
 from paddock import key
@@ -34,7 +34,7 @@ class PairsConfig(StepConfig):
     )
 
 
-class Pairs(Descent):
+class Pairs(SeededDescent):
     """Shuffled batches of `train_batch_size` pairs; `train_neg_sample_args` as in RecBole.
 
     Parameters

@@ -3,13 +3,14 @@
 B rows of a batch, C candidates.
 """
 
+from collections.abc import Iterable
+
 import torch
 from recbole.data.interaction import Interaction
 
 from experiments.training import ranks
-from experiments.training.state import seed_everything
-from experiments.training.strategies.targets import AdamSteps, Targets
-from experiments.training.strategy import Task, Tick, descend
+from experiments.training.strategies.targets import TargetDescent
+from experiments.training.strategy import Task
 from paddock import key, log_uniform
 from paddock.training_keys import EpochConfig
 
@@ -32,7 +33,7 @@ class LLMPromptsConfig(EpochConfig):
     MAX_ITEM_LIST_LENGTH: int = key(50, "Items of a history that are read.", least=1)
 
 
-class LLMPrompts:
+class LLMPrompts(TargetDescent):
     """Batches of prompts of one target and its negatives in random order, similar lengths together.
 
     `train_batch_size` counts prompts, `accumulate` the batches whose gradients make one step,
@@ -45,38 +46,20 @@ class LLMPrompts:
     """
 
     def __init__(self, task: Task) -> None:
-        seed_everything(task.seed)
-        self._model = task.model
-        self._device = task.config["device"]
-        self._batch_size = int(task.config["train_batch_size"])
+        super().__init__(task, accumulate=int(task.config["accumulate"]))
         self._candidates = int(task.config["train_candidates"])
         self._most = int(task.config["epoch_samples"]) or None
-        self._targets = Targets(task, positions=task.config["positions"])
-        self._steps = AdamSteps(task, accumulate=int(task.config["accumulate"]))
-        self.generators = self._targets.generators
-        self.optimizers = self._steps.optimizers
 
-    def train_epoch(self, epoch: int, tick: Tick) -> float:
-        """Pass over the training data once and return the mean loss of a batch.
-
-        Parameters
-        ----------
-        epoch : int
-            Finished epochs of the stage.
-        tick : Tick
-            Called after every batch with (batches done, batches in all).
-        """
-        self._model.train()
+    def _pass(self) -> tuple[int, Iterable[torch.Tensor]]:
         users, places = self._drawn()
         negatives = self._targets.negatives(users, self._candidates - 1)
         batches = -(-len(users) // self._batch_size)
         columns = (each.split(AHEAD * self._batch_size) for each in (users, places, negatives))
-        losses = (
+        return batches, (
             self._batch_loss(batch)
             for many in zip(*columns, strict=True)
             for batch in self._batches(*many)
         )
-        return descend(losses, self._steps, epoch=epoch, batches=batches, tick=tick)
 
     def _drawn(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The users of a pass, and the place of each one's target in the history."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from recbole.data.interaction import Interaction
 
-from experiments.training.descent import Descent
+from experiments.training.descent import SeededDescent
 from experiments.training.strategy import Task
 from paddock import key
 from paddock.training_keys import StepConfig
@@ -25,7 +25,7 @@ class RatingsConfig(StepConfig):
     train_batch_size: int = key(2048, "Ratings of a batch.", least=1)
 
 
-class Ratings(Descent):
+class Ratings(SeededDescent):
     """Shuffled batches of `train_batch_size` rated interactions.
 
     Parameters

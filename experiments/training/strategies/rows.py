@@ -18,7 +18,7 @@ from recbole.utils import get_trainer
 from experiments.components.registry import models as declared_models
 from experiments.errors import PaddockError
 from experiments.training import ranks
-from experiments.training.descent import Descent
+from experiments.training.descent import SeededDescent
 from experiments.training.precision import mixed
 from experiments.training.strategy import Task, Tick
 from paddock import key
@@ -38,7 +38,7 @@ class RowsConfig(StepConfig):
     train_batch_size: int = key(2048, "Users of a batch.", least=1)
 
 
-class Rows(Descent):
+class Rows(SeededDescent):
     """Shuffled batches of at most `train_batch_size` users, which differ by at most one in size.
 
     Batch norm, with which RaCT's critic begins, cannot train on a batch of a single user.

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from experiments.errors import PaddockError
 from experiments.training import ranks
+from experiments.training.descent import Descent
 from experiments.training.negatives import NegativeSampler
 from experiments.training.optimizers import rate_at
+from experiments.training.state import seed_everything
 from experiments.training.strategy import Task, check_loss
 
 BETAS = (0.9, 0.98)
@@ -221,3 +223,27 @@ class AdamSteps:
                 torch.nn.utils.clip_grad_norm_(self._weights, **self._clip)
             optimizer.step()
         return value
+
+
+class TargetDescent(Descent):
+    """Steps of Adam over batches of `Targets`.
+
+    Parameters
+    ----------
+    task : Task
+        The model, its configuration and the training data.
+    accumulate : int
+        Batches of a step.
+    """
+
+    def __init__(self, task: Task, *, accumulate: int = 1) -> None:
+        # How many numbers were drawn before depends on networks that this stage does not read.
+        seed_everything(task.seed)
+        self._model = task.model
+        self._device = task.config["device"]
+        self._batch_size = int(task.config["train_batch_size"])
+        self._targets = Targets(task, positions=task.config["positions"])
+        self.generators = self._targets.generators
+        steps = AdamSteps(task, accumulate=accumulate)
+        self._steps = steps
+        self.optimizers = steps.optimizers

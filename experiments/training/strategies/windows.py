@@ -15,7 +15,7 @@ import torch
 from experiments.errors import PaddockError
 from experiments.training import ranks
 from experiments.training.cuts import window_batches
-from experiments.training.descent import Descent
+from experiments.training.descent import SeededDescent
 from experiments.training.losses import Among, next_item_loss
 from experiments.training.precision import mixed
 from experiments.training.strategy import Task
@@ -63,7 +63,7 @@ class WindowsConfig(StepConfig):
     )
 
 
-class Windows(Descent):
+class Windows(SeededDescent):
     """Batches of windows, similar lengths together, a next-item loss at every position.
 
     The model offers `states(items_BL) -> states_BLD` and ranks by the product with
