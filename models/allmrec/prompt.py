@@ -21,8 +21,8 @@ NO_TITLE = "No Title"
 
 OPENING = " is a user representation."
 HISTORY = "This user has {past} "
-REQUEST = " in the previous. Recommend one next {noun} for this user to {verb} next"
-AMONG = " from the following {noun} title set, "
+ASKED = " in the previous. Recommend one next {noun} for this user to {verb} next"
+REQUEST = ASKED + " from the following {noun} title set, "
 ENDING = ". The recommendation is "
 NOTHING, OPEN, ASK, OPEN_AND_ASK, END, ALONE = range(6)
 """Pieces before the items': nothing, what every prompt says before its first history item and before its
@@ -95,7 +95,7 @@ class Prompts:
         self._item_tokens = item_tokens
         quoted = [f'"{" ".join(title.split()) or NO_TITLE}"' for title in titles]
         told = (OPENING if user_token else "") + HISTORY.format(**words)
-        asked = (REQUEST + (AMONG if list_candidates else ENDING)).format(**words)
+        asked = (REQUEST if list_candidates else ASKED + ENDING).format(**words)
         self._titles = llm.tokens(quoted)
         spaced = llm.tokens([f" {title}" for title in quoted])
         open_, oldest = _joined(llm, told, quoted, ended=spaced)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from experiments.language.tiny import tokenizer_of
+from experiments.language.tiny import _phrases, tokenizer_of
 from models.allmrec.frozen_llm import FrozenLLM, answer_loss
 from models.allmrec.prompt import USER, Prompts
 
@@ -130,6 +130,18 @@ def test_unlisted_candidates_take_no_room_from_the_history(merging: Any) -> None
         shortened[listed] = prompts.shortened
     assert shortened[True] > 0
     assert shortened[False] == 0
+
+
+def test_the_tiny_model_knows_the_whole_prompt_by_words() -> None:
+    """What is left out of its phrases falls to pieces, and alters every number on it."""
+    tokenizer = tokenizer_of(_phrases(WORDS), size=600)
+    prompt = (
+        " is a user representation. user has watched in the previous. Recommend one next movie for this user "
+        "to watch next from the following movie title set. The recommendation is"
+    )
+    words = prompt.replace(".", "").replace(",", "").split()
+    whole = {word for word in words if len(tokenizer.tokenize(f" {word}")) == 1}
+    assert whole == set(words)
 
 
 def test_a_quote_is_one_token_with_what_stands_before_it(merging: Any) -> None:
