@@ -4,14 +4,14 @@ D width of the backbone, J joint width, T width of a text embedding, H width of 
 N items (padding included), B batch, L length, H last items.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from models.allmrec.backbone import Backbone
+from models.allmrec.backbone import UNTRAINED, Backbone
 from models.allmrec.frozen_llm import FrozenLLM
 
 PARTS = "parts"
@@ -242,3 +242,50 @@ def one_of(key: str, value: object, known: tuple[str, ...]) -> str:
     if value not in known:
         raise ValueError(f"{key} must be one of {', '.join(known)}, not {value!r}")
     return str(value)
+
+
+class TrainedOn:
+    """Weights that name the recommender and the language model they were trained on.
+
+    Stands before RecBole's class among the bases; the model has `llm`, and calls `name_networks`.
+    """
+
+    llm: FrozenLLM
+    backbone_id: Tensor
+    register_buffer: Callable[..., None]
+
+    def name_networks(self) -> None:
+        """Add the two names to the weights, as bytes; the recommender's is not known yet."""
+        self.register_buffer("backbone_id", bytes_of(UNTRAINED))
+        self.register_buffer("llm_id", bytes_of(self.llm.config_hash))
+
+    def load_state_dict(self, state: Mapping[str, Any], *given: Any, **named: Any) -> Any:
+        """As of any module.
+
+        Parameters
+        ----------
+        state : mapping of str to Tensor
+            What learned, and the two names.
+        *given, **named
+            As torch takes them.
+
+        Raises
+        ------
+        ValueError
+            It was trained on another language model.
+        """
+        if not torch.equal(state["llm_id"].cpu(), bytes_of(self.llm.config_hash)):
+            raise ValueError(
+                f"the weights were trained on another language model than {self.llm.name}"
+            )
+        return super().load_state_dict(state, *given, **named)  # type: ignore[misc]
+
+    def use_backbone(self, identity: str) -> None:
+        """Load the weights of an identity into the frozen recommender.
+
+        Parameters
+        ----------
+        identity : str
+            64 hexadecimal digits.
+        """
+        self.backbone_id.copy_(bytes_of(identity))

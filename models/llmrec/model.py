@@ -7,7 +7,7 @@ rejected.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
-from models.allmrec.backbone import UNTRAINED, Backbone
+from models.allmrec.backbone import Backbone
 from models.allmrec.frozen_llm import (
     Answers,
     FrozenLLM,
@@ -24,7 +24,7 @@ from models.allmrec.frozen_llm import (
     likelihoods,
     rank_in_pieces,
 )
-from models.allmrec.parts import CANDIDATES, PARTS, bytes_of, last_items, one_of
+from models.allmrec.parts import CANDIDATES, PARTS, TrainedOn, last_items, one_of
 from models.allmrec.prompt import Prompts, Rows
 from models.allmrec.reranked import best_unread, ranked_again
 
@@ -84,7 +84,7 @@ class TunedParts:
     adapt: Callable[[Lora], Adapted]
 
 
-class LLMRec(SequentialRecommender):
+class LLMRec(TrainedOn, SequentialRecommender):
     """A causal language model reads a user's history and candidates in words, and answers with a title.
 
     Stage sft learns the next title of histories (as TALLRec, Bao et al., RecSys 2023, and LLaRA,
@@ -135,39 +135,7 @@ class LLMRec(SequentialRecommender):
         }
         self.prompts = Prompts(self.llm, parts.titles, **self._prompting)
         self._reference: dict[str, Tensor] = {}
-        self.register_buffer("backbone_id", bytes_of(UNTRAINED))
-        self.register_buffer("llm_id", bytes_of(self.llm.config_hash))
-
-    def load_state_dict(self, state: Mapping[str, Any], *given: Any, **named: Any) -> Any:
-        """As of any module.
-
-        Parameters
-        ----------
-        state : mapping of str to Tensor
-            The adapters and what they are for.
-        *given, **named
-            As torch takes them.
-
-        Raises
-        ------
-        ValueError
-            The adapters were trained on another language model.
-        """
-        if not torch.equal(state["llm_id"].cpu(), bytes_of(self.llm.config_hash)):
-            raise ValueError(
-                f"the adapters were trained on another language model than {self.llm.name}"
-            )
-        return super().load_state_dict(state, *given, **named)
-
-    def use_backbone(self, identity: str) -> None:
-        """Load the weights of an identity into the frozen recommender.
-
-        Parameters
-        ----------
-        identity : str
-            64 hexadecimal digits.
-        """
-        self.backbone_id.copy_(bytes_of(identity))
+        self.name_networks()
 
     @contextmanager
     def renamed(self, titles: Sequence[str]) -> Iterator[None]:

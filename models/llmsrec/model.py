@@ -15,9 +15,9 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
-from models.allmrec.backbone import UNTRAINED, Backbone
+from models.allmrec.backbone import Backbone
 from models.allmrec.frozen_llm import FrozenLLM
-from models.allmrec.parts import PARTS, UntilChanged, bytes_of, last_items, projection
+from models.allmrec.parts import PARTS, TrainedOn, UntilChanged, last_items, projection
 from models.allmrec.prompt import NO_TITLE
 from models.llmsrec.reading import Reader, joined, padded
 
@@ -46,7 +46,7 @@ class ReaderParts:
     llm: Callable[[], FrozenLLM]
 
 
-class LLMSRec(SequentialRecommender):
+class LLMSRec(TrainedOn, SequentialRecommender):
     """Vectors of users and items from the states of two out tokens; a score is their product.
 
     A history in words ends in the token of the user, an item's title in that of the item (section 3.1). Only the
@@ -85,8 +85,7 @@ class LLMSRec(SequentialRecommender):
         self.user_vector = _vector(self.llm.width, inner, width)
         self.item_vector = _vector(self.llm.width, inner, width)
         self.state_vector = projection(self._backbone.width, width, nn.GELU())
-        self.register_buffer("backbone_id", bytes_of(UNTRAINED))
-        self.register_buffer("llm_id", bytes_of(self.llm.config_hash))
+        self.name_networks()
         self._kept_bytes = int(config["kept_megabytes"]) << 20
         self._most = int(config["title_tokens"])
         self._titles = parts.titles
@@ -94,37 +93,6 @@ class LLMSRec(SequentialRecommender):
         self._entries = padded([[], *self._tokens(ENTRY, parts.titles[1:])])
         self._items: Reader | None = None
         self._table = UntilChanged[Tensor]()
-
-    def load_state_dict(self, state: Any, *given: Any, **named: Any) -> Any:
-        """As of any module.
-
-        Parameters
-        ----------
-        state : mapping of str to Tensor
-            What learned, and for which networks.
-        *given, **named
-            As torch takes them.
-
-        Raises
-        ------
-        ValueError
-            It was trained on another language model.
-        """
-        if not torch.equal(state["llm_id"].cpu(), bytes_of(self.llm.config_hash)):
-            raise ValueError(
-                f"the weights were trained on another language model than {self.llm.name}"
-            )
-        return super().load_state_dict(state, *given, **named)
-
-    def use_backbone(self, identity: str) -> None:
-        """Load the weights of an identity into the frozen recommender.
-
-        Parameters
-        ----------
-        identity : str
-            64 hexadecimal digits.
-        """
-        self.backbone_id.copy_(bytes_of(identity))
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """The sum of retrieval, distillation and uniformity, each with its weight.
